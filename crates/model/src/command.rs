@@ -1,0 +1,395 @@
+//! What the relay can be told, and what it answers.
+//!
+//! A leg is negotiated like an RFC 3264 endpoint. Towards a leg whose peer offers: [`Command::RemoteOffer`], then
+//! [`Command::LocalAnswer`]. Towards a leg to which we offer: [`Command::LocalOffer`], then [`Command::RemoteAnswer`].
+//! The same four commands change a running call. The translator chooses streams, codecs and directions; the relay
+//! fills in and understands the paths. Media flows between two streams of equal [`StreamId`] on the two legs of a
+//! call as soon as both legs have an answer.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    CallId, CallStatistics, Candidate, Description, Direction, Event, IceParameters, LegId, SrtpSuite, StreamId,
+};
+
+/// Everything that travels to a relay.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum ToRelay {
+    /// Do this, and say how it went.
+    Command(Request),
+}
+
+/// Everything that comes from a relay.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum FromRelay {
+    /// The one answer to a request.
+    Reply {
+        /// Which request.
+        id: RequestId,
+        /// How it went.
+        outcome: Result<Reply, CommandError>,
+    },
+    /// News that nobody asked for.
+    Event(Event),
+}
+
+/// Ties a reply to its command; chosen by whoever sends the command.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct RequestId(pub u64);
+
+/// A command with the number its reply will carry.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Request {
+    /// The number.
+    pub id: RequestId,
+    /// The command.
+    pub command: Command,
+}
+
+/// What the relay can be told.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum Command {
+    /// Makes a call with the legs it will have. Nothing is allocated for a leg before its first description.
+    CreateCall {
+        /// A number not in use.
+        call: CallId,
+        /// What is expected of each leg.
+        legs: Vec<LegPolicy>,
+    },
+    /// Takes the peer's offer on a leg. Answered by [`Reply::Done`]; an offer the policy forbids is an error.
+    RemoteOffer {
+        /// The call.
+        call: CallId,
+        /// The leg whose peer offers.
+        leg: LegId,
+        /// What it offers.
+        offer: Description,
+    },
+    /// Answers the peer's offer on a leg. Answered by [`Reply::Local`]: the given answer with every path filled in.
+    LocalAnswer {
+        /// The call.
+        call: CallId,
+        /// The leg whose peer offered.
+        leg: LegId,
+        /// Streams, codecs and directions of the answer; paths are ignored.
+        answer: Description,
+    },
+    /// Offers on a leg. Answered by [`Reply::Local`]: the given offer with every path filled in.
+    LocalOffer {
+        /// The call.
+        call: CallId,
+        /// The leg to which we offer.
+        leg: LegId,
+        /// Streams, codecs and directions of the offer; paths are ignored.
+        offer: Description,
+    },
+    /// Takes the peer's answer to our offer. Answered by [`Reply::Done`]. A second answer to the same offer replaces
+    /// the first (a provisional SDP that the final response changed).
+    RemoteAnswer {
+        /// The call.
+        call: CallId,
+        /// The leg whose peer answers.
+        leg: LegId,
+        /// What it answers.
+        answer: Description,
+    },
+    /// Gives up the offer that is outstanding on a leg, ours or the peer's; the leg stays as it was before.
+    Rollback {
+        /// The call.
+        call: CallId,
+        /// The leg.
+        leg: LegId,
+    },
+    /// Adds trickled candidates of the peer (RFC 8838). Answered by [`Reply::Done`].
+    AddCandidates {
+        /// The call.
+        call: CallId,
+        /// The leg whose peer trickles.
+        leg: LegId,
+        /// The stream they are for; those of a bundle may name any of its streams.
+        stream: StreamId,
+        /// The fragment they belong to; of another generation they are dropped.
+        ufrag: Option<String>,
+        /// The candidates.
+        candidates: Vec<Candidate>,
+        /// No more will follow.
+        end_of_candidates: bool,
+    },
+    /// Restarts ICE on a leg (RFC 8445 §9). With `remote` set the peer has begun, and the reply answers it; without, we
+    /// begin. Answered by [`Reply::Restarted`]. DTLS and SRTP go on.
+    RestartIce {
+        /// The call.
+        call: CallId,
+        /// The leg.
+        leg: LegId,
+        /// The peer's new credentials, if it began or has answered.
+        remote: Option<IceParameters>,
+    },
+    /// Stops or lets go what flows on a leg, without a new description. Answered by [`Reply::Done`].
+    Hold {
+        /// The call.
+        call: CallId,
+        /// The leg.
+        leg: LegId,
+        /// Which way media may flow, as the relay sees it: it sends towards the leg, it receives from it.
+        direction: Direction,
+    },
+    /// Ends one stream on both legs and frees its ports. Answered by [`Reply::Done`].
+    RemoveStream {
+        /// The call.
+        call: CallId,
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Sends a key press as RFC 4733 events towards a leg's peer. Answered by [`Reply::Done`].
+    SendDtmf {
+        /// The call.
+        call: CallId,
+        /// The leg that is to hear it.
+        leg: LegId,
+        /// The key.
+        digit: DtmfDigit,
+        /// How long it is pressed, in milliseconds.
+        duration_ms: u32,
+    },
+    /// Asks for the figures of a call. Answered by [`Reply::Statistics`].
+    Query {
+        /// The call.
+        call: CallId,
+    },
+    /// Ends a call and frees everything it held. Answered by [`Reply::Statistics`], its last figures.
+    End {
+        /// The call.
+        call: CallId,
+    },
+}
+
+impl Command {
+    /// The call it is about.
+    pub const fn call(&self) -> CallId {
+        match self {
+            Self::CreateCall { call, .. }
+            | Self::RemoteOffer { call, .. }
+            | Self::LocalAnswer { call, .. }
+            | Self::LocalOffer { call, .. }
+            | Self::RemoteAnswer { call, .. }
+            | Self::Rollback { call, .. }
+            | Self::AddCandidates { call, .. }
+            | Self::RestartIce { call, .. }
+            | Self::Hold { call, .. }
+            | Self::RemoveStream { call, .. }
+            | Self::SendDtmf { call, .. }
+            | Self::Query { call }
+            | Self::End { call } => *call,
+        }
+    }
+}
+
+/// What is expected of a leg, fixed when the call is made.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LegPolicy {
+    /// The leg.
+    pub leg: LegId,
+    /// How its peer is reached.
+    pub path: PathPolicy,
+    /// What protects its media, best first. We offer the first; we accept any of them from the peer, and nothing else.
+    pub security: Vec<Security>,
+    /// The suites for DTLS and SDES, best first.
+    pub suites: Vec<SrtpSuite>,
+    /// We offer `rtcp-mux`, and take it where it is offered.
+    pub rtcp_mux: bool,
+    /// Only addresses of this name are used, where the relay has named ones.
+    pub address: Option<String>,
+}
+
+impl LegPolicy {
+    /// The usual Jingle leg: full ICE and DTLS-SRTP, RTP and RTCP on one port.
+    pub fn jingle(leg: LegId) -> Self {
+        Self {
+            leg,
+            path: PathPolicy::Ice { role: IceRole::Offerer, required: true },
+            security: vec![Security::Dtls],
+            suites: SrtpSuite::ALL.to_vec(),
+            rtcp_mux: true,
+            address: None,
+        }
+    }
+
+    /// The usual SIP leg: plain RTP to the address the peer named, RTCP on a port of its own.
+    pub fn plain_sip(leg: LegId) -> Self {
+        Self {
+            leg,
+            path: PathPolicy::Plain { learning: Learning::Off },
+            security: vec![Security::Rtp],
+            suites: SrtpSuite::ALL.to_vec(),
+            rtcp_mux: false,
+            address: None,
+        }
+    }
+}
+
+/// How a leg's peer is reached.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum PathPolicy {
+    /// By ICE. Not required: a peer that answers without candidates is reached at its signalled address.
+    Ice {
+        /// Who controls.
+        role: IceRole,
+        /// A peer without ICE is refused.
+        required: bool,
+    },
+    /// At the address the peer named.
+    Plain {
+        /// Whether another source than the named one may be learnt.
+        learning: Learning,
+    },
+}
+
+/// Who controls an ICE session.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum IceRole {
+    /// The offerer of the leg's first offer controls (RFC 8445 §6.1.1); a lite peer is always controlled.
+    Offerer,
+    /// We control.
+    Controlling,
+    /// We are controlled.
+    Controlled,
+}
+
+/// Whether a source other than the signalled one is believed on a leg without ICE (RFC 4961, RFC 7362).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Learning {
+    /// Only the signalled address and port.
+    #[default]
+    Off,
+    /// Any port of the signalled address, once per description.
+    SignalledAddress,
+    /// Any source, once per description, by three packets in a row of one SSRC and a negotiated payload type, within
+    /// five seconds of the answer.
+    Any,
+}
+
+/// What protects the media of a leg.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Security {
+    /// Nothing: plain RTP.
+    Rtp,
+    /// SRTP with keys in the description (RFC 4568).
+    Sdes,
+    /// SRTP with keys from DTLS (RFC 5763).
+    Dtls,
+}
+
+/// A key of a telephone (RFC 4733 §3.2): `0`-`9`, `*`, `#`, `A`-`D`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(try_from = "char", into = "char")]
+pub struct DtmfDigit(u8);
+
+impl DtmfDigit {
+    const KEYS: &'static [u8; 16] = b"0123456789*#ABCD";
+
+    /// The key of an event code, 0 to 15.
+    pub const fn from_event(event: u8) -> Option<Self> {
+        if event < 16 { Some(Self(event)) } else { None }
+    }
+
+    /// The event code.
+    pub const fn event(self) -> u8 {
+        self.0
+    }
+}
+
+impl TryFrom<char> for DtmfDigit {
+    type Error = &'static str;
+
+    fn try_from(key: char) -> Result<Self, Self::Error> {
+        Self::KEYS
+            .iter()
+            .position(|known| char::from(*known) == key.to_ascii_uppercase())
+            .and_then(|event| u8::try_from(event).ok())
+            .map(Self)
+            .ok_or("not a key of a telephone")
+    }
+}
+
+impl From<DtmfDigit> for char {
+    fn from(digit: DtmfDigit) -> Self {
+        char::from(DtmfDigit::KEYS[usize::from(digit.0)])
+    }
+}
+
+/// What the relay answers when a command went well.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum Reply {
+    /// Nothing to add.
+    Done,
+    /// Our offer or answer, ready to be written to the peer.
+    Local(Description),
+    /// Our new credentials and candidates after an ICE restart, one row per stream that has a transport of its own.
+    Restarted(Vec<RestartedPath>),
+    /// The figures asked for.
+    Statistics(CallStatistics),
+}
+
+/// A stream's new credentials after an ICE restart.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct RestartedPath {
+    /// The stream; of a bundle the first.
+    pub stream: StreamId,
+    /// Our credentials.
+    pub ice: IceParameters,
+    /// Our candidates, with their new generation.
+    pub candidates: Vec<Candidate>,
+}
+
+/// Why a command could not be carried out. The call stays as it was before the command.
+#[derive(Clone, Debug, Deserialize, Eq, Error, PartialEq, Serialize)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// There is no such call: our own mistake, or it has ended meanwhile.
+    #[error("no such call")]
+    UnknownCall,
+    /// A call of that number exists.
+    #[error("call exists already")]
+    CallExists,
+    /// The call has no such leg.
+    #[error("no such leg")]
+    UnknownLeg,
+    /// The leg has no such stream.
+    #[error("no such stream")]
+    UnknownStream,
+    /// An answer without an offer, or an offer before the last one was answered.
+    #[error("offer and answer out of order")]
+    OutOfOrder,
+    /// An answer whose streams are not those of the offer.
+    #[error("answer does not fit the offer")]
+    AnswerMismatch,
+    /// The peer offers or answers less than the leg's policy asks for: plain RTP where SRTP is required.
+    #[error("media would not be protected as the policy asks")]
+    SecurityRequired,
+    /// The peer's keys or fingerprints cannot be used.
+    #[error("no usable key or fingerprint")]
+    NoUsableKey,
+    /// A setup role that cannot be: `actpass` in an answer, or both sides the same (RFC 8842 §5.3).
+    #[error("setup role not possible here")]
+    BadSetup,
+    /// The leg needs ICE and the peer has none.
+    #[error("peer has no ICE")]
+    IceRequired,
+    /// The peer named no address of a family we have, or one we must not send to.
+    #[error("no usable address")]
+    NoUsableAddress,
+    /// All ports are in use.
+    #[error("no free port")]
+    NoFreePort,
+    /// The relay has as many calls as it is allowed.
+    #[error("too many calls")]
+    TooManyCalls,
+    /// The codec has no telephone events on that leg.
+    #[error("leg has no telephone-event")]
+    NoTelephoneEvent,
+    /// The relay is going down.
+    #[error("relay is stopping")]
+    Stopping,
+}

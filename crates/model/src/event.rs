@@ -1,0 +1,174 @@
+//! What the relay tells without being asked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CallId, Candidate, Component, DtmfDigit, LegId, Security, SrtpSuite, StreamId};
+
+/// News about a call.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Event {
+    /// The call.
+    pub call: CallId,
+    /// What happened.
+    pub news: News,
+}
+
+/// What happened to a call.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum News {
+    /// We found another candidate of ours.
+    Candidate {
+        /// The leg.
+        leg: LegId,
+        /// The stream; of a bundle the first.
+        stream: StreamId,
+        /// The candidate.
+        candidate: Candidate,
+    },
+    /// ICE went on or failed.
+    Ice {
+        /// The leg.
+        leg: LegId,
+        /// The stream; of a bundle the first.
+        stream: StreamId,
+        /// Which component.
+        component: Component,
+        /// Where it is now.
+        state: IceState,
+    },
+    /// DTLS went on or failed.
+    Dtls {
+        /// The leg.
+        leg: LegId,
+        /// The stream; of a bundle the first.
+        stream: StreamId,
+        /// Which component.
+        component: Component,
+        /// Where it is now.
+        state: DtlsState,
+    },
+    /// The first media packet that was believed, or sent.
+    FirstPacket {
+        /// The leg.
+        leg: LegId,
+        /// The stream.
+        stream: StreamId,
+        /// From the leg's peer to us, or from us to it.
+        way: Way,
+    },
+    /// The peer no longer agrees to receive (RFC 7675 §5.1); we stopped sending.
+    ConsentLost {
+        /// The leg.
+        leg: LegId,
+        /// The stream; of a bundle the first.
+        stream: StreamId,
+    },
+    /// Nothing that we could believe came from the leg for as long as the configuration allows.
+    MediaTimeout {
+        /// The leg.
+        leg: LegId,
+    },
+    /// A key was pressed (RFC 4733). Reported once, when it is let go.
+    Dtmf {
+        /// The leg whose user pressed it.
+        leg: LegId,
+        /// The key.
+        digit: DtmfDigit,
+        /// How long, in milliseconds.
+        duration_ms: u32,
+    },
+    /// Figures, now and then.
+    Statistics(CallStatistics),
+}
+
+/// Which way a packet goes, seen from the relay.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum Way {
+    /// From the leg's peer.
+    Received,
+    /// To the leg's peer.
+    Sent,
+}
+
+/// Where ICE is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum IceState {
+    /// Checks are running.
+    Checking,
+    /// A pair is valid.
+    Connected,
+    /// The selected pair stopped answering; it may come back.
+    Disconnected,
+    /// No pair works.
+    Failed,
+}
+
+/// Where DTLS is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum DtlsState {
+    /// The handshake runs.
+    Handshaking,
+    /// Keys are there, and the fingerprint was compared: media flows only after [`FingerprintVerdict::Matched`].
+    Connected {
+        /// The negotiated SRTP suite.
+        suite: SrtpSuite,
+        /// How the peer's certificate compared.
+        fingerprint: FingerprintVerdict,
+    },
+    /// The handshake failed: an alert, a timeout, no common suite.
+    Failed,
+    /// The peer closed the association.
+    Closed,
+}
+
+/// How the peer's certificate compared with what signalling promised (RFC 8122 §6.2).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum FingerprintVerdict {
+    /// It has one of the promised fingerprints.
+    Matched,
+    /// It has none of them. The leg is dead.
+    Mismatched,
+    /// The peer showed no certificate. The leg is dead.
+    NoCertificate,
+}
+
+/// The figures of a call.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct CallStatistics {
+    /// Each leg's.
+    pub legs: Vec<LegStatistics>,
+}
+
+/// The figures of a leg.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct LegStatistics {
+    /// The leg.
+    pub leg: LegId,
+    /// What protects its media, once it is negotiated.
+    pub security: Option<Security>,
+    /// The suite, once keys are there.
+    pub suite: Option<SrtpSuite>,
+    /// Each stream's.
+    pub streams: Vec<StreamStatistics>,
+    /// Packets that were not passed on, by the name of the reason.
+    pub dropped: Vec<(String, u64)>,
+}
+
+/// The figures of one stream of a leg.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct StreamStatistics {
+    /// The stream.
+    pub stream: StreamId,
+    /// RTP packets believed.
+    pub packets_received: u64,
+    /// Bytes of their payload.
+    pub bytes_received: u64,
+    /// RTP packets sent to the peer.
+    pub packets_sent: u64,
+    /// Bytes of their payload.
+    pub bytes_sent: u64,
+    /// Packets that never came (RFC 3550 §A.3); negative where duplicates came.
+    pub packets_lost: i64,
+    /// Interarrival jitter in milliseconds (RFC 3550 §A.8).
+    pub jitter_ms: f32,
+}

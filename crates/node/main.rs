@@ -1,0 +1,2 @@
+//! The stox command.
+fn main() {}

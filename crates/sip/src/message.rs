@@ -1,0 +1,265 @@
+//! What the translator and the SIP user agent say to each other: calls as a B2BUA sees them, without transactions.
+//!
+//! The user agent owns transactions, dialogs, retransmission, digest answers, PRACK and the ACK of a 2xx. Bodies are
+//! passed as they came, because it is the translator that has to answer for them.
+
+use std::net::SocketAddr;
+
+/// A SIP call leg: one dialog, from its INVITE on. Chosen by the agent for calls that arrive, by the translator for
+/// calls it makes (see [`ToAgent::Invite`]); unique for the life of the process.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct DialogId(pub u64);
+
+/// A request inside a dialog that waits for its response.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct InDialogId(pub u64);
+
+/// The name of a trunk in the configuration.
+pub type TrunkName = String;
+
+/// What the translator asks of the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToAgent {
+    /// Calls somebody.
+    Invite(OutgoingInvite),
+    /// Answers a call that arrived: provisional (180, 183), final. A 2xx is resent until its ACK comes.
+    Respond {
+        /// The call.
+        dialog: DialogId,
+        /// What to say.
+        response: Response,
+    },
+    /// Ends a call of ours that is not answered yet. A 2xx that crosses it is acknowledged and ended by the agent.
+    Cancel {
+        /// The call.
+        dialog: DialogId,
+        /// Why, for the Reason header (RFC 3326).
+        reason: Vec<Reason>,
+    },
+    /// Ends an answered call.
+    Bye {
+        /// The call.
+        dialog: DialogId,
+        /// Why.
+        reason: Vec<Reason>,
+    },
+    /// Changes an answered call by a re-INVITE. Answered by [`FromAgent::ReinviteAnswered`] or
+    /// [`FromAgent::ReinviteFailed`].
+    Reinvite {
+        /// The call.
+        dialog: DialogId,
+        /// The offer.
+        sdp: String,
+    },
+    /// Gives the ACK of a 2xx the answer to the offer which that 2xx carried (delayed offer).
+    Ack {
+        /// The call.
+        dialog: DialogId,
+        /// The answer.
+        sdp: String,
+    },
+    /// Answers a re-INVITE, UPDATE or INFO.
+    RespondInDialog {
+        /// The call.
+        dialog: DialogId,
+        /// Which request.
+        request: InDialogId,
+        /// What to say.
+        response: Response,
+    },
+}
+
+/// A call we make.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutgoingInvite {
+    /// A number not used before; use the upper half (bit 63 set), the agent takes the lower.
+    pub dialog: DialogId,
+    /// Through which trunk. `None`: straight to the host of `to` (RFC 3263).
+    pub trunk: Option<TrunkName>,
+    /// Who is called: Request-URI and To, as `sip:user@host`.
+    pub to: String,
+    /// Who calls: the From URI, as `sip:user@host`.
+    pub from: String,
+    /// The caller's name, if it is known.
+    pub from_display: Option<String>,
+    /// The offer.
+    pub sdp: String,
+    /// Hops left (RFC 3261 §8.1.1.6).
+    pub max_forwards: u8,
+}
+
+/// A response to something that arrived.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Response {
+    /// The status, 101 to 699.
+    pub status: u16,
+    /// The phrase; the usual one of the status if `None`.
+    pub phrase: Option<String>,
+    /// A body of type application/sdp.
+    pub sdp: Option<String>,
+    /// Reason headers (RFC 6432).
+    pub reason: Vec<Reason>,
+    /// Warning code and text (RFC 3261 §20.43).
+    pub warning: Option<(u16, String)>,
+    /// Seconds for Retry-After.
+    pub retry_after: Option<u32>,
+}
+
+impl Response {
+    /// A response with nothing but its status.
+    pub fn new(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    /// A response that carries a description.
+    pub fn with_sdp(status: u16, sdp: String) -> Self {
+        Self { sdp: Some(sdp), ..Self::new(status) }
+    }
+}
+
+/// One value of a Reason header (RFC 3326 §2).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reason {
+    /// `SIP` or `Q.850`.
+    pub protocol: String,
+    /// The cause.
+    pub cause: u16,
+    /// The text.
+    pub text: Option<String>,
+}
+
+/// What the agent tells the translator.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromAgent {
+    /// Somebody calls. A 100 has been sent.
+    Invite(IncomingInvite),
+    /// A provisional response to our INVITE (101 to 199). A reliable one has been acknowledged by PRACK.
+    Provisional {
+        /// The call.
+        dialog: DialogId,
+        /// The status.
+        status: u16,
+        /// The To tag: another one is another branch of a forked call.
+        to_tag: String,
+        /// Came reliably (RFC 3262): a description in it is the answer, not a preview.
+        reliable: bool,
+        /// Its description.
+        sdp: Option<String>,
+    },
+    /// Our INVITE was answered with a 2xx, which the agent has acknowledged, unless the INVITE carried no offer.
+    /// Later 2xx of other branches have been ended by the agent.
+    Answered {
+        /// The call.
+        dialog: DialogId,
+        /// The To tag.
+        to_tag: String,
+        /// The answer; `None` where a reliable provisional response carried it.
+        sdp: Option<String>,
+    },
+    /// Our INVITE failed for good: a final response, or none.
+    Failed {
+        /// The call.
+        dialog: DialogId,
+        /// Why.
+        failure: Failure,
+    },
+    /// The ACK of our 2xx came.
+    Acknowledged {
+        /// The call.
+        dialog: DialogId,
+        /// The answer, if our 2xx carried the offer.
+        sdp: Option<String>,
+    },
+    /// The caller gave up before we answered. 487 has been sent.
+    Cancelled {
+        /// The call.
+        dialog: DialogId,
+        /// Why.
+        reason: Vec<Reason>,
+    },
+    /// The call is over: a BYE, which has been answered; or nothing came where something had to (no ACK, a dead
+    /// dialog), and the agent has sent the BYE itself.
+    Ended {
+        /// The call.
+        dialog: DialogId,
+        /// Why.
+        reason: Vec<Reason>,
+    },
+    /// A re-INVITE, or an UPDATE, with an offer or (re-INVITE only) asking for one. It must be answered. Those without
+    /// any change in them arrive here too.
+    Reinvited {
+        /// The call.
+        dialog: DialogId,
+        /// What to answer.
+        request: InDialogId,
+        /// The offer.
+        sdp: Option<String>,
+    },
+    /// Our re-INVITE was answered with a 2xx.
+    ReinviteAnswered {
+        /// The call.
+        dialog: DialogId,
+        /// The answer.
+        sdp: Option<String>,
+    },
+    /// Our re-INVITE failed; the call stays as it was.
+    ReinviteFailed {
+        /// The call.
+        dialog: DialogId,
+        /// Why.
+        failure: Failure,
+    },
+    /// An INFO. It must be answered.
+    Info {
+        /// The call.
+        dialog: DialogId,
+        /// What to answer.
+        request: InDialogId,
+        /// Media type of the body, in lower case, without parameters.
+        content_type: String,
+        /// The body.
+        body: Vec<u8>,
+    },
+}
+
+/// A call that arrives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncomingInvite {
+    /// Names it from now on.
+    pub dialog: DialogId,
+    /// The trunk it came from, by its source address; `None`: a stranger.
+    pub trunk: Option<TrunkName>,
+    /// Where the packet came from.
+    pub source: SocketAddr,
+    /// Who is called: the Request-URI.
+    pub request_uri: String,
+    /// Who calls: the From URI.
+    pub from: String,
+    /// The caller's name.
+    pub from_display: Option<String>,
+    /// P-Asserted-Identity, first URI (RFC 3325); to be believed only from a trunk.
+    pub asserted_identity: Option<String>,
+    /// The offer; `None`: the caller wants ours (delayed offer).
+    pub sdp: Option<String>,
+    /// Hops left.
+    pub max_forwards: u8,
+    /// Its Call-ID, for the log.
+    pub sip_call_id: String,
+}
+
+/// How an INVITE failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The status of the final response; 408 if none came, 503 if the peer could not be reached.
+    pub status: u16,
+    /// Its phrase.
+    pub phrase: String,
+    /// Made up by the agent, because no response came.
+    pub local: bool,
+    /// Reason headers.
+    pub reason: Vec<Reason>,
+    /// Contact URIs of a 3xx.
+    pub contacts: Vec<String>,
+    /// Seconds of Retry-After.
+    pub retry_after: Option<u32>,
+}
