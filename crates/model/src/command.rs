@@ -389,6 +389,9 @@ pub enum CommandError {
     /// The codec has no telephone events on that leg.
     #[error("leg has no telephone-event")]
     NoTelephoneEvent,
+    /// More commands are waiting than the relay will hold; the command was not looked at.
+    #[error("relay is overloaded")]
+    Overloaded,
     /// The relay is going down.
     #[error("relay is stopping")]
     Stopping,

@@ -79,6 +79,8 @@ pub enum News {
     },
     /// Figures, now and then.
     Statistics(CallStatistics),
+    /// The relay lost the call by a failure of its own; nothing of it remains there.
+    Lost,
 }
 
 /// Which way a packet goes, seen from the relay.
