@@ -82,8 +82,8 @@ pub struct OutgoingInvite {
     pub from: String,
     /// The caller's name, if it is known.
     pub from_display: Option<String>,
-    /// The offer.
-    pub sdp: String,
+    /// The offer; `None`: the peer shall offer in its 2xx, and [`ToAgent::Ack`] answers (delayed offer).
+    pub sdp: Option<String>,
     /// Hops left (RFC 3261 §8.1.1.6).
     pub max_forwards: u8,
 }
