@@ -1,0 +1,53 @@
+//! What the relay is told once, when it is made.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The settings of one relay, which is one worker's share of the machine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The local addresses, best first. A leg without ICE uses the first that fits.
+    pub addresses: Vec<Address>,
+    /// The ports it may open.
+    pub ports: PortShare,
+    /// Whose certificate a leg shows.
+    pub certificates: CertificatePolicy,
+    /// Calls it holds at most.
+    pub max_calls: usize,
+    /// After this long without media that could be believed a leg that should send is reported.
+    pub media_timeout: Duration,
+    /// The same for a leg that need not send: on hold, or only listening.
+    pub silent_timeout: Duration,
+}
+
+/// A local address.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Address {
+    /// The name by which [`model::LegPolicy::address`] asks for it.
+    pub name: Option<String>,
+    /// Where sockets are bound.
+    pub bind: IpAddr,
+    /// What peers are told instead, where the machine sits behind a one-to-one translation.
+    pub advertise: Option<IpAddr>,
+}
+
+/// A share of a range of ports: of the even and odd pairs in the range every `of`-th, beginning with number `number`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PortShare {
+    /// The range that all workers share.
+    pub range: RangeInclusive<u16>,
+    /// Which share this is, from 0.
+    pub number: u16,
+    /// How many shares there are, at least 1.
+    pub of: u16,
+}
+
+/// Whose certificate a leg shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CertificatePolicy {
+    /// The one the relay was made with.
+    PerProcess,
+    /// A fresh one for each call, so that calls cannot be told to come from one machine.
+    PerCall,
+}

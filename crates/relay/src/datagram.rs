@@ -1,0 +1,62 @@
+//! What goes in and out of the relay's sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// One of the relay's sockets: a dense index that the relay chooses and reuses after [`Sockets::close`].
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SocketId(pub u32);
+
+/// A datagram that arrived.
+#[derive(Debug, PartialEq)]
+pub struct Datagram<'a> {
+    /// The socket it came to.
+    pub arrived_on: SocketId,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// The datagram, and behind it room for an SRTP tag: at least [`Datagram::TAIL_ROOM`] bytes.
+    pub buffer: &'a mut [u8],
+    /// Bytes of the datagram, at the beginning of the buffer.
+    pub length: usize,
+}
+
+impl Datagram<'_> {
+    /// The most that a datagram may grow: the longest SRTP or SRTCP trailer, with an MKI.
+    pub const TAIL_ROOM: usize = 192;
+}
+
+/// A datagram that goes on, rewritten in the buffer it arrived in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Forward {
+    /// The socket to send it from.
+    pub from: SocketId,
+    /// Where to.
+    pub to: SocketAddr,
+    /// Which bytes of [`Datagram::buffer`].
+    pub bytes: Range<usize>,
+}
+
+/// A datagram that the relay itself wants sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Transmit {
+    /// The socket to send it from.
+    pub from: SocketId,
+    /// Where to.
+    pub to: SocketAddr,
+    /// The datagram.
+    pub bytes: Vec<u8>,
+}
+
+/// Where the relay gets its sockets from.
+pub trait Sockets {
+    /// Binds a UDP socket to an address and gives it the number under which its datagrams arrive.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's. The relay then tries its next port; other errors than `AddrInUse` make it give up.
+    fn open(&mut self, id: SocketId, address: SocketAddr) -> io::Result<()>;
+
+    /// Closes a socket. Its number may be used again at once.
+    fn close(&mut self, id: SocketId);
+}

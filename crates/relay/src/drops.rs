@@ -1,0 +1,48 @@
+//! Why a datagram went no further, and how often.
+
+/// Why a datagram went no further. One variant is one counter and one metric label.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Dropped {
+    /// It came to a socket that no call has any more.
+    UnknownSocket,
+}
+
+impl Dropped {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::UnknownSocket];
+
+    /// The label under which it is counted.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownSocket => "unknown_socket",
+        }
+    }
+}
+
+/// What the relay counts. The counters only grow; the gauges `calls` and `ports_in_use` do not.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Datagrams that arrived.
+    pub packets_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// Media packets that went on to the other leg.
+    pub packets_forwarded: u64,
+    /// Their bytes, as sent.
+    pub bytes_forwarded: u64,
+    /// Calls made since the start.
+    pub calls_created: u64,
+    /// Calls now.
+    pub calls: usize,
+    /// Sockets open now.
+    pub ports_in_use: usize,
+    dropped: [u64; Dropped::ALL.len()],
+}
+
+impl Counters {
+    /// How many datagrams were dropped for a reason.
+    pub fn dropped(&self, reason: Dropped) -> u64 {
+        self.dropped[reason as usize]
+    }
+}
