@@ -45,4 +45,28 @@ impl Counters {
     pub fn dropped(&self, reason: Dropped) -> u64 {
         self.dropped[reason as usize]
     }
+
+    /// Adds what another relay counted.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            packets_received,
+            bytes_received,
+            packets_forwarded,
+            bytes_forwarded,
+            calls_created,
+            calls,
+            ports_in_use,
+            dropped,
+        } = other;
+        self.packets_received += packets_received;
+        self.bytes_received += bytes_received;
+        self.packets_forwarded += packets_forwarded;
+        self.bytes_forwarded += bytes_forwarded;
+        self.calls_created += calls_created;
+        self.calls += calls;
+        self.ports_in_use += ports_in_use;
+        for (sum, more) in self.dropped.iter_mut().zip(dropped) {
+            *sum += more;
+        }
+    }
 }
