@@ -1,0 +1,80 @@
+//! `stox check`: reads the configuration and tries what the machine has to give for it.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::{Config, Listen, Transport};
+use crate::gateway;
+
+/// Says what is wrong, or that nothing is. Exit code 2 when something is.
+pub(crate) fn check(path: &Path) -> ExitCode {
+    let problems = match Config::read(path) {
+        Ok(config) => obstacles(&config),
+        Err(error) => error.0,
+    };
+    if problems.is_empty() {
+        println!("{}: nothing stands in the way", path.display());
+        return ExitCode::SUCCESS;
+    }
+    for problem in &problems {
+        println!("{}: {problem}", path.display());
+    }
+    ExitCode::from(2)
+}
+
+/// What would keep a right configuration from working on this machine.
+fn obstacles(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Err(error) = gateway::translator_config(config) {
+        problems.extend(error.0);
+    }
+    for listen in &config.sip.listen {
+        if let Err(error) = bind(listen) {
+            problems.push(format!("sip.listen {}: cannot listen there: {error}", listen.address));
+        }
+    }
+    for address in &config.relay.addresses {
+        if let Err(error) = UdpSocket::bind((address.bind, 0)) {
+            problems.push(format!("relay.addresses bind = \"{}\": not an address of this machine: {error}", address.bind));
+        }
+    }
+    if let Some(address) = config.http
+        && let Err(error) = TcpListener::bind(address)
+    {
+        problems.push(format!("http.listen = \"{address}\": cannot listen there: {error}"));
+    }
+    if let Err(error) = config.xmpp.server.to_socket_addrs() {
+        problems.push(format!("xmpp.server = {:?}: {error}", config.xmpp.server));
+    }
+    if let Some(tls) = &config.sip.tls {
+        for file in [Some(&tls.certificate), Some(&tls.key), tls.authorities.as_ref()].into_iter().flatten() {
+            if let Err(error) = std::fs::File::open(file) {
+                problems.push(format!("sip.tls: cannot read {}: {error}", file.display()));
+            }
+        }
+    }
+    problems.extend(descriptors(config));
+    problems
+}
+
+fn bind(listen: &Listen) -> std::io::Result<()> {
+    let address: SocketAddr = listen.address;
+    match listen.transport {
+        Transport::Udp => UdpSocket::bind(address).map(drop),
+        Transport::Tcp | Transport::Tls => TcpListener::bind(address).map(drop),
+    }
+}
+
+/// Every port of a call in progress is an open file; a call holds four, on one address.
+fn descriptors(config: &Config) -> Option<String> {
+    const PER_CALL: usize = 4;
+    const OTHERS: usize = 64;
+    let needed = config.call.max_calls * PER_CALL * config.relay.addresses.len() + OTHERS;
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    let hard: usize = line.split_whitespace().nth(4)?.parse().ok()?;
+    (hard < needed).then(|| {
+        format!("call.max_calls = {} needs {needed} open files, the limit is {hard}: raise it (ulimit -n)", config.call.max_calls)
+    })
+}

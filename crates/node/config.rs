@@ -1,0 +1,358 @@
+//! The configuration: file and environment to [`Config`], which is checked and typed.
+//!
+//! [`raw`] mirrors the file. Everything that can be wrong is found here, and all of it is reported at once; nobody
+//! asks for a setting later than at construction.
+
+mod raw;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::{Learning, Secret, SrtpSuite};
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) xmpp: Xmpp,
+    pub(crate) sip: Sip,
+    pub(crate) relay: Relay,
+    /// Where `/healthz` and `/metrics` are served, if anywhere.
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) call: Call,
+    pub(crate) log: Log,
+    /// The address table, in order.
+    pub(crate) routes: Vec<Route>,
+}
+
+/// The XMPP side: an XEP-0114 component.
+#[derive(Clone, Debug)]
+pub(crate) struct Xmpp {
+    /// Our domain on the XMPP side.
+    pub(crate) component: String,
+    /// `host:port` of the server's component listener.
+    pub(crate) server: String,
+    pub(crate) secret: Secret<String>,
+}
+
+/// The SIP side.
+#[derive(Clone, Debug)]
+pub(crate) struct Sip {
+    pub(crate) listen: Vec<Listen>,
+    /// The host that SIP peers reach us at, where it is not the one we listen on.
+    pub(crate) advertise: Option<String>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) trunks: BTreeMap<String, Trunk>,
+}
+
+/// One SIP listener.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Listen {
+    pub(crate) transport: Transport,
+    pub(crate) address: SocketAddr,
+}
+
+/// What carries SIP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Transport {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+/// Certificates for SIP over TLS, as PEM files.
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Who signs our peers' certificates; the system's authorities where it is absent.
+    pub(crate) authorities: Option<PathBuf>,
+}
+
+/// A SIP peer that we call through and are called from.
+#[derive(Clone, Debug)]
+pub(crate) struct Trunk {
+    pub(crate) uri: String,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) register: bool,
+    pub(crate) media: TrunkMedia,
+    pub(crate) learning: Learning,
+    /// The name of the relay address its media uses; any where it is absent.
+    pub(crate) address: Option<String>,
+}
+
+/// What we answer a digest challenge with.
+#[derive(Clone, Debug)]
+pub(crate) struct Credentials {
+    pub(crate) username: String,
+    pub(crate) password: Secret<String>,
+}
+
+/// What protects a trunk's media.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TrunkMedia {
+    Rtp,
+    Sdes,
+    Dtls,
+}
+
+/// The packet relay.
+#[derive(Clone, Debug)]
+pub(crate) struct Relay {
+    pub(crate) addresses: Vec<RelayAddress>,
+    pub(crate) ports: RangeInclusive<u16>,
+    pub(crate) workers: usize,
+    pub(crate) certificate: CertificateLife,
+    pub(crate) suites: Vec<SrtpSuite>,
+    pub(crate) media_timeout: Duration,
+    pub(crate) silent_timeout: Duration,
+    pub(crate) dscp: u8,
+}
+
+/// An address media is sent from and received on.
+#[derive(Clone, Debug)]
+pub(crate) struct RelayAddress {
+    pub(crate) name: Option<String>,
+    pub(crate) bind: IpAddr,
+    /// What peers are told, where a one-to-one NAT stands before us.
+    pub(crate) advertise: Option<IpAddr>,
+}
+
+/// How long a DTLS certificate is used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CertificateLife {
+    Process,
+    Call,
+}
+
+/// How calls are treated.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) jmi: JmiMode,
+    pub(crate) ring_timeout: Duration,
+    pub(crate) stop_timeout: Duration,
+    pub(crate) max_calls: usize,
+    pub(crate) max_calls_per_user: usize,
+    pub(crate) allow_plain_jingle: bool,
+    pub(crate) global_failures: bool,
+}
+
+/// When a Jingle Message Initiation call is taken from its caller's devices (XEP-0353).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum JmiMode {
+    OnAnswer,
+    EarlyProceed,
+    EarlyAccept,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    /// A filter as `RUST_LOG` takes it.
+    pub(crate) level: String,
+    pub(crate) json: bool,
+}
+
+/// One row of the address table.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) from: String,
+    pub(crate) domain: Option<String>,
+    pub(crate) user: String,
+    pub(crate) to: String,
+}
+
+/// What is wrong with a configuration: one sentence each.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ConfigError(pub(crate) Vec<String>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is no TOML, or says something that cannot be.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError(vec![format!("cannot read {}: {error}", path.display())]))?;
+        Self::parse(&text)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Config::read`].
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str::<raw::Config>(text).map_err(|error| ConfigError(vec![at_line(text, &error)]))?.check()
+    }
+}
+
+/// Says where the file is wrong without showing the line, which may hold a secret.
+fn at_line(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    match line {
+        Some(line) => format!("line {line}: {}", error.message()),
+        None => error.message().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = r#"
+[xmpp]
+component = "sip.localhost"
+server = "127.0.0.1:5347"
+secret = "s3cret"
+[sip]
+listen = ["udp:127.0.0.1:5060"]
+[sip.trunk.phones]
+uri = "sip:127.0.0.1:5081"
+media = "rtp"
+[relay]
+addresses = [{ bind = "127.0.0.1" }]
+[[route]]                       # first match wins; `user` is a regular expression on the whole unescaped local part
+from = "xmpp"                   # a call from the XMPP side to <user>@sip.localhost
+user = '(\+?[0-9]+)'
+to = "trunk:phones/{1}"         # INVITE sip:{1}@… through that trunk
+[[route]]
+from = "trunk:phones"           # a call that arrives from that trunk
+user = '(.+)'
+to = "xmpp:{1}@localhost"
+"#;
+
+    const SAMPLE: &str = include_str!("../../deploy/stox.toml");
+
+    fn wrong(text: &str) -> String {
+        Config::parse(text).expect_err("the text is wrong").to_string()
+    }
+
+    #[test]
+    fn the_smallest_useful_file_is_enough() {
+        let config = Config::parse(SMALLEST).expect("the smallest file is right");
+        assert_eq!(config.relay.ports, 30000..=39999);
+        assert_eq!(config.sip.trunks["phones"].media, TrunkMedia::Rtp);
+        assert_eq!(config.sip.trunks["phones"].learning, Learning::Off);
+        assert_eq!(config.routes.len(), 2);
+        assert_eq!(config.http, None);
+    }
+
+    #[test]
+    fn the_sample_file_parses_with_and_without_its_optional_keys() {
+        Config::parse(SAMPLE).expect("the sample file is right");
+        Config::parse(&uncommented()).expect("the sample file with every optional key set is right");
+    }
+
+    /// The sample with every `# key = value` and `# [table]` line made an active one.
+    fn uncommented() -> String {
+        SAMPLE
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(active) if active.starts_with('[') || active.split(' ').nth(1) == Some("=") => active,
+                _ => line,
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn every_value_in_the_sample_file_is_its_default() {
+        let whole = format!("{:?}", Config::parse(SAMPLE).expect("the sample file is right"));
+        let mut defaults = 0;
+        for (number, line) in SAMPLE.lines().enumerate() {
+            if line.starts_with('#') || !line.contains(" = ") {
+                continue;
+            }
+            let rest: Vec<_> = SAMPLE.lines().enumerate().filter(|(other, _)| *other != number).map(|(_, l)| l).collect();
+            match Config::parse(&rest.join("\n")) {
+                Ok(without) => {
+                    assert_eq!(format!("{without:?}"), whole, "the default of {line}");
+                    defaults += 1;
+                }
+                Err(error) => assert!(error.to_string().contains("missing field"), "{line}: {error}"),
+            }
+        }
+        assert!(defaults > 15, "only {defaults} defaults were tried");
+    }
+
+    #[test]
+    fn the_sample_file_shows_every_key() {
+        let sample = uncommented();
+        let name = |header: &str| header.split(']').next().map(str::to_owned);
+        let mut headers: Vec<_> = sample.lines().filter(|line| line.starts_with('[')).collect();
+        headers.dedup_by_key(|header| name(header));
+        for header in headers {
+            let message = wrong(&sample.replacen(header, &format!("{header}\nzzz = 1"), 1));
+            // serde lists the keys it knows: "unknown field `zzz`, expected one of `a`, `b`".
+            let known: Vec<_> = message.split('`').skip(1).step_by(2).filter(|key| *key != "zzz").collect();
+            assert!(!known.is_empty(), "{message}");
+            let table = sample.split_once(header).expect("the header is there").1;
+            let table = table.split("\n[").next().expect("there is always a first part");
+            for key in known {
+                let shown = table.contains(&format!("\n{key} = ")) || sample.contains(&format!("\n[sip.{key}"));
+                assert!(shown, "{header} {key} is missing in the sample");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let text = SMALLEST.replace("[relay]", "[relay]\nport = \"1-2\"");
+        let message = wrong(&text);
+        assert!(message.contains("unknown field `port`"), "{message}");
+        assert!(message.starts_with("line "), "{message}");
+    }
+
+    #[test]
+    fn a_secret_never_appears_in_an_error() {
+        for bad in [
+            "secret = \"hunter2\" x",
+            "secret = [\"hunter2\"]",
+            "secret = { files = \"hunter2\" }",
+            "secret = { file = \"/nonexistent\" }\npassword = \"hunter2\"",
+        ] {
+            let message = wrong(&SMALLEST.replace("secret = \"s3cret\"", bad));
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+        assert!(!format!("{:?}", Config::parse(SMALLEST)).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_secret_may_come_from_a_file_or_the_environment() {
+        let file = std::env::temp_dir().join(format!("stox-secret-{}", std::process::id()));
+        std::fs::write(&file, "from-file\n").expect("the temporary directory is writable");
+        let text = SMALLEST.replace("\"s3cret\"", &format!("{{ file = {:?} }}", file.display().to_string()));
+        let config = Config::parse(&text).expect("the file exists");
+        assert_eq!(config.xmpp.secret.reveal(), "from-file");
+        std::fs::remove_file(file).expect("the file was written above");
+        // PATH is always set, and this test only needs a variable that is.
+        let config = Config::parse(&SMALLEST.replace("\"s3cret\"", "{ env = \"PATH\" }")).expect("PATH is set");
+        assert_eq!(*config.xmpp.secret.reveal(), std::env::var("PATH").expect("PATH is set"));
+        assert!(wrong(&SMALLEST.replace("\"s3cret\"", "{ env = \"STOX_NOT_SET\" }")).contains("STOX_NOT_SET"));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let text = SMALLEST
+            .replace("udp:127.0.0.1:5060", "sctp:127.0.0.1:5060")
+            .replace("media = \"rtp\"", "media = \"zrtp\"")
+            .replace("addresses = [{ bind = \"127.0.0.1\" }]", "addresses = []\nports = \"9-1\"");
+        let message = wrong(&text);
+        for part in ["sctp", "zrtp", "addresses", "9-1"] {
+            assert!(message.contains(part), "{part} in {message}");
+        }
+    }
+}

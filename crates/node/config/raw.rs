@@ -1,0 +1,525 @@
+//! The configuration file as it is written, and the one place where it is checked and defaults are filled in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use model::{Learning, SrtpSuite};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use super::{CertificateLife, ConfigError, Credentials, JmiMode, Listen, RelayAddress, Transport, TrunkMedia};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    xmpp: Xmpp,
+    sip: Sip,
+    relay: Relay,
+    #[serde(default)]
+    http: Http,
+    #[serde(default)]
+    call: Call,
+    #[serde(default)]
+    log: Log,
+    #[serde(default)]
+    route: Vec<Route>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Xmpp {
+    component: String,
+    server: Option<String>,
+    secret: Secret,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sip {
+    listen: Option<Vec<String>>,
+    advertise: Option<String>,
+    tls: Option<Tls>,
+    #[serde(default)]
+    trunk: BTreeMap<String, Trunk>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+    authorities: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trunk {
+    uri: String,
+    username: Option<String>,
+    password: Option<Secret>,
+    register: Option<bool>,
+    media: Option<String>,
+    learning: Option<String>,
+    address: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Relay {
+    addresses: Vec<Address>,
+    ports: Option<String>,
+    workers: Option<usize>,
+    certificate: Option<String>,
+    suites: Option<Vec<String>>,
+    media_timeout: Option<String>,
+    silent_timeout: Option<String>,
+    dscp: Option<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Address {
+    name: Option<String>,
+    bind: String,
+    advertise: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Http {
+    listen: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Call {
+    jmi: Option<String>,
+    ring_timeout: Option<String>,
+    stop_timeout: Option<String>,
+    max_calls: Option<usize>,
+    max_calls_per_user: Option<usize>,
+    allow_plain_jingle: Option<bool>,
+    global_failures: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Log {
+    level: Option<String>,
+    format: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Route {
+    from: String,
+    domain: Option<String>,
+    user: String,
+    to: String,
+}
+
+/// A secret: the value itself, or where it is.
+enum Secret {
+    Value(String),
+    File(PathBuf),
+    Environment(String),
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Forms;
+
+        // Every other form gets a message of our own, because serde's would show the value.
+        const EXPECTED: &str = "a secret is a string, { file = \"path\" } or { env = \"NAME\" }";
+
+        impl<'de> Visitor<'de> for Forms {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Secret, E> {
+                Ok(Secret::Value(value.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
+                match map.next_entry::<String, String>()? {
+                    Some((key, path)) if key == "file" => Ok(Secret::File(path.into())),
+                    Some((key, name)) if key == "env" => Ok(Secret::Environment(name)),
+                    _ => Err(de::Error::custom(EXPECTED)),
+                }
+            }
+
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Secret, E> {
+                Err(E::custom(EXPECTED))
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Secret, E> {
+                Err(E::custom(EXPECTED))
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Secret, E> {
+                Err(E::custom(EXPECTED))
+            }
+        }
+
+        deserializer.deserialize_any(Forms)
+    }
+}
+
+/// Collects what is wrong, so that all of it can be said at once.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    /// Parses a value of a key, or its default where it is absent, or notes why it cannot be.
+    fn value<T>(
+        &mut self,
+        key: &str,
+        text: Option<&str>,
+        default: &str,
+        parse: impl Fn(&str) -> Option<T>,
+        accepted: &str,
+    ) -> Option<T> {
+        let text = text.unwrap_or(default);
+        let value = parse(text);
+        if value.is_none() {
+            self.0.push(format!("{key} = {text:?}: expected {accepted}"));
+        }
+        value
+    }
+
+    fn secret(&mut self, key: &str, secret: Secret) -> model::Secret<String> {
+        let value = match secret {
+            Secret::Value(value) => Ok(value),
+            Secret::File(path) => std::fs::read_to_string(&path)
+                .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+                .map_err(|error| format!("{key}: cannot read {}: {error}", path.display())),
+            Secret::Environment(name) => {
+                std::env::var(&name).map_err(|_| format!("{key}: environment variable {name} is not set"))
+            }
+        };
+        model::Secret::new(value.unwrap_or_else(|problem| {
+            self.0.push(problem);
+            String::new()
+        }))
+    }
+}
+
+impl Config {
+    /// Checks the file and fills in defaults.
+    pub(super) fn check(self) -> Result<super::Config, ConfigError> {
+        let problems = &mut Problems::default();
+        let xmpp = super::Xmpp {
+            component: self.xmpp.component,
+            server: self.xmpp.server.unwrap_or_else(|| "127.0.0.1:5347".to_owned()),
+            secret: problems.secret("xmpp.secret", self.xmpp.secret),
+        };
+        if xmpp.component.is_empty() || xmpp.component.contains(['@', '/', ' ']) {
+            problems.0.push(format!("xmpp.component = {:?}: expected a domain", xmpp.component));
+        }
+        if port_of(&xmpp.server).is_none() {
+            problems.0.push(format!("xmpp.server = {:?}: expected host:port", xmpp.server));
+        }
+        let relay = self.relay.check(problems);
+        let names = relay.as_ref().map(|relay| relay.addresses.as_slice()).unwrap_or_default();
+        let sip = self.sip.check(problems, names);
+        let http = self.http.listen.as_deref().and_then(|listen| {
+            problems.value("http.listen", Some(listen), "", |text| SocketAddr::from_str(text).ok(), "address:port")
+        });
+        let call = self.call.check(problems);
+        let log = self.log.check(problems);
+        let routes = self
+            .route
+            .into_iter()
+            .map(|route| super::Route { from: route.from, domain: route.domain, user: route.user, to: route.to })
+            .collect::<Vec<_>>();
+        if routes.is_empty() {
+            problems.0.push("there is no [[route]], so no call could go anywhere".to_owned());
+        }
+        match (sip, relay, call, log) {
+            (Some(sip), Some(relay), Some(call), Some(log)) if problems.0.is_empty() => {
+                Ok(super::Config { xmpp, sip, relay, http, call, log, routes })
+            }
+            _ => Err(ConfigError(std::mem::take(&mut problems.0))),
+        }
+    }
+}
+
+impl Sip {
+    fn check(self, problems: &mut Problems, addresses: &[RelayAddress]) -> Option<super::Sip> {
+        let listen = self.listen.unwrap_or_else(|| vec!["udp:127.0.0.1:5060".to_owned()]);
+        if listen.is_empty() {
+            problems.0.push("sip.listen is empty: expected at least one \"udp:address:port\"".to_owned());
+        }
+        let listen: Option<Vec<_>> = listen
+            .iter()
+            .map(|text| {
+                let accepted = "\"udp:address:port\", \"tcp:address:port\" or \"tls:address:port\"";
+                problems.value("sip.listen", Some(text), "", parse_listen, accepted)
+            })
+            .collect();
+        if self.tls.is_none() && listen.iter().flatten().any(|listen| listen.transport == Transport::Tls) {
+            problems.0.push("sip.listen has a tls: address, which needs [sip.tls] certificate and key".to_owned());
+        }
+        let tls =
+            self.tls.map(|tls| super::Tls { certificate: tls.certificate, key: tls.key, authorities: tls.authorities });
+        let trunks: Option<BTreeMap<_, _>> = self
+            .trunk
+            .into_iter()
+            .map(|(name, trunk)| trunk.check(&name, problems, addresses).map(|trunk| (name, trunk)))
+            .collect();
+        Some(super::Sip { listen: listen?, advertise: self.advertise, tls, trunks: trunks? })
+    }
+}
+
+impl Trunk {
+    fn check(self, name: &str, problems: &mut Problems, addresses: &[RelayAddress]) -> Option<super::Trunk> {
+        let key = |key: &str| format!("sip.trunk.{name}.{key}");
+        if !self.uri.starts_with("sip:") && !self.uri.starts_with("sips:") {
+            problems.0.push(format!("{} = {:?}: expected \"sip:host\" or \"sip:host:port\"", key("uri"), self.uri));
+        }
+        let credentials = match (self.username, self.password) {
+            (Some(username), Some(password)) => {
+                Some(Credentials { username, password: problems.secret(&key("password"), password) })
+            }
+            (None, None) => None,
+            _ => {
+                problems.0.push(format!("sip.trunk.{name}: username and password go together"));
+                None
+            }
+        };
+        let register = self.register.unwrap_or(false);
+        if register && credentials.is_none() {
+            problems.0.push(format!("{} = true needs a username and a password", key("register")));
+        }
+        if let Some(wanted) = &self.address
+            && !addresses.iter().any(|address| address.name.as_ref() == Some(wanted))
+        {
+            problems.0.push(format!("{} = {wanted:?}: no relay address has that name", key("address")));
+        }
+        let media = problems.value(
+            &key("media"),
+            self.media.as_deref(),
+            "rtp",
+            |text| match text {
+                "rtp" => Some(TrunkMedia::Rtp),
+                "sdes" => Some(TrunkMedia::Sdes),
+                "dtls" => Some(TrunkMedia::Dtls),
+                _ => None,
+            },
+            "\"rtp\", \"sdes\" or \"dtls\"",
+        );
+        let learning = problems.value(
+            &key("learning"),
+            self.learning.as_deref(),
+            "off",
+            |text| match text {
+                "off" => Some(Learning::Off),
+                "signalled-address" => Some(Learning::SignalledAddress),
+                "any" => Some(Learning::Any),
+                _ => None,
+            },
+            "\"off\", \"signalled-address\" or \"any\"",
+        );
+        Some(super::Trunk {
+            uri: self.uri,
+            credentials,
+            register,
+            media: media?,
+            learning: learning?,
+            address: self.address,
+        })
+    }
+}
+
+impl Relay {
+    fn check(self, problems: &mut Problems) -> Option<super::Relay> {
+        if self.addresses.is_empty() {
+            problems.0.push("relay.addresses is empty: expected at least one { bind = \"address\" }".to_owned());
+        }
+        let addresses: Option<Vec<_>> = self
+            .addresses
+            .iter()
+            .map(|address| {
+                let mut ip = |key, text: &str| {
+                    problems.value(key, Some(text), "", |text| IpAddr::from_str(text).ok(), "an IP address")
+                };
+                let bind = ip("relay.addresses bind", &address.bind)?;
+                let advertise = match &address.advertise {
+                    Some(text) => Some(ip("relay.addresses advertise", text)?),
+                    None => None,
+                };
+                if advertise.is_some_and(|advertise| advertise.is_ipv4() != bind.is_ipv4()) {
+                    problems.0.push("relay.addresses: bind and advertise must be of one family".to_owned());
+                }
+                if bind.is_unspecified() {
+                    problems.0.push(format!("relay.addresses bind = \"{bind}\": expected one address, not all of them"));
+                }
+                Some(RelayAddress { name: address.name.clone(), bind, advertise })
+            })
+            .collect();
+        let ports = problems.value("relay.ports", self.ports.as_deref(), "30000-39999", parse_ports, PORTS);
+        let certificate = problems.value(
+            "relay.certificate",
+            self.certificate.as_deref(),
+            "process",
+            |text| match text {
+                "process" => Some(CertificateLife::Process),
+                "call" => Some(CertificateLife::Call),
+                _ => None,
+            },
+            "\"process\" or \"call\"",
+        );
+        let suites: Option<Vec<_>> = match &self.suites {
+            None => Some(SrtpSuite::ALL.to_vec()),
+            Some(names) => names
+                .iter()
+                .map(|name| {
+                    let accepted = SrtpSuite::ALL.map(SrtpSuite::as_str).join(", ");
+                    problems.value("relay.suites", Some(name), "", |text| text.parse().ok(), &accepted)
+                })
+                .collect(),
+        };
+        let media_timeout = duration(problems, "relay.media_timeout", self.media_timeout.as_deref(), "60s");
+        let silent_timeout = duration(problems, "relay.silent_timeout", self.silent_timeout.as_deref(), "1h");
+        let dscp = self.dscp.unwrap_or(46);
+        if dscp > 63 {
+            problems.0.push(format!("relay.dscp = {dscp}: expected 0 to 63"));
+        }
+        let workers = match self.workers.unwrap_or(0) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        Some(super::Relay {
+            addresses: addresses?,
+            ports: ports?,
+            workers,
+            certificate: certificate?,
+            suites: suites?,
+            media_timeout: media_timeout?,
+            silent_timeout: silent_timeout?,
+            dscp,
+        })
+    }
+}
+
+impl Call {
+    fn check(self, problems: &mut Problems) -> Option<super::Call> {
+        let jmi = problems.value(
+            "call.jmi",
+            self.jmi.as_deref(),
+            "on-answer",
+            |text| match text {
+                "on-answer" => Some(JmiMode::OnAnswer),
+                "early-proceed" => Some(JmiMode::EarlyProceed),
+                "early-accept" => Some(JmiMode::EarlyAccept),
+                _ => None,
+            },
+            "\"on-answer\", \"early-proceed\" or \"early-accept\"",
+        );
+        let ring_timeout = duration(problems, "call.ring_timeout", self.ring_timeout.as_deref(), "180s");
+        let stop_timeout = duration(problems, "call.stop_timeout", self.stop_timeout.as_deref(), "5s");
+        Some(super::Call {
+            jmi: jmi?,
+            ring_timeout: ring_timeout?,
+            stop_timeout: stop_timeout?,
+            max_calls: self.max_calls.unwrap_or(1000),
+            max_calls_per_user: self.max_calls_per_user.unwrap_or(2),
+            allow_plain_jingle: self.allow_plain_jingle.unwrap_or(false),
+            global_failures: self.global_failures.unwrap_or(false),
+        })
+    }
+}
+
+impl Log {
+    fn check(self, problems: &mut Problems) -> Option<super::Log> {
+        let level = problems.value(
+            "log.level",
+            self.level.as_deref(),
+            "info",
+            |text| text.parse::<tracing_subscriber::EnvFilter>().is_ok().then(|| text.to_owned()),
+            "error, warn, info, debug, trace, or a filter such as \"info,signaling=debug\"",
+        );
+        let json = problems.value(
+            "log.format",
+            self.format.as_deref(),
+            "text",
+            |text| match text {
+                "text" => Some(false),
+                "json" => Some(true),
+                _ => None,
+            },
+            "\"text\" or \"json\"",
+        );
+        Some(super::Log { level: level?, json: json? })
+    }
+}
+
+const PORTS: &str = "\"first-last\", at least four ports from 1024 on";
+
+fn parse_ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-')?;
+    let (first, last) = (first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?);
+    (first >= 1024 && last >= first.saturating_add(3)).then_some(first..=last)
+}
+
+fn parse_listen(text: &str) -> Option<Listen> {
+    let (transport, address) = text.split_once(':')?;
+    let transport = match transport {
+        "udp" => Transport::Udp,
+        "tcp" => Transport::Tcp,
+        "tls" => Transport::Tls,
+        _ => return None,
+    };
+    Some(Listen { transport, address: address.parse().ok()? })
+}
+
+fn port_of(server: &str) -> Option<u16> {
+    let (host, port) = server.rsplit_once(':')?;
+    if host.is_empty() { None } else { port.parse().ok() }
+}
+
+fn duration(problems: &mut Problems, key: &str, text: Option<&str>, default: &str) -> Option<Duration> {
+    problems.value(key, text, default, parse_duration, "a number with its unit: \"500ms\", \"30s\", \"5m\" or \"1h\"")
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    match &text[digits..] {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_needs_its_unit() {
+        assert_eq!(parse_duration("1500ms"), Some(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("2h"), Some(Duration::from_secs(7200)));
+        for wrong in ["30", "s", "-1s", "1d", "99999999999999999999s", ""] {
+            assert_eq!(parse_duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_port_range_has_room_for_a_call() {
+        assert_eq!(parse_ports("30000-39999"), Some(30000..=39999));
+        for wrong in ["30000", "9-1", "80-90", "40000-40001", "1-70000"] {
+            assert_eq!(parse_ports(wrong), None, "{wrong}");
+        }
+    }
+}
