@@ -4,7 +4,9 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::{Config, Listen, Transport};
+use sip::agent::{Listen, Transport};
+
+use crate::config::Config;
 use crate::gateway;
 
 /// Says what is wrong, or that nothing is. Exit code 2 when something is.
@@ -47,11 +49,10 @@ fn obstacles(config: &Config) -> Vec<String> {
     if let Err(error) = config.xmpp.server.to_socket_addrs() {
         problems.push(format!("xmpp.server = {:?}: {error}", config.xmpp.server));
     }
-    if let Some(tls) = &config.sip.tls {
-        for file in [Some(&tls.certificate), Some(&tls.key), tls.authorities.as_ref()].into_iter().flatten() {
-            if let Err(error) = std::fs::File::open(file) {
-                problems.push(format!("sip.tls: cannot read {}: {error}", file.display()));
-            }
+    let tls = &config.sip.tls;
+    for file in [&tls.certificate, &tls.key, &tls.authorities].into_iter().flatten() {
+        if let Err(error) = std::fs::File::open(file) {
+            problems.push(format!("sip.tls: cannot read {}: {error}", file.display()));
         }
     }
     problems.extend(descriptors(config));

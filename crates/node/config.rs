@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use model::{Learning, Secret, SrtpSuite};
+use sip::agent::{Listen, Tls};
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -42,34 +43,10 @@ pub(crate) struct Xmpp {
 #[derive(Clone, Debug)]
 pub(crate) struct Sip {
     pub(crate) listen: Vec<Listen>,
-    /// The host that SIP peers reach us at, where it is not the one we listen on.
-    pub(crate) advertise: Option<String>,
-    pub(crate) tls: Option<Tls>,
+    /// The address that SIP peers reach us at, where it is not the one we listen on.
+    pub(crate) advertise: Option<IpAddr>,
+    pub(crate) tls: Tls,
     pub(crate) trunks: BTreeMap<String, Trunk>,
-}
-
-/// One SIP listener.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Listen {
-    pub(crate) transport: Transport,
-    pub(crate) address: SocketAddr,
-}
-
-/// What carries SIP.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Transport {
-    Udp,
-    Tcp,
-    Tls,
-}
-
-/// Certificates for SIP over TLS, as PEM files.
-#[derive(Clone, Debug)]
-pub(crate) struct Tls {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
-    /// Who signs our peers' certificates; the system's authorities where it is absent.
-    pub(crate) authorities: Option<PathBuf>,
 }
 
 /// A SIP peer that we call through and are called from.
@@ -276,7 +253,8 @@ to = "xmpp:{1}@localhost"
             if line.starts_with('#') || !line.contains(" = ") {
                 continue;
             }
-            let rest: Vec<_> = SAMPLE.lines().enumerate().filter(|(other, _)| *other != number).map(|(_, l)| l).collect();
+            let rest: Vec<_> =
+                SAMPLE.lines().enumerate().filter(|(other, _)| *other != number).map(|(_, l)| l).collect();
             match Config::parse(&rest.join("\n")) {
                 Ok(without) => {
                     assert_eq!(format!("{without:?}"), whole, "the default of {line}");

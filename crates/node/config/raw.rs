@@ -12,7 +12,9 @@ use model::{Learning, SrtpSuite};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use super::{CertificateLife, ConfigError, Credentials, JmiMode, Listen, RelayAddress, Transport, TrunkMedia};
+use sip::agent::{Listen, Transport};
+
+use super::{CertificateLife, ConfigError, Credentials, JmiMode, RelayAddress, TrunkMedia};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,8 +53,8 @@ struct Sip {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tls {
-    certificate: PathBuf,
-    key: PathBuf,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
     authorities: Option<PathBuf>,
 }
 
@@ -265,17 +267,28 @@ impl Sip {
                 problems.value("sip.listen", Some(text), "", parse_listen, accepted)
             })
             .collect();
-        if self.tls.is_none() && listen.iter().flatten().any(|listen| listen.transport == Transport::Tls) {
+        if self.tls.as_ref().is_none_or(|tls| tls.certificate.is_none())
+            && listen.iter().flatten().any(|listen| listen.transport == Transport::Tls)
+        {
             problems.0.push("sip.listen has a tls: address, which needs [sip.tls] certificate and key".to_owned());
         }
-        let tls =
-            self.tls.map(|tls| super::Tls { certificate: tls.certificate, key: tls.key, authorities: tls.authorities });
+        let advertise = self.advertise.as_deref().and_then(|text| {
+            problems.value("sip.advertise", Some(text), "", |text| IpAddr::from_str(text).ok(), "an IP address")
+        });
+        let tls = self.tls.map_or_else(Default::default, |tls| sip::agent::Tls {
+            certificate: tls.certificate,
+            key: tls.key,
+            authorities: tls.authorities,
+        });
+        if tls.certificate.is_some() != tls.key.is_some() {
+            problems.0.push("sip.tls: certificate and key go together".to_owned());
+        }
         let trunks: Option<BTreeMap<_, _>> = self
             .trunk
             .into_iter()
             .map(|(name, trunk)| trunk.check(&name, problems, addresses).map(|trunk| (name, trunk)))
             .collect();
-        Some(super::Sip { listen: listen?, advertise: self.advertise, tls, trunks: trunks? })
+        Some(super::Sip { listen: listen?, advertise, tls, trunks: trunks? })
     }
 }
 
@@ -360,7 +373,9 @@ impl Relay {
                     problems.0.push("relay.addresses: bind and advertise must be of one family".to_owned());
                 }
                 if bind.is_unspecified() {
-                    problems.0.push(format!("relay.addresses bind = \"{bind}\": expected one address, not all of them"));
+                    problems
+                        .0
+                        .push(format!("relay.addresses bind = \"{bind}\": expected one address, not all of them"));
                 }
                 Some(RelayAddress { name: address.name.clone(), bind, advertise })
             })
