@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use sip::agent::{Listen, Transport};
 
 use crate::config::Config;
-use crate::gateway;
 
 /// Says what is wrong, or that nothing is. Exit code 2 when something is.
 pub(crate) fn check(path: &Path) -> ExitCode {
@@ -28,9 +27,6 @@ pub(crate) fn check(path: &Path) -> ExitCode {
 /// What would keep a right configuration from working on this machine.
 fn obstacles(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
-    if let Err(error) = gateway::translator_config(config) {
-        problems.extend(error.0);
-    }
     for listen in &config.sip.listen {
         if let Err(error) = bind(listen) {
             problems.push(format!("sip.listen {}: cannot listen there: {error}", listen.address));
@@ -38,7 +34,8 @@ fn obstacles(config: &Config) -> Vec<String> {
     }
     for address in &config.relay.addresses {
         if let Err(error) = UdpSocket::bind((address.bind, 0)) {
-            problems.push(format!("relay.addresses bind = \"{}\": not an address of this machine: {error}", address.bind));
+            problems
+                .push(format!("relay.addresses bind = \"{}\": not an address of this machine: {error}", address.bind));
         }
     }
     if let Some(address) = config.http
@@ -76,6 +73,9 @@ fn descriptors(config: &Config) -> Option<String> {
     let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
     let hard: usize = line.split_whitespace().nth(4)?.parse().ok()?;
     (hard < needed).then(|| {
-        format!("call.max_calls = {} needs {needed} open files, the limit is {hard}: raise it (ulimit -n)", config.call.max_calls)
+        format!(
+            "call.max_calls = {} needs {needed} open files, the limit is {hard}: raise it (ulimit -n)",
+            config.call.max_calls
+        )
     })
 }
