@@ -1,8 +1,32 @@
 //! Jingle sessions (XEP-0166).
+//!
+//! Reading is lenient: what real clients get wrong is understood or passed over, and only what leaves no meaning is an
+//! error. Writing is strict.
+//!
+//! - `rtp`: descriptions (XEP-0167), with their feedback (XEP-0293) and header extensions (XEP-0294)
+//! - `encryption`: keys in the description (XEP-0167 §7, RFC 4568)
+//! - `ice_udp`: transports (XEP-0176), with `dtls`: fingerprints (XEP-0320)
+//! - `group`: what shares a transport (XEP-0338)
+//! - `reason` and `info`: why a session ends, and what happens in it
+//!
+//! Sources (XEP-0339) are neither read nor written: the relay has its own.
+
+mod dtls;
+mod encryption;
+mod group;
+mod ice_udp;
+mod info;
+mod reason;
+pub(crate) mod rtp;
 
 use minidom::Element;
-use model::{Candidate, Description, IceParameters};
+use model::{Candidate, Description, Direction, IceParameters};
 use thiserror::Error;
+
+use crate::xml::element;
+
+pub use info::Info;
+pub use reason::{Reason, ReasonCondition};
 
 /// Namespace of Jingle.
 pub const NS: &str = "urn:xmpp:jingle:1";
@@ -51,13 +75,55 @@ impl Jingle {
     ///
     /// It lacks what its action needs; to be answered with `bad-request`.
     pub fn parse(element: &Element) -> Result<Self, JingleError> {
-        let _ = element;
-        Err(JingleError::UnknownAction)
+        let action = element.attr("action").and_then(Action::from_word).ok_or(JingleError::UnknownAction)?;
+        let sid = element.attr("sid").filter(|sid| !sid.is_empty()).ok_or(JingleError::NoSid)?;
+        let mut jingle = Self::new(action, sid);
+        jingle.initiator = element.attr("initiator").map(str::to_owned);
+        jingle.responder = element.attr("responder").map(str::to_owned);
+        for child in element.children() {
+            if child.is("content", NS) {
+                let content = Content::parse(child, action)?;
+                if jingle.contents.iter().any(|other| other.name == content.name) {
+                    return Err(JingleError::ContentName);
+                }
+                jingle.contents.push(content);
+            } else if child.is("reason", NS) {
+                jingle.reason = Some(Reason::parse(child));
+            } else if child.is("group", group::NS) {
+                jingle.bundle.extend(group::parse_bundle(child));
+            } else if action == Action::SessionInfo {
+                jingle.info = jingle.info.or_else(|| Some(Info::parse(child)));
+            }
+        }
+        if action.is_about_contents() && jingle.contents.is_empty() {
+            return Err(JingleError::Incomplete);
+        }
+        Ok(jingle)
     }
 
     /// Writes the `<jingle/>`.
     pub fn to_element(&self) -> Element {
-        Element::bare("jingle", NS)
+        let mut jingle = element!(
+            "jingle",
+            NS,
+            "action" = self.action.as_str(),
+            "sid" = self.sid.as_str(),
+            "initiator" = self.initiator.as_deref(),
+            "responder" = self.responder.as_deref(),
+        );
+        for content in &self.contents {
+            jingle.append_child(content.to_element());
+        }
+        if !self.bundle.is_empty() {
+            jingle.append_child(group::bundle_element(&self.bundle));
+        }
+        if let Some(reason) = &self.reason {
+            jingle.append_child(reason.to_element());
+        }
+        if let Some(info) = &self.info {
+            jingle.append_child(info.to_element());
+        }
+        jingle
     }
 }
 
@@ -82,6 +148,55 @@ pub enum Action {
     TransportReplace,
 }
 
+/// Each action and its word.
+const ACTIONS: [(Action, &str); 15] = [
+    (Action::ContentAccept, "content-accept"),
+    (Action::ContentAdd, "content-add"),
+    (Action::ContentModify, "content-modify"),
+    (Action::ContentReject, "content-reject"),
+    (Action::ContentRemove, "content-remove"),
+    (Action::DescriptionInfo, "description-info"),
+    (Action::SecurityInfo, "security-info"),
+    (Action::SessionAccept, "session-accept"),
+    (Action::SessionInfo, "session-info"),
+    (Action::SessionInitiate, "session-initiate"),
+    (Action::SessionTerminate, "session-terminate"),
+    (Action::TransportAccept, "transport-accept"),
+    (Action::TransportInfo, "transport-info"),
+    (Action::TransportReject, "transport-reject"),
+    (Action::TransportReplace, "transport-replace"),
+];
+
+impl Action {
+    /// The word in the `action` attribute.
+    pub const fn as_str(self) -> &'static str {
+        ACTIONS[self as usize].1
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        ACTIONS.iter().find(|(_, known)| *known == word).map(|(action, _)| *action)
+    }
+
+    /// Says whether the action means nothing without a content.
+    const fn is_about_contents(self) -> bool {
+        match self {
+            Self::ContentAccept
+            | Self::ContentAdd
+            | Self::ContentModify
+            | Self::ContentReject
+            | Self::ContentRemove
+            | Self::DescriptionInfo
+            | Self::SessionAccept
+            | Self::SessionInitiate
+            | Self::TransportAccept
+            | Self::TransportInfo
+            | Self::TransportReject
+            | Self::TransportReplace => true,
+            Self::SecurityInfo | Self::SessionInfo | Self::SessionTerminate => false,
+        }
+    }
+}
+
 /// Which party of the session (XEP-0166 §3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Party {
@@ -89,6 +204,25 @@ pub enum Party {
     Initiator,
     /// Answered it.
     Responder,
+}
+
+impl Party {
+    /// The word in the `creator` attribute.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initiator => "initiator",
+            Self::Responder => "responder",
+        }
+    }
+
+    /// The party at the other end.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Initiator => Self::Responder,
+            Self::Responder => Self::Initiator,
+        }
+    }
 }
 
 /// Who sends media in a content (XEP-0166 §7.3). Absolute, unlike SDP's direction.
@@ -103,6 +237,50 @@ pub enum Senders {
     Responder,
     /// Nobody.
     None,
+}
+
+impl Senders {
+    /// The word in the `senders` attribute.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Initiator => "initiator",
+            Self::Responder => "responder",
+            Self::None => "none",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        [Self::Both, Self::Initiator, Self::Responder, Self::None].into_iter().find(|senders| senders.as_str() == word)
+    }
+
+    /// The direction that `writer` sees.
+    pub const fn direction(self, writer: Party) -> Direction {
+        let as_initiator = match self {
+            Self::Both => Direction::SendRecv,
+            Self::Initiator => Direction::SendOnly,
+            Self::Responder => Direction::RecvOnly,
+            Self::None => Direction::Inactive,
+        };
+        match writer {
+            Party::Initiator => as_initiator,
+            Party::Responder => as_initiator.reversed(),
+        }
+    }
+
+    /// Who sends where `writer` sees this direction.
+    pub const fn from_direction(direction: Direction, writer: Party) -> Self {
+        let as_initiator = match writer {
+            Party::Initiator => direction,
+            Party::Responder => direction.reversed(),
+        };
+        match as_initiator {
+            Direction::SendRecv => Self::Both,
+            Direction::SendOnly => Self::Initiator,
+            Direction::RecvOnly => Self::Responder,
+            Direction::Inactive => Self::None,
+        }
+    }
 }
 
 /// A `<content/>`.
@@ -122,11 +300,85 @@ pub struct Content {
     pub transport: Option<Transport>,
 }
 
+impl Content {
+    /// A content with nothing but its identity.
+    pub fn new(creator: Party, name: impl Into<String>) -> Self {
+        Self {
+            creator,
+            name: name.into(),
+            senders: None,
+            disposition: SESSION.to_owned(),
+            description: None,
+            transport: None,
+        }
+    }
+
+    fn parse(content: &Element, action: Action) -> Result<Self, JingleError> {
+        let name = content.attr("name").filter(|name| !name.is_empty()).ok_or(JingleError::ContentName)?;
+        let creator = if content.attr("creator") == Some("responder") { Party::Responder } else { Party::Initiator };
+        let mut parsed = Self::new(creator, name);
+        parsed.senders = content.attr("senders").and_then(Senders::from_word);
+        if let Some(disposition) = content.attr("disposition") {
+            parsed.disposition = disposition.to_owned();
+        }
+        for child in content.children() {
+            match child.name() {
+                "description" => parsed.description = Some(rtp::parse(child, name)?),
+                "transport" => parsed.transport = Some(Transport::parse(child, action)),
+                _ => (), // security preconditions and the like
+            }
+        }
+        if parsed.serves(action) { Ok(parsed) } else { Err(JingleError::Incomplete) }
+    }
+
+    /// Says whether everything is there that the action needs (XEP-0166 §7.2).
+    const fn serves(&self, action: Action) -> bool {
+        match action {
+            Action::SessionInitiate | Action::SessionAccept | Action::ContentAdd => {
+                self.description.is_some() && self.transport.is_some()
+            }
+            Action::TransportInfo | Action::TransportReplace | Action::TransportAccept => self.transport.is_some(),
+            Action::DescriptionInfo => self.description.is_some(),
+            Action::ContentModify => self.senders.is_some(),
+            Action::ContentAccept
+            | Action::ContentReject
+            | Action::ContentRemove
+            | Action::SecurityInfo
+            | Action::SessionInfo
+            | Action::SessionTerminate
+            | Action::TransportReject => true,
+        }
+    }
+
+    fn to_element(&self) -> Element {
+        let mut content = element!(
+            "content",
+            NS,
+            "creator" = self.creator.as_str(),
+            "name" = self.name.as_str(),
+            "senders" = self.senders.map(Senders::as_str),
+            "disposition" = Some(self.disposition.as_str()).filter(|disposition| *disposition != SESSION),
+        );
+        if let Some(RtpDescription::Rtp(stream)) = &self.description {
+            let has_dtls = matches!(&self.transport, Some(Transport::IceUdp(IceUdp { dtls: Some(_), .. })));
+            content.append_child(rtp::to_element(stream, !has_dtls));
+        }
+        if let Some(transport) = &self.transport {
+            content.append_child(transport.to_element());
+        }
+        content
+    }
+}
+
+/// The disposition of a content that says nothing else (RFC 3261 §20.11).
+const SESSION: &str = "session";
+
 /// What flows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RtpDescription {
-    /// `urn:xmpp:jingle:apps:rtp:1` of audio or video: codecs and so on, `direction` and `path` left at their defaults
-    /// except `path.rtcp_mux` and `path.crypto`.
+    /// `urn:xmpp:jingle:apps:rtp:1` of audio or video: codecs and so on. `direction` is left at its default and `path`
+    /// too, except `rtcp_mux`, `crypto`, and a `profile` of SAVP where keys come with the description. Directions of
+    /// header extensions are those of the initiator.
     Rtp(Box<model::MediaStream>),
     /// Another application, or another medium.
     Unsupported,
@@ -139,6 +391,23 @@ pub enum Transport {
     IceUdp(IceUdp),
     /// Another transport, by its namespace.
     Unsupported(String),
+}
+
+impl Transport {
+    fn parse(transport: &Element, action: Action) -> Self {
+        if transport.has_ns(ice_udp::NS) {
+            Self::IceUdp(ice_udp::parse(transport, action))
+        } else {
+            Self::Unsupported(transport.ns())
+        }
+    }
+
+    fn to_element(&self) -> Element {
+        match self {
+            Self::IceUdp(transport) => ice_udp::to_element(transport),
+            Self::Unsupported(namespace) => element!("transport", namespace.as_str()),
+        }
+    }
 }
 
 /// An ICE-UDP transport (XEP-0176 §5.3), with its DTLS fingerprints (XEP-0320).
@@ -154,68 +423,6 @@ pub struct IceUdp {
     pub gathering_complete: bool,
     /// DTLS.
     pub dtls: Option<model::DtlsParameters>,
-}
-
-/// Why a session ends (XEP-0166 §7.4).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reason {
-    /// The condition.
-    pub condition: ReasonCondition,
-    /// The text.
-    pub text: Option<String>,
-    /// The status of the SIP side, as a foreign element `<sip xmlns='urn:xmpp:sip-status:0' code='486'/>`.
-    pub sip_status: Option<u16>,
-    /// RTP's own condition (XEP-0167 §9): `crypto-required`, `invalid-crypto`.
-    pub rtp_error: Option<String>,
-}
-
-impl Reason {
-    /// A reason with nothing but its condition.
-    pub const fn new(condition: ReasonCondition) -> Self {
-        Self { condition, text: None, sip_status: None, rtp_error: None }
-    }
-}
-
-/// The conditions of a reason (XEP-0166 §7.4). An unknown one reads as `general-error`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[allow(missing_docs, reason = "the names are the specification's")]
-pub enum ReasonCondition {
-    AlternativeSession,
-    Busy,
-    Cancel,
-    ConnectivityError,
-    Decline,
-    Expired,
-    FailedApplication,
-    FailedTransport,
-    GeneralError,
-    Gone,
-    IncompatibleParameters,
-    MediaError,
-    SecurityError,
-    Success,
-    Timeout,
-    UnsupportedApplications,
-    UnsupportedTransports,
-}
-
-/// What a session-info tells (XEP-0167 §8).
-#[derive(Clone, Debug, PartialEq)]
-pub enum Info {
-    /// The phone rings.
-    Ringing,
-    /// On hold.
-    Hold,
-    /// No longer on hold.
-    Unhold,
-    /// Active again: neither held nor muted.
-    Active,
-    /// Does not send, but listens. The content's name, or all.
-    Mute(Option<String>),
-    /// Sends again.
-    Unmute(Option<String>),
-    /// Something else, as namespace and name.
-    Other(String, String),
 }
 
 /// What is wrong with a `<jingle/>` element.

@@ -7,6 +7,7 @@
 //! - [`jingle`]: sessions (XEP-0166, 0167, 0176, 0293, 0294, 0320, 0338, 0339)
 //! - [`jingle_message`]: ringing before there is a session (XEP-0353)
 //! - [`presence`]: presence of a gateway's users
+//! - [`query`]: the small questions that any entity answers (XEP-0030, 0092, 0100, 0199, 0202)
 //! - [`stanza`]: what travels between the translator and the component stream
 
 pub mod address;
@@ -16,4 +17,6 @@ pub mod disco;
 pub mod jingle;
 pub mod jingle_message;
 pub mod presence;
+pub mod query;
 pub mod stanza;
+mod xml;

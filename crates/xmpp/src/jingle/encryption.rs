@@ -1,0 +1,82 @@
+//! SRTP keys in the description (XEP-0167 §7, RFC 4568 §9.1).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use minidom::Element;
+use model::{Crypto, Secret, SrtpSuite};
+
+use super::rtp::NS;
+use crate::xml::element;
+
+/// The lines that we understand in full. A line with anything else must not be used (RFC 4568 §6.3).
+pub(super) fn parse(encryption: &Element) -> Vec<Crypto> {
+    encryption.children().filter(|child| child.is("crypto", NS)).filter_map(parse_crypto).collect()
+}
+
+/// Says whether the media is to be encrypted with keys from here; a ZRTP hash alone is only an invitation.
+pub(super) fn is_demanded(encryption: &Element) -> bool {
+    let required = matches!(encryption.attr("required"), Some("1" | "true"));
+    required || encryption.children().any(|child| child.is("crypto", NS))
+}
+
+fn parse_crypto(crypto: &Element) -> Option<Crypto> {
+    let suite: SrtpSuite = crypto.attr("crypto-suite")?.trim().parse().ok()?;
+    if !crypto.attr("session-params").unwrap_or_default().split_whitespace().all(is_harmless) {
+        return None;
+    }
+    // inline:BASE64[|lifetime][|MKI:length]; a list of keys, joined by semicolons, fails at the base64.
+    let mut fields = crypto.attr("key-params")?.trim().strip_prefix("inline:")?.split('|');
+    let key_and_salt =
+        decode(fields.next()?).filter(|bytes| bytes.len() == suite.key_length() + suite.salt_length())?;
+    let mut mki = None;
+    for field in fields {
+        match field.split_once(':') {
+            Some((value, length)) => mki = Some(parse_mki(value, length)?),
+            None => parse_lifetime(field)?,
+        }
+    }
+    let tag = crypto.attr("tag")?.trim().parse().ok()?;
+    Some(Crypto { tag, suite, key_and_salt: Secret::new(key_and_salt), mki })
+}
+
+/// Session parameters that change nothing for us (RFC 4568 §6.3): no key derivation rate, a hint for the replay window,
+/// and any that say of themselves that they may be ignored.
+fn is_harmless(parameter: &str) -> bool {
+    parameter == "KDR=0" || parameter.starts_with("WSH=") || parameter.starts_with('-')
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok()
+}
+
+fn parse_mki(value: &str, length: &str) -> Option<(u64, u8)> {
+    Some((value.parse().ok()?, length.parse().ok().filter(|length| (1..=128).contains(length))?))
+}
+
+/// A lifetime is read and not kept: a call ends long before 2^31 packets.
+fn parse_lifetime(field: &str) -> Option<()> {
+    field.strip_prefix("2^").unwrap_or(field).parse::<u64>().ok().map(|_| ())
+}
+
+/// Writes the keys, if there are any. They are `required` where there is nothing to choose in their place.
+pub(super) fn to_element(keys: &[Crypto], required: bool) -> Option<Element> {
+    if keys.is_empty() {
+        return None;
+    }
+    let mut encryption = element!("encryption", NS, "required" = required.then_some("1"));
+    for crypto in keys {
+        encryption.append_child(element!(
+            "crypto",
+            NS,
+            "tag" = crypto.tag,
+            "crypto-suite" = crypto.suite.as_str(),
+            "key-params" = key_params(crypto),
+        ));
+    }
+    Some(encryption)
+}
+
+fn key_params(crypto: &Crypto) -> String {
+    let key = STANDARD.encode(crypto.key_and_salt.reveal());
+    crypto.mki.map_or_else(|| format!("inline:{key}"), |(value, length)| format!("inline:{key}|{value}:{length}"))
+}

@@ -1,0 +1,68 @@
+//! What happens in a session (XEP-0167 §8).
+
+use minidom::Element;
+
+use super::Party;
+use crate::xml::element;
+
+/// Namespace of RTP's session-info payloads.
+const NS: &str = "urn:xmpp:jingle:apps:rtp:info:1";
+
+/// What a session-info tells (XEP-0167 §8).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Info {
+    /// The phone rings.
+    Ringing,
+    /// On hold.
+    Hold,
+    /// No longer on hold.
+    Unhold,
+    /// Active again: neither held nor muted.
+    Active,
+    /// Does not send, but listens. The content's name, or all.
+    Mute(Option<String>),
+    /// Sends again.
+    Unmute(Option<String>),
+    /// Something else, as namespace and name.
+    Other(String, String),
+}
+
+impl Info {
+    pub(super) fn parse(child: &Element) -> Self {
+        let other = || Self::Other(child.ns(), child.name().to_owned());
+        if !child.has_ns(NS) {
+            return other();
+        }
+        let content = || child.attr("name").map(str::to_owned);
+        match child.name() {
+            "ringing" => Self::Ringing,
+            "hold" => Self::Hold,
+            "unhold" => Self::Unhold,
+            "active" => Self::Active,
+            "mute" => Self::Mute(content()),
+            "unmute" => Self::Unmute(content()),
+            _ => other(),
+        }
+    }
+
+    pub(super) fn to_element(&self) -> Element {
+        match self {
+            Self::Ringing => element!("ringing", NS),
+            Self::Hold => element!("hold", NS),
+            Self::Unhold => element!("unhold", NS),
+            Self::Active => element!("active", NS),
+            Self::Mute(content) => {
+                element!("mute", NS, "name" = content.as_deref(), "creator" = creator_of(content.as_deref()))
+            }
+            Self::Unmute(content) => {
+                element!("unmute", NS, "name" = content.as_deref(), "creator" = creator_of(content.as_deref()))
+            }
+            Self::Other(namespace, name) => Element::bare(name.as_str(), namespace.as_str()),
+        }
+    }
+}
+
+/// A content is named with its creator, which several clients take to be the initiator always.
+fn creator_of(content: Option<&str>) -> Option<&'static str> {
+    content.map(|_| Party::Initiator.as_str())
+}
