@@ -41,4 +41,7 @@ pub mod srtp;
 pub mod statistics;
 pub mod tone;
 
+#[cfg(test)]
+mod vectors;
+
 pub use packet::Packet;

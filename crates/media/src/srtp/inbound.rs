@@ -1,15 +1,79 @@
 //! The receiving side.
+//!
+//! A packet is tried with the index that the highest one known suggests. Only where that is known to be uncertain is
+//! it tried again: under the key before the last rekeying, without rollover after a rekeying, and, when a source has
+//! failed for a while, a few rollovers to either side (we joined late, or missed half a cycle).
 
-use super::{MasterKey, Rollover, SrtpError};
-use crate::{demux::Media, packet::Packet};
+use model::{SrtpSuite, Ssrc};
+
+use super::{
+    MasterKey, Rollover, SrtpError,
+    outbound::rtcp_sender,
+    session::Session,
+    source::{Sources, mark},
+};
+use crate::{
+    demux::Media,
+    packet::Packet,
+    rtp::{ExtSeqNo, Header},
+};
+
+/// After so many packets in a row that did not authenticate, and again after as many more, other rollovers are tried.
+const RECOVERY_INTERVAL: u32 = 20;
+
+/// The longest packet that is tried more than once.
+const MAX_RETRIED: usize = 2048;
 
 /// Opens what one peer sends on one transport.
-pub struct Inbound {}
+pub struct Inbound {
+    suite: SrtpSuite,
+    current: Context,
+    previous: Option<Context>,
+}
+
+/// What belongs to one master key.
+struct Context {
+    session: Session,
+    sources: Sources,
+    /// Where the sources stood under the key before.
+    inherited: Sources,
+    /// Packets in a row, of sources that never authenticated, which did not authenticate.
+    strangers: u32,
+}
 
 impl Inbound {
     /// Begins with a master key.
-    pub fn new(_key: &MasterKey) -> Self {
-        Self {}
+    pub fn new(key: &MasterKey) -> Self {
+        Self::resume(key, &[])
+    }
+
+    /// Goes on where an earlier life of the same key had come to: nothing up to there is accepted again.
+    pub fn resume(key: &MasterKey, rollovers: &[Rollover]) -> Self {
+        let sources = Sources::resumed(rollovers);
+        Self { suite: key.suite, current: Context::new(key, sources, Sources::default()), previous: None }
+    }
+
+    /// Takes a new master key. The old one is still accepted until [`Inbound::forget_previous`].
+    pub fn rekey(&mut self, key: &MasterKey) {
+        let inherited = self.current.sources.clone();
+        let context = Context::new(key, Sources::default(), inherited);
+        self.previous = Some(std::mem::replace(&mut self.current, context));
+        self.suite = key.suite;
+    }
+
+    /// Stops accepting the key before the last [`Inbound::rekey`].
+    pub fn forget_previous(&mut self) {
+        self.previous = None;
+    }
+
+    /// How far each source has come, to be kept with the key.
+    pub fn rollovers(&self) -> impl Iterator<Item = Rollover> {
+        self.current.sources.rollovers()
+    }
+
+    /// The suite in use.
+    pub const fn suite(&self) -> SrtpSuite {
+        self.suite
     }
 
     /// Authenticates, decrypts and shortens a packet in place.
@@ -17,21 +81,124 @@ impl Inbound {
     /// # Errors
     ///
     /// The packet is to be dropped; nothing was learnt from it, and its bytes may have changed.
-    pub fn open(&mut self, _packet: &mut Packet<'_>, _media: Media) -> Result<(), SrtpError> {
-        Err(SrtpError::Authentication)
+    pub fn open(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), SrtpError> {
+        let current = self.current.session.is_meant_by(packet, media).then_some(&mut self.current);
+        let previous = self.previous.as_mut().filter(|context| context.session.is_meant_by(packet, media));
+        match (current, previous) {
+            (Some(only), None) | (None, Some(only)) => only.open(packet, media, Retry::No),
+            (Some(current), Some(previous)) => match current.open(packet, media, Retry::Yes) {
+                Ok(()) => Ok(()),
+                Err(_) => previous.open(packet, media, Retry::No),
+            },
+            (None, None) => Err(SrtpError::UnknownMki),
+        }
+    }
+}
+
+/// Whether a packet that does not open must stay as it was.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Retry {
+    Yes,
+    No,
+}
+
+impl Context {
+    fn new(key: &MasterKey, sources: Sources, inherited: Sources) -> Self {
+        Self { session: Session::new(key), sources, inherited, strangers: 0 }
     }
 
-    /// Takes a new master key. The old one is still accepted until [`Inbound::forget_previous`].
-    pub fn rekey(&mut self, _key: &MasterKey) {}
-
-    /// Stops accepting the key before the last [`Inbound::rekey`].
-    pub fn forget_previous(&mut self) {}
-
-    /// How far each source has come, to be kept with the key.
-    pub fn rollovers(&self) -> impl Iterator<Item = Rollover> {
-        std::iter::empty()
+    fn open(&mut self, packet: &mut Packet<'_>, media: Media, retry: Retry) -> Result<(), SrtpError> {
+        match media {
+            Media::Rtp => self.open_rtp(packet, retry),
+            Media::Rtcp => self.open_rtcp(packet, retry),
+        }
     }
 
-    /// Goes on where an earlier life of the same key had come to: nothing up to there is accepted again.
-    pub fn resume(&mut self, _rollovers: &[Rollover]) {}
+    fn open_rtp(&mut self, packet: &mut Packet<'_>, retry: Retry) -> Result<(), SrtpError> {
+        let header = Header::parse(packet).map_err(|_| SrtpError::Malformed)?;
+        self.sources.check_room(header.ssrc)?;
+        let known = self.sources.find(header.ssrc).filter(|source| source.rtp.is_some());
+        let window = known.and_then(|source| source.rtp);
+        let failures = known.map_or(self.strangers, |source| source.failures);
+        let source = known.or_else(|| self.inherited.find(header.ssrc));
+        let guess = source.map_or(Some(ExtSeqNo::new(0, header.seq)), |source| source.index(header.seq));
+
+        let session = &self.session;
+        let attempt = |packet: &mut Packet<'_>, index: ExtSeqNo, retry| {
+            if window.is_some_and(|window| !window.is_fresh(index.index())) {
+                return Err(SrtpError::Replayed);
+            }
+            unharmed(packet, retry, |packet| session.open_rtp(packet, header.length(), header.ssrc.0, index))?;
+            Ok(index)
+        };
+
+        let zero = ExtSeqNo::new(0, header.seq);
+        let unsure = window.is_none() && guess.is_some_and(|guess| guess != zero);
+        let recover = failures != 0 && failures.is_multiple_of(RECOVERY_INTERVAL);
+        let more = |more: bool| if more { Retry::Yes } else { retry };
+        let mut opened = match guess {
+            Some(guess) => attempt(packet, guess, more(unsure || recover)),
+            None => Err(SrtpError::Replayed),
+        };
+        if opened.is_err() && unsure {
+            opened = attempt(packet, zero, more(recover));
+        }
+        if opened.is_err() && recover {
+            let others = [1, -1, 2, -2].into_iter().filter_map(|cycles| guess.unwrap_or(zero).offset(cycles << 16));
+            for index in others {
+                opened = opened.or_else(|error| attempt(packet, index, Retry::Yes).map_err(|_| error));
+            }
+        }
+        match opened {
+            Ok(index) => self.accept_rtp(header.ssrc, index),
+            Err(error) => {
+                self.count_failure(header.ssrc);
+                Err(error)
+            }
+        }
+    }
+
+    fn accept_rtp(&mut self, ssrc: Ssrc, index: ExtSeqNo) -> Result<(), SrtpError> {
+        let source = self.sources.entry(ssrc)?;
+        if source.rtp.is_none() {
+            self.strangers = 0;
+        }
+        source.failures = 0;
+        mark(&mut source.rtp, index.index());
+        Ok(())
+    }
+
+    fn count_failure(&mut self, ssrc: Ssrc) {
+        let known = self.sources.find_mut(ssrc).filter(|source| source.rtp.is_some());
+        let failures = known.map_or(&mut self.strangers, |source| &mut source.failures);
+        *failures = failures.wrapping_add(1);
+    }
+
+    fn open_rtcp(&mut self, packet: &mut Packet<'_>, retry: Retry) -> Result<(), SrtpError> {
+        let ssrc = rtcp_sender(packet)?;
+        self.sources.check_room(ssrc)?;
+        let index = self.session.rtcp_index(packet)?;
+        let window = self.sources.find(ssrc).and_then(|source| source.rtcp);
+        if window.is_some_and(|window| !window.is_fresh(u64::from(index))) {
+            return Err(SrtpError::Replayed);
+        }
+        unharmed(packet, retry, |packet| self.session.open_rtcp(packet, ssrc.0, index))?;
+        mark(&mut self.sources.entry(ssrc)?.rtcp, u64::from(index));
+        Ok(())
+    }
+}
+
+/// Tries to open a packet; if another try may follow, puts its bytes back after a failure. (GCM overwrites them.)
+fn unharmed(
+    packet: &mut Packet<'_>,
+    retry: Retry,
+    open: impl FnOnce(&mut Packet<'_>) -> Result<(), SrtpError>,
+) -> Result<(), SrtpError> {
+    if retry == Retry::No {
+        return open(packet);
+    }
+    let mut copy = [0; MAX_RETRIED];
+    let copy = copy.get_mut(..packet.len()).ok_or(SrtpError::Authentication)?;
+    copy.copy_from_slice(packet);
+    open(packet).inspect_err(|_| packet.copy_from_slice(copy))
 }

@@ -1,15 +1,55 @@
 //! The sending side.
 
-use super::{MasterKey, Rollover, SrtpError};
-use crate::{demux::Media, packet::Packet};
+use model::{SrtpSuite, Ssrc};
+
+use super::{
+    MasterKey, Rollover, SrtpError,
+    session::{RTCP_CLEAR, Session},
+    source::{Sources, mark},
+};
+use crate::{demux::Media, packet::Packet, rtp};
+
+/// The last SRTCP index there is (RFC 3711 §3.4).
+const MAX_RTCP_INDEX: u64 = (1 << 31) - 1;
 
 /// Seals what we send to one peer on one transport.
-pub struct Outbound {}
+pub struct Outbound {
+    suite: SrtpSuite,
+    session: Session,
+    sources: Sources,
+    rtp_packets_left: u64,
+}
 
 impl Outbound {
     /// Begins with a master key.
-    pub fn new(_key: &MasterKey) -> Self {
-        Self {}
+    pub fn new(key: &MasterKey) -> Self {
+        Self {
+            suite: key.suite,
+            session: Session::new(key),
+            sources: Sources::default(),
+            rtp_packets_left: key.max_rtp_packets,
+        }
+    }
+
+    /// Goes on where an earlier life of the same key had come to: no index up to there is used again.
+    pub fn resume(key: &MasterKey, rollovers: &[Rollover]) -> Self {
+        Self { sources: Sources::resumed(rollovers), ..Self::new(key) }
+    }
+
+    /// Takes a new master key. Rollover counters and SRTCP indices go on (RFC 3711 §3.3.1, §3.2.1).
+    pub fn rekey(&mut self, key: &MasterKey) {
+        let sources = std::mem::take(&mut self.sources);
+        *self = Self { sources, ..Self::new(key) };
+    }
+
+    /// How far each source has come, to be kept with the key.
+    pub fn rollovers(&self) -> impl Iterator<Item = Rollover> {
+        self.sources.rollovers()
+    }
+
+    /// The suite in use.
+    pub const fn suite(&self) -> SrtpSuite {
+        self.suite
     }
 
     /// Encrypts a packet in place and appends its tag.
@@ -17,23 +57,50 @@ impl Outbound {
     /// # Errors
     ///
     /// The packet is to be dropped; its bytes may have changed.
-    pub fn seal(&mut self, _packet: &mut Packet<'_>, _media: Media) -> Result<(), SrtpError> {
-        Err(SrtpError::NoRoom)
+    pub fn seal(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), SrtpError> {
+        if !self.session.fits(packet, media) {
+            return Err(SrtpError::NoRoom);
+        }
+        match media {
+            Media::Rtp => self.seal_rtp(packet),
+            Media::Rtcp => self.seal_rtcp(packet),
+        }
     }
 
-    /// Takes a new master key. Rollover counters and the SRTCP index go on (RFC 3711 §3.3.1, §3.2.1).
-    pub fn rekey(&mut self, _key: &MasterKey) {}
-
-    /// How far each source has come, to be kept with the key.
-    pub fn rollovers(&self) -> impl Iterator<Item = Rollover> {
-        std::iter::empty()
+    /// Packets may come reordered around a rollover, so the index is guessed as a receiver would guess it, and none is
+    /// used twice: two payloads under one index would give both away.
+    fn seal_rtp(&mut self, packet: &mut Packet<'_>) -> Result<(), SrtpError> {
+        let header = rtp::Header::parse(packet).map_err(|_| SrtpError::Malformed)?;
+        let source = self.sources.entry(header.ssrc)?;
+        let index = source.index(header.seq).ok_or(match source.highest() {
+            Some(highest) if highest.rollovers() == u32::MAX => SrtpError::KeyUsedUp,
+            Some(_) | None => SrtpError::IndexReused,
+        })?;
+        if source.rtp.is_some_and(|window| !window.is_fresh(index.index())) {
+            return Err(SrtpError::IndexReused);
+        }
+        self.rtp_packets_left = self.rtp_packets_left.checked_sub(1).ok_or(SrtpError::KeyUsedUp)?;
+        mark(&mut source.rtp, index.index());
+        self.session.seal_rtp(packet, header.length(), header.ssrc.0, index)
     }
 
-    /// The SRTCP index that comes next, to be kept with the key.
-    pub fn rtcp_index(&self) -> u32 {
-        0
+    fn seal_rtcp(&mut self, packet: &mut Packet<'_>) -> Result<(), SrtpError> {
+        let ssrc = rtcp_sender(packet)?;
+        let source = self.sources.entry(ssrc)?;
+        let index = source.rtcp.map_or(0, |window| window.highest() + 1);
+        if index > MAX_RTCP_INDEX {
+            return Err(SrtpError::KeyUsedUp);
+        }
+        mark(&mut source.rtcp, index);
+        let index = u32::try_from(index).map_err(|_| SrtpError::KeyUsedUp)?;
+        self.session.seal_rtcp(packet, ssrc.0, index)
     }
+}
 
-    /// Goes on where an earlier life of the same key had come to: no index up to there is used again.
-    pub fn resume(&mut self, _rollovers: &[Rollover], _rtcp_index: u32) {}
+/// The SSRC of an RTCP packet, which stays clear.
+pub(super) fn rtcp_sender(packet: &[u8]) -> Result<Ssrc, SrtpError> {
+    let Some([flags, _, _, _, a, b, c, d]) = packet.first_chunk::<RTCP_CLEAR>() else {
+        return Err(SrtpError::Malformed);
+    };
+    if flags >> 6 == 2 { Ok(Ssrc(u32::from_be_bytes([*a, *b, *c, *d]))) } else { Err(SrtpError::Malformed) }
 }
