@@ -1,0 +1,330 @@
+//! A worker: one thread with its own poll, sockets, clock and relay.
+
+use std::collections::HashSet;
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token, Waker};
+use model::{CallId, Command, CommandError, Event, FromRelay, News, Request};
+use relay::{Datagram, Forward, Relay, SocketId, Transmit};
+
+use crate::counters::{Counters, IoCounters, Published};
+use crate::kernel::{self, Arrivals, BATCH, Departure};
+use crate::sockets::{OpenSockets, SocketOptions};
+
+/// Where a worker's replies and events go. It runs on the worker's thread, so it must not wait.
+pub(crate) type Sink = Arc<dyn Fn(FromRelay) + Send + Sync>;
+
+/// The token of the waker; sockets have theirs from 0.
+const WAKER: Token = Token(usize::MAX);
+
+/// Batches read from one socket before the others have their turn.
+const BATCHES_PER_TURN: usize = 4;
+
+/// Commands taken in one turn of the loop.
+const COMMANDS_PER_TURN: usize = 64;
+
+/// How often counters are published, and so the longest sleep.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// What ties a worker to the rest of the process.
+pub(crate) struct Outside {
+    /// Commands; the waker tells of them.
+    pub(crate) inbox: Receiver<Request>,
+    /// Replies and events.
+    pub(crate) sink: Sink,
+    /// Counters.
+    pub(crate) published: Arc<Published>,
+    /// Set when all is to end; the waker tells of it.
+    pub(crate) stopping: Arc<AtomicBool>,
+}
+
+/// One thread's share of the relay.
+pub(crate) struct Worker {
+    config: relay::Config,
+    relay: Relay,
+    poll: Poll,
+    sockets: OpenSockets,
+    outside: Outside,
+    publish_at: Instant,
+    /// The calls to answer for, should the relay fail.
+    calls: HashSet<CallId>,
+    arrivals: Arrivals,
+    /// What goes on from the batch in `arrivals`: its slot there, and where to.
+    forwards: Vec<(usize, Forward)>,
+    /// What the relay itself wants sent.
+    transmits: Vec<Transmit>,
+    /// Sockets that may have something to read.
+    readable: Vec<SocketId>,
+    /// More commands may wait than one turn took.
+    commands_wait: bool,
+    io: IoCounters,
+    /// What relays counted that failed.
+    past: relay::Counters,
+}
+
+impl Worker {
+    /// Makes a worker, and the waker that tells it of what is in its inbox.
+    pub(crate) fn new(config: relay::Config, options: SocketOptions, outside: Outside) -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let worker = Self {
+            relay: new_relay(&config),
+            sockets: OpenSockets::new(poll.registry().try_clone()?, options),
+            config,
+            poll,
+            outside,
+            publish_at: clock() + PUBLISH_EVERY,
+            calls: HashSet::new(),
+            arrivals: Arrivals::new(),
+            forwards: Vec::with_capacity(BATCH),
+            transmits: Vec::new(),
+            readable: Vec::new(),
+            commands_wait: false,
+            io: IoCounters::default(),
+            past: relay::Counters::default(),
+        };
+        Ok((worker, waker))
+    }
+
+    /// Works until it is told to stop, or its poll fails.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut now = clock();
+        loop {
+            self.flush();
+            self.wait(&mut events, now)?;
+            now = clock();
+            self.receive(now);
+            self.timers(now);
+            if self.commands(now) == Turn::Stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends what the relay itself wanted sent.
+    fn flush(&mut self) {
+        let mut transmits = mem::take(&mut self.transmits);
+        for group in transmits.chunk_by(|one, next| one.from == next.from) {
+            let departures = group.iter().map(|transmit| Departure { bytes: &transmit.bytes, to: transmit.to });
+            send(&self.sockets, group[0].from, departures, &mut self.io);
+        }
+        transmits.clear();
+        self.transmits = transmits;
+    }
+
+    /// Sleeps until a datagram, a command or a deadline; not at all when work is left over.
+    fn wait(&mut self, events: &mut Events, now: Instant) -> io::Result<()> {
+        let timeout = if self.commands_wait || !self.readable.is_empty() || !self.transmits.is_empty() {
+            Duration::ZERO
+        } else {
+            let next = self.relay.poll_timeout().map_or(self.publish_at, |due| due.min(self.publish_at));
+            next.saturating_duration_since(now)
+        };
+        match self.poll.poll(events, Some(timeout)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            outcome => outcome?,
+        }
+        for event in &*events {
+            match event.token() {
+                WAKER => self.commands_wait = true,
+                Token(slot) => self.readable.extend(u32::try_from(slot).map(SocketId)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what arrived and passes it on.
+    fn receive(&mut self, now: Instant) {
+        let mut readable = mem::take(&mut self.readable);
+        readable.retain(|socket| self.receive_from(*socket, now) == Left::Perhaps);
+        self.readable = readable;
+    }
+
+    fn receive_from(&mut self, socket: SocketId, now: Instant) -> Left {
+        for _ in 0..BATCHES_PER_TURN {
+            let Some(descriptor) = self.sockets.socket(socket) else { return Left::Nothing };
+            match self.arrivals.receive(descriptor) {
+                Ok(count) => {
+                    self.handle_batch(socket, count, now);
+                    if count < BATCH {
+                        return Left::Nothing;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::Nothing,
+                Err(error) => {
+                    tracing::debug!(%error, ?socket, "receiving failed");
+                    self.io.receive_errors += 1;
+                }
+            }
+        }
+        Left::Perhaps
+    }
+
+    fn handle_batch(&mut self, arrived_on: SocketId, count: usize, now: Instant) {
+        for slot in 0..count {
+            let arrival = self.arrivals.arrival(slot);
+            let Some(from) = arrival.from else {
+                self.io.oversized += 1;
+                continue;
+            };
+            let packet = Datagram { arrived_on, from, buffer: arrival.buffer, length: arrival.length };
+            // A drop is counted by the relay.
+            if let Ok(Some(forward)) = self.relay.handle_packet(packet, now) {
+                self.forwards.push((slot, forward));
+            }
+            self.collect();
+        }
+        for group in self.forwards.chunk_by(|(_, one), (_, next)| one.from == next.from) {
+            let departures = group.iter().map(|(slot, forward)| Departure {
+                bytes: &self.arrivals.buffer(*slot)[forward.bytes.clone()],
+                to: forward.to,
+            });
+            send(&self.sockets, group[0].1.from, departures, &mut self.io);
+        }
+        self.forwards.clear();
+    }
+
+    /// Does what is due.
+    fn timers(&mut self, now: Instant) {
+        if self.relay.poll_timeout().is_some_and(|due| due <= now) {
+            self.relay.handle_timeout(now);
+            self.collect();
+        }
+        if now >= self.publish_at {
+            self.publish_at = now + PUBLISH_EVERY;
+            self.publish();
+        }
+    }
+
+    fn commands(&mut self, now: Instant) -> Turn {
+        if !mem::take(&mut self.commands_wait) {
+            return Turn::GoOn;
+        }
+        if self.outside.stopping.load(Ordering::Relaxed) {
+            return Turn::Stop;
+        }
+        for _ in 0..COMMANDS_PER_TURN {
+            match self.outside.inbox.try_recv() {
+                Ok(request) => self.carry_out(request, now),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Turn::GoOn,
+            }
+        }
+        self.commands_wait = true;
+        Turn::GoOn
+    }
+
+    fn carry_out(&mut self, Request { id, command }: Request, now: Instant) {
+        let call = command.call();
+        let begins = matches!(command, Command::CreateCall { .. });
+        let ends = matches!(command, Command::End { .. });
+        let outcome = self.relay.handle_command(command, now, &mut self.sockets);
+        if begins && outcome.is_ok() {
+            self.calls.insert(call);
+        }
+        if ends {
+            self.calls.remove(&call);
+        }
+        (self.outside.sink)(FromRelay::Reply { id, outcome });
+        self.collect();
+    }
+
+    /// Takes what the relay has to say after each thing it was told.
+    fn collect(&mut self) {
+        while let Some(transmit) = self.relay.poll_transmit() {
+            self.transmits.push(transmit);
+        }
+        while let Some(event) = self.relay.poll_event() {
+            (self.outside.sink)(FromRelay::Event(event));
+        }
+    }
+
+    fn publish(&self) {
+        let mut relay = self.past.clone();
+        relay.add(self.relay.counters());
+        self.outside.published.publish(Counters { relay, io: self.io });
+    }
+
+    /// Begins anew after a failure: the calls are lost, and whoever set them up is told.
+    pub(crate) fn recover(&mut self) {
+        self.past.add(self.relay.counters());
+        self.past.calls = 0;
+        self.past.ports_in_use = 0;
+        self.io.failures += 1;
+        self.relay = new_relay(&self.config);
+        self.sockets.close_all();
+        self.forwards.clear();
+        self.transmits.clear();
+        self.readable.clear();
+        self.commands_wait = true;
+        for call in mem::take(&mut self.calls) {
+            (self.outside.sink)(FromRelay::Event(Event { call, news: News::Lost }));
+        }
+        self.publish();
+    }
+
+    /// Refuses the commands that still wait.
+    pub(crate) fn refuse_the_rest(&mut self) {
+        for Request { id, .. } in self.outside.inbox.try_iter() {
+            (self.outside.sink)(FromRelay::Reply { id, outcome: Err(CommandError::Stopping) });
+        }
+        self.publish();
+    }
+}
+
+/// Whether the loop goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Turn {
+    GoOn,
+    Stop,
+}
+
+/// Whether a socket has more to read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Left {
+    Nothing,
+    Perhaps,
+}
+
+/// Sends through one socket; what the kernel does not take is counted, as UDP would lose it too.
+fn send<'a>(
+    sockets: &OpenSockets,
+    from: SocketId,
+    departures: impl ExactSizeIterator<Item = Departure<'a>> + Clone,
+    io: &mut IoCounters,
+) {
+    let Some(descriptor) = sockets.socket(from) else {
+        io.send_errors += departures.len() as u64;
+        return;
+    };
+    let mut done = 0;
+    while done < departures.len() {
+        match kernel::send(descriptor, departures.clone().skip(done)) {
+            Ok(sent) => done += sent.max(1),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                io.send_queue_full += (departures.len() - done) as u64;
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(%error, ?from, "sending failed");
+                io.send_errors += 1;
+                done += 1;
+            }
+        }
+    }
+}
+
+fn new_relay(config: &relay::Config) -> Relay {
+    Relay::new(config.clone(), Box::new(|bytes| getrandom::fill(bytes).expect("the kernel has randomness")))
+}
+
+/// The workers' clock, read once per batch.
+#[expect(clippy::disallowed_methods, reason = "this is the shell that gives the relay its time")]
+fn clock() -> Instant {
+    Instant::now()
+}
