@@ -213,8 +213,17 @@ to = "xmpp:{1}@localhost"
 
     const SAMPLE: &str = include_str!("../../deploy/stox.toml");
 
+    const TRUNK_SAMPLE: &str = include_str!("../../deploy/sip-trunk.toml");
+
     fn wrong(text: &str) -> String {
         Config::parse(text).expect_err("the text is wrong").to_string()
+    }
+
+    #[test]
+    fn the_sample_of_a_provider_s_trunk_is_right() {
+        let config = Config::parse(TRUNK_SAMPLE).expect("the sample is right");
+        assert_eq!(config.sip.trunks["provider"].media, TrunkMedia::Sdes);
+        assert_eq!(config.relay.addresses.len(), 2);
     }
 
     #[test]
