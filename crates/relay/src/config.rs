@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The settings of one relay, which is one worker's share of the machine.
@@ -44,10 +45,10 @@ pub struct PortShare {
 }
 
 /// Whose certificate a leg shows.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum CertificatePolicy {
-    /// The one the relay was made with.
-    PerProcess,
+    /// This one, which is also that of the DTLS engine.
+    PerProcess(Arc<dtls::Certificate>),
     /// A fresh one for each call, so that calls cannot be told to come from one machine.
     PerCall,
 }

@@ -45,6 +45,11 @@ impl Relay {
         Err(Dropped::UnknownSocket)
     }
 
+    /// Takes what the DTLS engine tells: datagrams to be sent, keys, verdicts.
+    pub fn handle_dtls(&mut self, from: dtls::FromDtls, now: Instant) {
+        let _ = (from, now);
+    }
+
     /// Does what is due. Call it at [`Relay::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
         let _ = now;
@@ -52,6 +57,11 @@ impl Relay {
 
     /// The next datagram that the relay itself wants sent.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        None
+    }
+
+    /// What the DTLS engine beside the relay is to be told next.
+    pub fn poll_dtls(&mut self) -> Option<dtls::ToDtls> {
         None
     }
 
