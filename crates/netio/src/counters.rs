@@ -22,6 +22,8 @@ pub struct IoCounters {
     pub send_queue_full: u64,
     /// Datagrams that the kernel refused to send.
     pub send_errors: u64,
+    /// Datagrams and instructions that were lost because too many waited for the DTLS engine.
+    pub dtls_queue_full: u64,
     /// Commands that were refused because too many waited.
     pub commands_refused: u64,
     /// Times a worker failed and was made anew.
@@ -32,12 +34,20 @@ impl Counters {
     /// Adds what another worker counted.
     pub(crate) fn add(&mut self, other: &Self) {
         self.relay.add(&other.relay);
-        let IoCounters { oversized, receive_errors, send_queue_full, send_errors, commands_refused, failures } =
-            other.io;
+        let IoCounters {
+            oversized,
+            receive_errors,
+            send_queue_full,
+            send_errors,
+            dtls_queue_full,
+            commands_refused,
+            failures,
+        } = other.io;
         self.io.oversized += oversized;
         self.io.receive_errors += receive_errors;
         self.io.send_queue_full += send_queue_full;
         self.io.send_errors += send_errors;
+        self.io.dtls_queue_full += dtls_queue_full;
         self.io.commands_refused += commands_refused;
         self.io.failures += failures;
     }

@@ -20,10 +20,12 @@
 //! - [`Config`]: what the threads are told once
 //! - [`RelayThreads`]: starting, sending, stopping
 //! - [`Counters`]: what they count
-//! - `worker`: the loop; `sockets`: what a relay's sockets are; `kernel`: the system calls, and the only `unsafe`
+//! - `worker`: the loop; `sockets`: a worker's sockets; `handshakes`: the DTLS engine on a thread beside the worker
+//! - `kernel`: the system calls, and the only `unsafe`
 
 mod config;
 mod counters;
+mod handshakes;
 #[allow(unsafe_code, reason = "system calls that std, mio and socket2 lack")]
 mod kernel;
 mod sockets;

@@ -1,6 +1,5 @@
 //! The threads together: starting, sending, counting, stopping.
 
-use std::any::Any;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +15,7 @@ use mio::Waker;
 use model::{CallId, CommandError, FromRelay, Request, ToRelay};
 
 use crate::counters::Published;
+use crate::handshakes::reason_of;
 use crate::sockets::SocketOptions;
 use crate::worker::{Outside, Sink, Worker};
 use crate::{Config, Counters, kernel};
@@ -42,7 +42,7 @@ struct Running {
 /// What the outside holds of a worker.
 struct WorkerHandle {
     inbox: SyncSender<Request>,
-    waker: Waker,
+    waker: Arc<Waker>,
     published: Arc<Published>,
 }
 
@@ -91,13 +91,14 @@ impl RelayThreads {
             published: Arc::clone(&published),
             stopping: Arc::clone(&self.stopping),
         };
-        let (mut worker, waker) = Worker::new(config.share(number, count), options, outside)?;
-        let handle = thread::Builder::new().name(format!("relay-{number}")).spawn(move || {
+        let name = format!("relay-{number}");
+        let (worker, waker) = Worker::new(name.clone(), config.share(number, count), options, outside)?;
+        let handle = thread::Builder::new().name(name).spawn(move || {
             let _alive = alive;
             if let Err(error) = kernel::pin_to(core) {
-                tracing::warn!(number, core, %error, "worker runs on any core");
+                tracing::warn!(number, core, %error, "relay worker runs on any core");
             }
-            supervise(&mut worker, number);
+            supervise(worker, number);
         })?;
         self.running().handles.push(handle);
         self.workers.push(WorkerHandle { inbox, waker, published });
@@ -181,25 +182,21 @@ fn check_addresses(config: &Config, options: SocketOptions) -> io::Result<()> {
 }
 
 /// Runs a worker; one that panics is reported and begins anew without its calls.
-fn supervise(worker: &mut Worker, number: u16) {
+fn supervise(mut worker: Worker, number: u16) {
     loop {
-        match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| worker.run()));
+        match &outcome {
             Ok(Ok(())) => break,
-            Ok(Err(error)) => {
-                tracing::error!(number, %error, "relay worker ends: it cannot wait for its sockets");
-                worker.recover();
-                break;
-            }
-            Err(panic) => {
-                tracing::error!(number, reason = reason_of(&*panic), "relay worker failed and begins anew");
-                worker.recover();
-            }
+            Ok(Err(error)) => tracing::error!(number, %error, "relay worker cannot wait for its sockets and ends"),
+            Err(panic) => tracing::error!(number, reason = reason_of(&**panic), "relay worker failed"),
+        }
+        if let Err(error) = worker.recover() {
+            tracing::error!(number, %error, "relay worker ends");
+            break;
+        }
+        if outcome.is_ok() {
+            break;
         }
     }
-    worker.refuse_the_rest();
-}
-
-fn reason_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown")
+    worker.finish();
 }

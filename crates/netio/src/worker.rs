@@ -5,14 +5,16 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use dtls::{Certificate, FailureReason, FromDtls, ToDtls};
 use mio::{Events, Poll, Token, Waker};
 use model::{CallId, Command, CommandError, Event, FromRelay, News, Request};
-use relay::{Datagram, Forward, Relay, SocketId, Transmit};
+use relay::{CertificatePolicy, Datagram, Forward, Relay, SocketId, Transmit};
 
 use crate::counters::{Counters, IoCounters, Published};
+use crate::handshakes::Handshakes;
 use crate::kernel::{self, Arrivals, BATCH, Departure};
 use crate::sockets::{OpenSockets, SocketOptions};
 
@@ -25,8 +27,11 @@ const WAKER: Token = Token(usize::MAX);
 /// Batches read from one socket before the others have their turn.
 const BATCHES_PER_TURN: usize = 4;
 
-/// Commands taken in one turn of the loop.
-const COMMANDS_PER_TURN: usize = 64;
+/// What is taken from other threads in one turn of the loop.
+const MESSAGES_PER_TURN: usize = 64;
+
+/// DTLS associations a call may have: two legs, each with audio and video, RTP and RTCP apart.
+const ASSOCIATIONS_PER_CALL: usize = 8;
 
 /// How often counters are published, and so the longest sleep.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
@@ -45,8 +50,11 @@ pub(crate) struct Outside {
 
 /// One thread's share of the relay.
 pub(crate) struct Worker {
+    name: String,
     config: relay::Config,
     relay: Relay,
+    handshakes: Handshakes,
+    waker: Arc<Waker>,
     poll: Poll,
     sockets: OpenSockets,
     outside: Outside,
@@ -68,11 +76,19 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Makes a worker, and the waker that tells it of what is in its inbox.
-    pub(crate) fn new(config: relay::Config, options: SocketOptions, outside: Outside) -> io::Result<(Self, Waker)> {
+    /// Makes a worker, and the waker that tells it of what is in its inbox. The name is for its threads.
+    pub(crate) fn new(
+        name: String,
+        config: relay::Config,
+        options: SocketOptions,
+        outside: Outside,
+    ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let worker = Self {
+            handshakes: start_handshakes(&name, &config, &waker)?,
+            waker: Arc::clone(&waker),
+            name,
             relay: new_relay(&config),
             sockets: OpenSockets::new(poll.registry().try_clone()?, options),
             config,
@@ -178,7 +194,7 @@ impl Worker {
             if let Ok(Some(forward)) = self.relay.handle_packet(packet, now) {
                 self.forwards.push((slot, forward));
             }
-            self.collect();
+            self.collect(now);
         }
         for group in self.forwards.chunk_by(|(_, one), (_, next)| one.from == next.from) {
             let departures = group.iter().map(|(slot, forward)| Departure {
@@ -194,7 +210,7 @@ impl Worker {
     fn timers(&mut self, now: Instant) {
         if self.relay.poll_timeout().is_some_and(|due| due <= now) {
             self.relay.handle_timeout(now);
-            self.collect();
+            self.collect(now);
         }
         if now >= self.publish_at {
             self.publish_at = now + PUBLISH_EVERY;
@@ -202,6 +218,7 @@ impl Worker {
         }
     }
 
+    /// Takes what other threads have to say: the DTLS engine first, whose news calls wait for.
     fn commands(&mut self, now: Instant) -> Turn {
         if !mem::take(&mut self.commands_wait) {
             return Turn::GoOn;
@@ -209,10 +226,14 @@ impl Worker {
         if self.outside.stopping.load(Ordering::Relaxed) {
             return Turn::Stop;
         }
-        for _ in 0..COMMANDS_PER_TURN {
-            match self.outside.inbox.try_recv() {
-                Ok(request) => self.carry_out(request, now),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Turn::GoOn,
+        for _ in 0..MESSAGES_PER_TURN {
+            if let Some(told) = self.handshakes.next() {
+                self.relay.handle_dtls(told, now);
+                self.collect(now);
+            } else if let Ok(request) = self.outside.inbox.try_recv() {
+                self.carry_out(request, now);
+            } else {
+                return Turn::GoOn;
             }
         }
         self.commands_wait = true;
@@ -231,11 +252,19 @@ impl Worker {
             self.calls.remove(&call);
         }
         (self.outside.sink)(FromRelay::Reply { id, outcome });
-        self.collect();
+        self.collect(now);
     }
 
     /// Takes what the relay has to say after each thing it was told.
-    fn collect(&mut self) {
+    fn collect(&mut self, now: Instant) {
+        while let Some(input) = self.relay.poll_dtls() {
+            let Err(refused) = self.handshakes.tell(input) else { continue };
+            self.io.dtls_queue_full += 1;
+            if let ToDtls::Open { association, .. } = refused {
+                let failed = FromDtls::Failed { association, reason: FailureReason::TooMany };
+                self.relay.handle_dtls(failed, now);
+            }
+        }
         while let Some(transmit) = self.relay.poll_transmit() {
             self.transmits.push(transmit);
         }
@@ -251,7 +280,11 @@ impl Worker {
     }
 
     /// Begins anew after a failure: the calls are lost, and whoever set them up is told.
-    pub(crate) fn recover(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// The machine refuses a thread.
+    pub(crate) fn recover(&mut self) -> io::Result<()> {
         self.past.add(self.relay.counters());
         self.past.calls = 0;
         self.past.ports_in_use = 0;
@@ -266,14 +299,19 @@ impl Worker {
             (self.outside.sink)(FromRelay::Event(Event { call, news: News::Lost }));
         }
         self.publish();
+        // Another engine too, because the new relay may name an association as the old one did.
+        let handshakes = start_handshakes(&self.name, &self.config, &self.waker)?;
+        mem::replace(&mut self.handshakes, handshakes).stop();
+        Ok(())
     }
 
-    /// Refuses the commands that still wait.
-    pub(crate) fn refuse_the_rest(&mut self) {
+    /// Refuses the commands that still wait, and ends what runs beside.
+    pub(crate) fn finish(self) {
         for Request { id, .. } in self.outside.inbox.try_iter() {
             (self.outside.sink)(FromRelay::Reply { id, outcome: Err(CommandError::Stopping) });
         }
         self.publish();
+        self.handshakes.stop();
     }
 }
 
@@ -323,8 +361,17 @@ fn new_relay(config: &relay::Config) -> Relay {
     Relay::new(config.clone(), Box::new(|bytes| getrandom::fill(bytes).expect("the kernel has randomness")))
 }
 
-/// The workers' clock, read once per batch.
-#[expect(clippy::disallowed_methods, reason = "this is the shell that gives the relay its time")]
-fn clock() -> Instant {
+fn start_handshakes(name: &str, config: &relay::Config, waker: &Arc<Waker>) -> io::Result<Handshakes> {
+    let certificate = match &config.certificates {
+        CertificatePolicy::PerProcess(certificate) => Arc::clone(certificate),
+        CertificatePolicy::PerCall => Arc::new(Certificate::generate().map_err(io::Error::other)?),
+    };
+    let config = dtls::Config { certificate, max_associations: config.max_calls.saturating_mul(ASSOCIATIONS_PER_CALL) };
+    Handshakes::start(config, format!("{name}-dtls"), Arc::clone(waker))
+}
+
+/// The clock, read once per batch.
+#[expect(clippy::disallowed_methods, reason = "this is the shell that gives the cores their time")]
+pub(crate) fn clock() -> Instant {
     Instant::now()
 }
