@@ -37,8 +37,114 @@ impl ExtensionMap {
         map
     }
 
-    /// Says whether nothing passes, so that the whole extension can go.
-    pub const fn is_empty(&self) -> bool {
-        self.empty
+    /// Renumbers the elements of a header extension in place, and overwrites those that must not pass with padding.
+    /// `extension` begins with the profile word. Returns false if nothing is left that is worth sending.
+    pub fn apply(&self, extension: &mut [u8]) -> bool {
+        if self.empty {
+            return false;
+        }
+        let Some((&mut [high, low, _, _], elements)) = extension.split_first_chunk_mut() else { return false };
+        match [high, low] {
+            [0xBE, 0xDE] => self.apply_one_byte_form(elements),
+            [0x10, 0x00..=0x0F] => self.apply_two_byte_form(elements),
+            _ => false,
+        }
+    }
+
+    /// RFC 8285 §4.2: `id(4) | length - 1 (4) | data`; a byte of zero is padding, id 15 ends the list.
+    fn apply_one_byte_form(&self, mut elements: &mut [u8]) -> bool {
+        const END: u8 = 15;
+        let mut any = false;
+        while let Some(&first) = elements.first() {
+            let length = if first == 0 { 1 } else { 2 + usize::from(first & 0x0F) };
+            if first >> 4 == END || elements.len() < length {
+                elements.fill(0);
+                break;
+            }
+            let (element, rest) = elements.split_at_mut(length);
+            match self.outgoing[usize::from(first >> 4)] {
+                id @ 1..END if first != 0 => {
+                    element[0] = id << 4 | first & 0x0F;
+                    any = true;
+                }
+                _ => element.fill(0),
+            }
+            elements = rest;
+        }
+        any
+    }
+
+    /// RFC 8285 §4.3: `id(8) | length(8) | data`; an id of zero is a byte of padding.
+    fn apply_two_byte_form(&self, mut elements: &mut [u8]) -> bool {
+        let mut any = false;
+        while let Some(&first) = elements.first() {
+            let length = if first == 0 { 1 } else { 2 + usize::from(elements.get(1).copied().unwrap_or(u8::MAX)) };
+            if elements.len() < length {
+                elements.fill(0);
+                break;
+            }
+            let (element, rest) = elements.split_at_mut(length);
+            match self.outgoing[usize::from(first)] {
+                0 => element.fill(0),
+                id => {
+                    element[0] = id;
+                    any = true;
+                }
+            }
+            elements = rest;
+        }
+        any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Direction;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const AUDIO_LEVEL: &str = FORWARDABLE[0];
+    const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+
+    fn extension(id: u16, uri: &str) -> HeaderExtension {
+        HeaderExtension { id, uri: uri.to_owned(), direction: Direction::SendRecv }
+    }
+
+    fn audio_level(from: u16, to: u16) -> ExtensionMap {
+        let incoming = [extension(from, AUDIO_LEVEL), extension(4, MID)];
+        ExtensionMap::between(&incoming, &[extension(5, MID), extension(to, AUDIO_LEVEL)])
+    }
+
+    #[test]
+    fn what_passes_gets_the_number_of_the_other_leg_and_the_rest_becomes_padding() {
+        let mut bytes = *b"\xBE\xDE\x00\x03\x10\x7F\x41ab\x00\x22xyz\x00\x00";
+        assert!(audio_level(1, 9).apply(&mut bytes));
+        assert_eq!(&bytes, b"\xBE\xDE\x00\x03\x90\x7F\0\0\0\0\0\0\0\0\0\0");
+        let mut bytes = *b"\x10\x00\x00\x02\x01\x01\x7F\x04\x02ab\x00";
+        assert!(audio_level(1, 200).apply(&mut bytes));
+        assert_eq!(&bytes, b"\x10\x00\x00\x02\xC8\x01\x7F\0\0\0\0\0");
+    }
+
+    #[test]
+    fn an_extension_without_anything_that_passes_is_worth_nothing() {
+        assert!(!audio_level(1, 9).apply(&mut { *b"\xBE\xDE\x00\x01\x40a\x00\x00" }));
+        assert!(!audio_level(1, 9).apply(&mut { *b"\xAB\xCD\x00\x01\x10\x7F\x00\x00" }));
+        assert!(!ExtensionMap::NONE.apply(&mut { *b"\xBE\xDE\x00\x01\x10\x7F\x00\x00" }));
+        assert!(!audio_level(1, 200).apply(&mut { *b"\xBE\xDE\x00\x01\x10\x7F\x00\x00" }), "200 needs two bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..64), form in 0..3) {
+            match (form, bytes.first_chunk_mut()) {
+                (0, Some(start)) => *start = [0xBE, 0xDE],
+                (1, Some(start)) => *start = [0x10, 0x00],
+                _ => {}
+            }
+            let length = bytes.len();
+            audio_level(1, 9).apply(&mut bytes);
+            prop_assert_eq!(bytes.len(), length);
+        }
     }
 }

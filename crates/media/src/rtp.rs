@@ -89,6 +89,11 @@ impl ExtSeqNo {
         Some(Self::new(rollovers, seq))
     }
 
+    /// How many indices this lies behind `other`.
+    pub const fn steps_from(self, other: Self) -> i64 {
+        self.0.cast_signed() - other.0.cast_signed()
+    }
+
     /// The index `steps` away; `None` where there is none.
     pub fn offset(self, steps: i64) -> Option<Self> {
         self.0.checked_add_signed(steps).map(Self).filter(|index| *index <= Self::MAX)
@@ -274,4 +279,83 @@ pub enum RtpError {
     /// The padding is empty or longer than the payload.
     #[error("bad padding")]
     Padding,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_index_is_guessed_as_rfc_3711_3_3_1_says() {
+        let highest = ExtSeqNo::new(0, SeqNo(65_530));
+        assert_eq!(highest.nearest(SeqNo(3)), Some(ExtSeqNo::new(1, SeqNo(3))));
+        assert_eq!(ExtSeqNo::new(1, SeqNo(3)).index(), 65_539);
+        assert_eq!(ExtSeqNo::new(1, SeqNo(3)).nearest(SeqNo(65_533)), Some(ExtSeqNo::new(0, SeqNo(65_533))));
+        assert_eq!(ExtSeqNo::new(0, SeqNo(3)).nearest(SeqNo(65_533)), None, "before the first");
+        assert_eq!(ExtSeqNo::MAX.nearest(SeqNo(0)), None, "after the last");
+    }
+
+    #[test]
+    fn lengths_that_lie_are_refused() {
+        let packet = *b"\x80\x00\x00\x01\0\0\0\xA0\0\0\0\x01";
+        let with = |flags: u8, rest: &[u8]| [&[flags], &packet[1..], rest].concat();
+        assert_eq!(Header::parse(&packet[..11]), Err(RtpError::TooShort));
+        assert_eq!(Header::parse(&with(0x40, b"")), Err(RtpError::Version));
+        assert_eq!(Header::parse(&with(0x82, b"1234567")), Err(RtpError::TooShort));
+        assert_eq!(Header::parse(&with(0x90, b"\xBE\xDE\x00")), Err(RtpError::Extension));
+        assert_eq!(Header::parse(&with(0x90, b"\xBE\xDE\x00\x01abc")), Err(RtpError::Extension));
+        let payload = |bytes: &[u8]| Header::parse(bytes).and_then(|header| header.payload(bytes));
+        assert_eq!(payload(&with(0xA0, b"ab\x02")), Ok(12..13));
+        assert_eq!(payload(&with(0xA0, b"ab\x03")), Ok(12..12));
+        for padding in [&b"ab\x00"[..], b"ab\x04", b""] {
+            assert_eq!(payload(&with(0xA0, padding)), Err(RtpError::Padding));
+        }
+    }
+
+    /// The packet on which another implementation panics: an extension in the one-byte form that ends in its middle.
+    #[test]
+    fn a_truncated_extension_element_is_harmless() {
+        let packet = crate::vectors::unhex("b06f000100000044cafebabebede00011080cf00");
+        let header = Header::parse(&packet).expect("the header itself is sound");
+        assert_eq!(header.payload(&packet), Err(RtpError::Padding));
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_that_was_written_parses_back(
+            pt in 0_u8..128, seq in any::<u16>(), time in any::<u32>(), ssrc in any::<u32>(), marker in any::<bool>()
+        ) {
+            let payload_type = PayloadType::try_from(pt).expect("at most 127");
+            let header = Header { marker, ..Header::new(payload_type, SeqNo(seq), RtpTime(time), Ssrc(ssrc)) };
+            let mut bytes = [0; 20];
+            prop_assert_eq!(header.write(&mut bytes), Ok(()));
+            prop_assert_eq!(Header::parse(&bytes), Ok(header));
+        }
+
+        #[test]
+        fn any_header_that_parses_is_written_back_unchanged(mut bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(header) = Header::parse(&bytes) {
+                let before = bytes.clone();
+                prop_assert_eq!(header.write(&mut bytes), Ok(()));
+                prop_assert_eq!(&bytes, &before);
+                prop_assert!(header.length() <= bytes.len());
+                if let Ok(payload) = header.payload(&bytes) {
+                    prop_assert!(payload.start <= payload.end && payload.end <= bytes.len());
+                }
+            }
+        }
+
+        #[test]
+        fn the_nearest_index_is_nearest(highest in 0_u64..1 << 40, seq in any::<u16>()) {
+            let highest = ExtSeqNo::default().offset(highest.cast_signed()).expect("below 2^48");
+            if let Some(index) = highest.nearest(SeqNo(seq)) {
+                prop_assert_eq!(index.seq(), SeqNo(seq));
+                prop_assert!(index.steps_from(highest).abs() <= 1 << 15);
+            } else {
+                prop_assert!(highest.index() < 1 << 15);
+            }
+        }
+    }
 }
