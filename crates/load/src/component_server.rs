@@ -19,8 +19,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail, ensure};
-use jid::{BareJid, DomainPart, FullJid, Jid};
+use jid::{BareJid, FullJid};
 use minidom::Element;
+use minidom::rxml::error::EndOrError;
 use minidom::rxml::{Parse, RawParser};
 use minidom::tree_builder::TreeBuilder;
 use model::Secret;
@@ -31,7 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
-use xmpp::stanza::{Condition, ErrorKind, Payload, Stanza, StanzaError};
+use xmpp::stanza::{Condition, Payload, Stanza, StanzaError};
 
 /// Stanzas that may wait for one reader.
 const QUEUE: usize = 256;
@@ -51,10 +52,10 @@ impl ComponentServer {
     /// # Errors
     ///
     /// The address cannot be listened at.
-    pub async fn start(listen: SocketAddr, domain: &DomainPart, secret: Secret<String>) -> io::Result<Self> {
+    pub async fn start(listen: SocketAddr, domain: &str, secret: Secret<String>) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        let router = Arc::new(Router { domain: domain.to_string(), readers: Mutex::default() });
+        let router = Arc::new(Router { domain: domain.to_owned(), readers: Mutex::default() });
         let (tell_connected, connected) = watch::channel(false);
         let acceptor = tokio::spawn(accept(listener, Arc::clone(&router), secret, tell_connected));
         Ok(Self { address, router, connected, acceptor })
@@ -159,8 +160,12 @@ impl Router {
         }
     }
 
+    /// Answers a stanza that nobody took; presence is ignored (RFC 6121 §8.5.1).
     fn bounce(&self, stanza: &Stanza) {
-        let error = StanzaError::new(ErrorKind::Cancel, Condition::ServiceUnavailable);
+        if matches!(stanza.payload, Payload::Presence { .. }) {
+            return;
+        }
+        let error = StanzaError::new(Condition::ServiceUnavailable);
         let Some(answer) = stanza.error(error) else { return };
         for reader in self.recipients(&answer) {
             if reader.try_send(answer.clone()).is_err() {
@@ -184,12 +189,7 @@ impl Readers {
 }
 
 /// Takes one connection after another; a component that comes back replaces the one that was there.
-async fn accept(
-    listener: TcpListener,
-    router: Arc<Router>,
-    secret: Secret<String>,
-    connected: watch::Sender<bool>,
-) {
+async fn accept(listener: TcpListener, router: Arc<Router>, secret: Secret<String>, connected: watch::Sender<bool>) {
     loop {
         let (socket, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -346,8 +346,8 @@ impl Incoming {
                 self.tree.process_event(event).context("XML without its namespaces")?;
                 Ok(true)
             }
-            Ok(None) | Err(minidom::rxml::error::EndOrError::NeedMoreData) => Ok(false),
-            Err(minidom::rxml::error::EndOrError::Error(error)) => Err(error).context("not well-formed"),
+            Ok(None) | Err(EndOrError::NeedMoreData) => Ok(false),
+            Err(EndOrError::Error(error)) => Err(error).context("not well-formed"),
         }
     }
 
