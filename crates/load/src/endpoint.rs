@@ -59,7 +59,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// The address cannot be bound.
-    pub async fn start(config: Config) -> io::Result<Self> {
+    pub fn start(config: Config) -> io::Result<Self> {
         let _ = config;
         Ok(Self { status: Status::default() })
     }
