@@ -38,26 +38,34 @@ pub enum CandidateError {
     TooMany,
 }
 
-/// Tells the peer about an address of ours: a host candidate, even where a NAT lends it (RFC 8445 §5.1.1.1).
-pub(crate) fn host(address: &LocalAddress, component: Component, place: Place, generation: u32) -> Candidate {
-    Candidate {
-        foundation: place.foundation.to_string(),
+/// What the peer is told of our addresses: host candidates, even where a NAT lends one (RFC 8445 §5.1.1.1).
+pub(crate) fn hosts(addresses: &[LocalAddress], component: Component, generation: u32) -> Vec<Candidate> {
+    let foundation = |place: usize| {
+        let same_base = |address: &LocalAddress| address.bound.ip() == addresses[place].bound.ip();
+        addresses.iter().position(same_base).unwrap_or(place) + 1
+    };
+    let candidate = |(place, address): (usize, &LocalAddress)| Candidate {
+        // Equal for equal bases (RFC 8445 §5.1.1.3), and a small number, since old Jingle clients parse it as one.
+        foundation: foundation(place).to_string(),
         component,
-        priority: place.priority,
+        priority: host_priority(place, component),
         address: address.advertised.unwrap_or(address.bound),
         kind: CandidateKind::Host,
         related: None,
         generation,
-    }
+    };
+    addresses.iter().enumerate().map(candidate).collect()
 }
 
-/// What tells a candidate of ours from the others.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    /// Equal for equal base addresses (RFC 8445 §5.1.1.3); a small number, since old Jingle clients parse it as one.
-    pub(crate) foundation: usize,
-    /// RFC 8445 §5.1.2.1.
-    pub(crate) priority: u32,
+/// RFC 8445 §5.1.2.1.
+fn host_priority(place: usize, component: Component) -> u32 {
+    const TYPE_PREFERENCE: u32 = 126;
+    (TYPE_PREFERENCE << 24) + (u32::from(local_preference(place)) << 8) + 256 - u32::from(component.number())
+}
+
+/// The first of our addresses is the best, and no two are equal (RFC 8445 §5.1.2.1).
+pub(crate) fn local_preference(place: usize) -> u16 {
+    u16::MAX.saturating_sub(u16::try_from(place).unwrap_or(u16::MAX))
 }
 
 /// Says whether a candidate's address is one that checks may be sent to.
@@ -85,5 +93,58 @@ fn is_link_local(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities_are_those_of_rfc_8445_and_foundations_follow_the_base() {
+        let addresses = ["192.0.2.1:30000", "192.0.2.1:30002", "[2001:db8::1]:30000"]
+            .map(|bound| LocalAddress { bound: bound.parse().expect("an address"), advertised: None });
+        let candidates = hosts(&addresses, Component::Rtp, 0);
+        assert_eq!(
+            candidates.iter().map(|host| host.priority).collect::<Vec<_>>(),
+            [2130706431, 2130706175, 2130705919]
+        );
+        assert_eq!(candidates.iter().map(|host| host.foundation.as_str()).collect::<Vec<_>>(), ["1", "1", "3"]);
+        assert_eq!(hosts(&addresses, Component::Rtcp, 0)[0].priority, 2130706430);
+    }
+
+    #[test]
+    fn a_natted_address_is_shown_by_its_public_name() {
+        let address = LocalAddress {
+            bound: "10.0.0.1:30000".parse().expect("an address"),
+            advertised: Some("192.0.2.1:40000".parse().expect("an address")),
+        };
+        let candidates = hosts(&[address], Component::Rtp, 3);
+        assert_eq!((Some(candidates[0].address), candidates[0].generation), (address.advertised, 3));
+    }
+
+    #[test]
+    fn addresses_that_must_not_be_sent_to_are_refused() {
+        let public = LocalAddress { bound: "192.0.2.1:30000".parse().expect("an address"), advertised: None };
+        let loopback = LocalAddress { bound: "127.0.0.1:30000".parse().expect("an address"), advertised: None };
+        for (remote, verdict) in [
+            ("198.51.100.1:9", Ok(())),
+            ("10.0.0.1:9", Ok(())),
+            ("198.51.100.1:0", Err(CandidateError::Unusable)),
+            ("0.0.0.0:9", Err(CandidateError::Unusable)),
+            ("[::]:9", Err(CandidateError::Unusable)),
+            ("224.0.0.1:9", Err(CandidateError::Unusable)),
+            ("255.255.255.255:9", Err(CandidateError::Unusable)),
+            ("127.0.0.1:9", Err(CandidateError::OutOfScope)),
+            ("[::1]:9", Err(CandidateError::OutOfScope)),
+            ("[::ffff:127.0.0.1]:9", Err(CandidateError::OutOfScope)),
+            ("169.254.169.254:80", Err(CandidateError::OutOfScope)),
+            ("[fe80::1]:9", Err(CandidateError::OutOfScope)),
+            ("192.0.2.1:30000", Err(CandidateError::Loop)),
+        ] {
+            assert_eq!(check_address(remote.parse().expect("an address"), &[public]), verdict, "{remote}");
+        }
+        let remote = "127.0.0.1:9".parse().expect("an address");
+        assert_eq!(check_address(remote, &[public, loopback]), Ok(()));
     }
 }

@@ -27,12 +27,15 @@
 //! ```
 //!
 //! - [`agent`]: the agent
+//! - `generation`: the checks between two pairs of credentials
 //! - [`candidate`]: our candidates, and which of the peer's are accepted
+//! - [`credentials`]: user name fragments, passwords, tie-breakers
 //! - [`stun`]: the little of STUN that is needed around the checks
 
 pub mod agent;
 pub mod candidate;
 pub mod credentials;
+mod generation;
 pub mod stun;
 
 pub use agent::{Agent, Config, ConfigError, Dropped, Event, Pair, Role, Transmit};

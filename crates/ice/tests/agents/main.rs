@@ -1,0 +1,4 @@
+//! Whole agents: against each other over a simulated network, and against another implementation over a real one.
+
+mod network;
+mod sessions;
