@@ -1,1 +1,39 @@
-//! .
+//! The translator between Jingle and SIP: a back-to-back user agent without I/O, clock or threads.
+//!
+//! Stanzas, SIP events, the relay's news and the time go in; [`Action`]s come out. After every `handle_*`, drain
+//! [`Translator::poll_action`], then ask [`Translator::poll_timeout`] when to come back.
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use signaling::{Config, RouteRow, RouteTable, Translator};
+//!
+//! let rows = [RouteRow {
+//!     from: "sip".into(),
+//!     domain: None,
+//!     user: "(.+)".into(),
+//!     to: "xmpp:{1}@localhost".into(),
+//! }];
+//! let routes = RouteTable::new(&rows, &[]).expect("the row is right");
+//! let random = Box::new(|bytes: &mut [u8]| bytes.fill(7)); // a real one must be unguessable
+//! let mut translator = Translator::new(Config::new("sip.localhost", routes), random);
+//! translator.handle_xmpp_link(true, Instant::now());
+//! assert!(translator.is_idle());
+//! ```
+//!
+//! - [`translator`]: the calls, who is who, and what is due
+//! - [`route`]: the ordered address table
+//! - [`config`]: what the translator needs to know
+//! - [`counters`]: what it counts
+
+pub mod action;
+pub mod config;
+pub mod counters;
+pub mod route;
+pub mod translator;
+
+pub use action::{Action, LogLine};
+pub use config::{CallerForm, Config, JmiMode, Trunk, TrunkMedia};
+pub use counters::{Counters, DirectionCounters};
+pub use route::{RouteError, RouteRow, RouteTable};
+pub use translator::{Random, Translator};

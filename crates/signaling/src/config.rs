@@ -1,0 +1,121 @@
+//! What the translator needs to know. Checked where it is made; nobody asks for a setting later.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::{Learning, SrtpSuite};
+use sip::address::{AddressError, SipUri};
+
+use crate::route::RouteTable;
+
+/// Everything the translator needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Our domain on the XMPP side.
+    pub component: String,
+    /// The address table.
+    pub routes: RouteTable,
+    /// The SIP peers that routes name.
+    pub trunks: BTreeMap<String, Trunk>,
+    /// How SIP sees an XMPP caller.
+    pub caller: CallerForm,
+    /// When a proposed call is taken from its caller's devices.
+    pub jmi: JmiMode,
+    /// SRTP suites, best first.
+    pub suites: Vec<SrtpSuite>,
+    /// Take media without DTLS from a Jingle client.
+    pub allow_plain_jingle: bool,
+    /// Answer with 6xx where the callee refuses for all its devices, which ends other branches of a forked call too.
+    pub global_failures: bool,
+    /// Carry video.
+    pub video: bool,
+    /// How long it may ring.
+    pub ring_timeout: Duration,
+    /// Calls at once.
+    pub max_calls: usize,
+    /// Calls at once of one XMPP user, in both directions together.
+    pub max_calls_per_user: usize,
+    /// Calls not answered yet from one address that is no trunk's.
+    pub max_half_open_per_source: usize,
+    /// The version we tell who asks (XEP-0092).
+    pub version: String,
+}
+
+impl Config {
+    /// A configuration with the usual values and no trunks.
+    pub fn new(component: impl Into<String>, routes: RouteTable) -> Self {
+        Self {
+            component: component.into(),
+            routes,
+            trunks: BTreeMap::new(),
+            caller: CallerForm::Escaped,
+            jmi: JmiMode::OnAnswer,
+            suites: SrtpSuite::ALL.to_vec(),
+            allow_plain_jingle: false,
+            global_failures: false,
+            video: false,
+            ring_timeout: Duration::from_secs(180),
+            max_calls: 1_000,
+            max_calls_per_user: 2,
+            max_half_open_per_source: 10,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// A SIP peer that we call through and are called from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Trunk {
+    /// Its host, with the port if there is one, as it stands in the Request-URI.
+    pub host: String,
+    /// What protects its media.
+    pub media: TrunkMedia,
+    /// Whether another source than the signalled one may be learnt.
+    pub learning: Learning,
+    /// The name of the relay address its media uses; any where it is absent.
+    pub address: Option<String>,
+}
+
+impl Trunk {
+    /// Makes a trunk of `sip:host[:port]`.
+    ///
+    /// # Errors
+    ///
+    /// It is no SIP URI.
+    pub fn new(uri: &str, media: TrunkMedia) -> Result<Self, AddressError> {
+        let uri = SipUri::parse(uri)?;
+        let host = uri.port.map_or_else(|| uri.host.clone(), |port| format!("{}:{port}", uri.host));
+        Ok(Self { host, media, learning: Learning::Off, address: None })
+    }
+}
+
+/// What protects a trunk's media.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TrunkMedia {
+    /// Nothing: plain RTP.
+    Rtp,
+    /// SRTP with keys in the SDP (RFC 4568).
+    Sdes,
+    /// DTLS-SRTP (RFC 5763), with ICE where the peer has it.
+    Dtls,
+}
+
+/// How SIP sees an XMPP caller.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CallerForm {
+    /// `sip:alice%40example.org@component`: the whole JID is the user part.
+    Escaped,
+    /// `sip:alice@example.org`: domains are the same on both sides (RFC 7247).
+    Domain,
+}
+
+/// When a call that was proposed (XEP-0353) is taken from its caller's devices.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum JmiMode {
+    /// When the callee has answered: the caller sees what happens, codecs are guessed in the INVITE.
+    OnAnswer,
+    /// At once: the caller's own codecs are in the INVITE.
+    EarlyProceed,
+    /// At once, and the session is accepted before the callee answers: early media is heard.
+    EarlyAccept,
+}
