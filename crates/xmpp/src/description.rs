@@ -114,10 +114,13 @@ fn write_content(stream: &MediaStream, writer: Party, creator: Party) -> Content
         gathering_complete: false, // XEP-0176 does not know it, and all our candidates are there
         dtls: path.dtls.clone(),
     };
-    let mut description = stream.clone();
-    description.direction = Direction::default();
-    description.path =
-        MediaPath { rtcp_mux: path.rtcp_mux, crypto: path.crypto.clone(), profile, ..MediaPath::default() };
+    let description = MediaStream {
+        id: StreamId(0), // a content has a name and no number
+        name: content_name(stream),
+        direction: Direction::default(),
+        path: MediaPath { rtcp_mux: path.rtcp_mux, crypto: path.crypto.clone(), profile, ..MediaPath::default() },
+        ..stream.clone()
+    };
     Content {
         senders: Some(Senders::from_direction(stream.direction, writer)),
         description: Some(RtpDescription::Rtp(Box::new(description))),

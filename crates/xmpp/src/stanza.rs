@@ -99,7 +99,7 @@ impl Header<'_> {
 
     /// Refuses the stanza with an error, unless it is itself an answer (RFC 6120 §8.3.1).
     fn refuse(&self, why: &'static str, condition: Condition) -> Refusal {
-        Refusal { why, answer: error_for(self.element, self.of, StanzaError::new(condition)) }
+        Refusal { why, answer: error_for(self.element, self.of, StanzaError::new(condition)).map(Box::new) }
     }
 }
 
@@ -186,7 +186,7 @@ pub struct Refusal {
     /// What is wrong.
     pub why: &'static str,
     /// The error to send back; nothing where there is nobody to send it to.
-    pub answer: Option<Element>,
+    pub answer: Option<Box<Element>>,
 }
 
 /// What a stanza carries.
