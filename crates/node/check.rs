@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use sip::agent::{Listen, Transport};
 
 use crate::config::Config;
+use crate::settings;
 
 /// Says what is wrong, or that nothing is. Exit code 2 when something is.
 pub(crate) fn check(path: &Path) -> ExitCode {
@@ -26,7 +27,7 @@ pub(crate) fn check(path: &Path) -> ExitCode {
 
 /// What would keep a right configuration from working on this machine.
 fn obstacles(config: &Config) -> Vec<String> {
-    let mut problems = Vec::new();
+    let mut problems = settings::translator(config).err().map(|error| error.0).unwrap_or_default();
     for listen in &config.sip.listen {
         if let Err(error) = bind(listen) {
             problems.push(format!("sip.listen {}: cannot listen there: {error}", listen.address));

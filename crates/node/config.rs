@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::{Learning, Secret, SrtpSuite};
+use signaling::{JmiMode, RouteRow, TrunkMedia};
 use sip::agent::{Listen, Tls};
 
 /// Everything that can be set, checked.
@@ -26,7 +27,7 @@ pub(crate) struct Config {
     pub(crate) call: Call,
     pub(crate) log: Log,
     /// The address table, in order.
-    pub(crate) routes: Vec<Route>,
+    pub(crate) routes: Vec<RouteRow>,
 }
 
 /// The XMPP side: an XEP-0114 component.
@@ -66,14 +67,6 @@ pub(crate) struct Trunk {
 pub(crate) struct Credentials {
     pub(crate) username: String,
     pub(crate) password: Secret<String>,
-}
-
-/// What protects a trunk's media.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum TrunkMedia {
-    Rtp,
-    Sdes,
-    Dtls,
 }
 
 /// The packet relay.
@@ -117,29 +110,12 @@ pub(crate) struct Call {
     pub(crate) global_failures: bool,
 }
 
-/// When a Jingle Message Initiation call is taken from its caller's devices (XEP-0353).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum JmiMode {
-    OnAnswer,
-    EarlyProceed,
-    EarlyAccept,
-}
-
 /// What is logged, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     /// A filter as `RUST_LOG` takes it.
     pub(crate) level: String,
     pub(crate) json: bool,
-}
-
-/// One row of the address table.
-#[derive(Clone, Debug)]
-pub(crate) struct Route {
-    pub(crate) from: String,
-    pub(crate) domain: Option<String>,
-    pub(crate) user: String,
-    pub(crate) to: String,
 }
 
 /// What is wrong with a configuration: one sentence each.

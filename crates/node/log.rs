@@ -1,5 +1,7 @@
 //! What is logged goes to standard error, a line each, with the call's id on every line about a call.
 
+use signaling::LogLine;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Log;
@@ -12,5 +14,25 @@ pub(crate) fn start(log: &Log) {
         subscriber.json().init();
     } else {
         subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+}
+
+/// Logs a line of the translator's.
+pub(crate) fn line(line: &LogLine) {
+    // tracing wants the level where the line stands.
+    macro_rules! at {
+        ($level:expr) => {
+            match line.call {
+                Some(call) => tracing::event!(target: "signaling", $level, %call, "{}", line.text),
+                None => tracing::event!(target: "signaling", $level, "{}", line.text),
+            }
+        };
+    }
+    match line.level {
+        Level::ERROR => at!(Level::ERROR),
+        Level::WARN => at!(Level::WARN),
+        Level::INFO => at!(Level::INFO),
+        Level::DEBUG => at!(Level::DEBUG),
+        Level::TRACE => at!(Level::TRACE),
     }
 }

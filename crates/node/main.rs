@@ -2,11 +2,18 @@
 
 mod check;
 mod config;
+mod gateway;
+mod http;
+mod log;
+mod metrics;
+mod settings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::Config;
 
 /// Joins XMPP/Jingle and SIP, so that people call across the two worlds.
 #[derive(Parser)]
@@ -18,6 +25,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the gateway: signalling translator and media relay.
+    Run {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "/etc/stox/stox.toml")]
+        config: PathBuf,
+    },
     /// Says in plain words what is wrong with a configuration and what this machine lacks for it.
     ///
     /// Exit code 0: it will work. 2: it will not.
@@ -30,6 +43,36 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Run { config } => run(&config),
         Command::Check { config } => check::check(&config),
     }
+}
+
+/// Runs the gateway until a signal ends it.
+fn run(path: &std::path::Path) -> ExitCode {
+    let config = match Config::read(path) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{}: {error}", path.display());
+            return ExitCode::from(2);
+        }
+    };
+    log::start(&config.log);
+    match runtime().block_on(gateway::run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The runtime of the signalling side. Media has threads of its own.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .thread_name("signaling")
+        .build()
+        .expect("a process may have three threads")
 }

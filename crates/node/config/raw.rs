@@ -12,9 +12,10 @@ use model::{Learning, SrtpSuite};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
+use signaling::{JmiMode, RouteRow, TrunkMedia};
 use sip::agent::{Listen, Transport};
 
-use super::{CertificateLife, ConfigError, Credentials, JmiMode, RelayAddress, TrunkMedia};
+use super::{CertificateLife, ConfigError, Credentials, RelayAddress};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -240,7 +241,7 @@ impl Config {
         let routes = self
             .route
             .into_iter()
-            .map(|route| super::Route { from: route.from, domain: route.domain, user: route.user, to: route.to })
+            .map(|route| RouteRow { from: route.from, domain: route.domain, user: route.user, to: route.to })
             .collect::<Vec<_>>();
         if routes.is_empty() {
             problems.0.push("there is no [[route]], so no call could go anywhere".to_owned());

@@ -1,0 +1,156 @@
+//! What `/metrics` shows, in the OpenMetrics text format: the relay's counters and the translator's, read when asked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use netio::RelayThreads;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use signaling::DirectionCounters;
+use xmpp::component::{Component, Status};
+
+/// Everything that is counted, and who counts it.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    relay: Arc<RelayThreads>,
+    component: Component,
+    signaling: Arc<Mutex<signaling::Counters>>,
+}
+
+impl Metrics {
+    /// Metrics of these parts.
+    pub(crate) fn new(relay: Arc<RelayThreads>, component: Component) -> Self {
+        Self { relay, component, signaling: Arc::default() }
+    }
+
+    /// Takes a copy of what the translator counted.
+    pub(crate) fn publish(&self, counters: &signaling::Counters) {
+        self.signaling.lock().unwrap_or_else(PoisonError::into_inner).clone_from(counters);
+    }
+
+    /// What keeps calls from being made, if anything.
+    pub(crate) fn obstacle(&self) -> Option<String> {
+        match self.component.status() {
+            Status::Connected => None,
+            Status::Stopped => Some("stopping".to_owned()),
+            Status::Disconnected(why) => Some(format!("no stream to the XMPP server: {why}")),
+        }
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) fn exposition(&self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self.clone()));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        text
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut families = Families(encoder);
+        let netio::Counters { relay, io } = self.relay.counters();
+        families.gauge("stox_relay_calls", "Calls the relay holds", relay.calls as u64)?;
+        families.gauge("stox_relay_ports_in_use", "UDP sockets open for media", relay.ports_in_use as u64)?;
+        families.counter("stox_packets_received", "Datagrams that arrived for media", relay.packets_received)?;
+        families.counter("stox_bytes_received", "Their bytes", relay.bytes_received)?;
+        families.counter("stox_packets_forwarded", "Media packets passed on", relay.packets_forwarded)?;
+        families.counter("stox_bytes_forwarded", "Their bytes", relay.bytes_forwarded)?;
+        let dropped = relay::Dropped::ALL.iter().map(|reason| (reason.name(), relay.dropped(*reason)));
+        families.labelled("stox_packets_dropped", "Datagrams that went no further", "reason", dropped)?;
+        let shell = [
+            ("oversized", io.oversized),
+            ("receive_error", io.receive_errors),
+            ("send_queue_full", io.send_queue_full),
+            ("send_error", io.send_errors),
+            ("dtls_queue_full", io.dtls_queue_full),
+        ];
+        families.labelled("stox_socket_errors", "Datagrams lost at the sockets", "reason", shell)?;
+        families.counter("stox_relay_commands_refused", "Commands for which there was no room", io.commands_refused)?;
+        families.counter("stox_relay_worker_failures", "Times a media worker was made anew", io.failures)?;
+        let signaling = self.signaling.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let directions = [("xmpp_to_sip", &signaling.from_xmpp), ("sip_to_xmpp", &signaling.from_sip)];
+        families.each("stox_calls_started", "Calls attempted and not refused at once", &directions, |d| &d.started)?;
+        families.each("stox_calls_answered", "Calls that were answered", &directions, |d| &d.answered)?;
+        families.gauge("stox_calls", "Calls now", signaling.from_xmpp.active + signaling.from_sip.active)?;
+        let half_open = signaling.from_xmpp.half_open + signaling.from_sip.half_open;
+        families.gauge("stox_calls_half_open", "Calls that wait for an answer", half_open)?;
+        families.reasons("stox_setup_failures", "Calls that ended unanswered", &directions, |d| &d.failed)?;
+        families.reasons("stox_calls_ended", "Calls that ended after the answer", &directions, |d| &d.ended)?;
+        let refused = signaling.refused.iter().map(|(reason, count)| (*reason, *count));
+        families.labelled("stox_refused", "Stanzas and requests that were refused", "reason", refused)?;
+        let connected = self.component.status() == Status::Connected;
+        families.gauge("stox_xmpp_connected", "1 while the XMPP server takes our stream", u64::from(connected))?;
+        Ok(())
+    }
+}
+
+/// Writes families of metrics.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
+    fn labelled<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl IntoIterator<Item = (&'a str, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, ConstCounter::new(0u64).metric_type())?;
+        for (of, value) in values {
+            ConstCounter::new(value).encode(family.encode_family(&[(label, of)])?)?;
+        }
+        Ok(())
+    }
+
+    /// One counter for each direction of calls.
+    fn each(&mut self, name: &str, help: &str, directions: &Directions<'_>, of: Count<u64>) -> fmt::Result {
+        self.labelled(name, help, "direction", directions.map(|(name, direction)| (name, *of(direction))))
+    }
+
+    /// One counter for each direction of calls and each reason.
+    fn reasons(
+        &mut self,
+        name: &str,
+        help: &str,
+        directions: &Directions<'_>,
+        of: Count<BTreeMap<&'static str, u64>>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, ConstCounter::new(0u64).metric_type())?;
+        for (direction, counters) in directions {
+            for (reason, count) in of(counters) {
+                let labels = [("direction", *direction), ("reason", reason)];
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The two directions of calls by their label.
+type Directions<'a> = [(&'static str, &'a DirectionCounters); 2];
+
+/// What to show of a direction.
+type Count<T> = fn(&DirectionCounters) -> &T;
