@@ -18,14 +18,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use jid::{BareJid, FullJid};
 use minidom::Element;
-use minidom::rxml::error::EndOrError;
-use minidom::rxml::{Parse, RawParser};
-use minidom::tree_builder::TreeBuilder;
 use model::Secret;
-use sha1::{Digest, Sha1};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 use xmpp::stanza::{Condition, Payload, Stanza, StanzaError};
+use xmpp::stream::{self, Incoming, StreamReader};
 
 /// Stanzas that may wait for one reader.
 const QUEUE: usize = 256;
@@ -213,25 +210,20 @@ async fn serve(
 ) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
     let (read, mut write) = socket.into_split();
-    let mut stream = Incoming { read, parser: RawParser::new(), tree: TreeBuilder::new(), bytes: Vec::new() };
+    let mut stream = Reading { read, reader: StreamReader::new(), bytes: Vec::new() };
 
-    let header = stream.header().await?;
-    let domain = header.attr("to").context("a stream header without an address")?;
+    let Some(Incoming::Opened { to: Some(domain), .. }) = stream.next().await? else { bail!("not for a component") };
     let id = random_id();
-    let answer = format!(
-        "<?xml version='1.0'?><stream:stream xmlns='{ns}' xmlns:stream='http://etherx.jabber.org/streams' \
-         from='{domain}' id='{id}'>",
-        ns = xmpp::stanza::NS,
-        domain = router.domain
-    );
-    write.write_all(answer.as_bytes()).await?;
+    write.write_all(stream::accept(&router.domain, &id).as_bytes()).await?;
     if domain != router.domain {
         return refuse(&mut write, "host-unknown").await;
     }
 
-    let handshake = stream.element().await?.context("the stream ended before its handshake")?;
+    let Some(Incoming::Element(handshake)) = stream.next().await? else {
+        bail!("the stream ended before its handshake")
+    };
     ensure!(handshake.name() == "handshake", "a <{}/> in place of the handshake", handshake.name());
-    if !handshake.text().trim().eq_ignore_ascii_case(&digest(&id, secret)) {
+    if !handshake.text().trim().eq_ignore_ascii_case(&stream::handshake(&id, secret.reveal())) {
         return refuse(&mut write, "not-authorized").await;
     }
     write.write_all(b"<handshake/>").await?;
@@ -241,9 +233,10 @@ async fn serve(
     connected.send_replace(true);
     loop {
         tokio::select! {
-            element = stream.element() => match element? {
-                Some(element) => take(&element, router, &mut write).await?,
-                None => return Ok(write.write_all(b"</stream:stream>").await?),
+            incoming = stream.next() => match incoming? {
+                Some(Incoming::Element(element)) => take(&element, router, &mut write).await?,
+                Some(Incoming::TooLarge(_) | Incoming::Opened { .. }) => return refuse(&mut write, "policy-violation").await,
+                Some(Incoming::Closed) | None => return Ok(write.write_all(stream::CLOSE.as_bytes()).await?),
             },
             Some(stanza) = from_users.recv() => write_element(&mut write, &stanza.to_element()).await?,
         }
@@ -278,15 +271,7 @@ async fn take(element: &Element, router: &Router, write: &mut OwnedWriteHalf) ->
 }
 
 async fn write_element(write: &mut OwnedWriteHalf, element: &Element) -> anyhow::Result<()> {
-    let mut bytes = Vec::new();
-    element.write_to(&mut bytes).context("an element that XML cannot hold")?;
-    Ok(write.write_all(&bytes).await?)
-}
-
-/// What the component proves that it knows the secret with (XEP-0114 §3).
-fn digest(id: &str, secret: &Secret<String>) -> String {
-    let digest = Sha1::digest(format!("{id}{}", secret.reveal()));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(write.write_all(&stream::write(element)?).await?)
 }
 
 fn random_id() -> String {
@@ -295,63 +280,102 @@ fn random_id() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The reading half of an XML stream.
-struct Incoming {
+/// The reading half of a stream.
+struct Reading {
     read: OwnedReadHalf,
-    parser: RawParser,
-    tree: TreeBuilder,
+    reader: StreamReader,
     bytes: Vec<u8>,
 }
 
-impl Incoming {
-    /// The opening tag of the stream, as an element.
-    async fn header(&mut self) -> anyhow::Result<Element> {
+impl Reading {
+    /// What the component sends next; `None` when the connection ends. May be cancelled.
+    async fn next(&mut self) -> anyhow::Result<Option<Incoming>> {
         loop {
-            while self.step()? {
-                if let Some(header) = self.tree.top() {
-                    return Ok(header.clone());
-                }
+            let mut rest = self.bytes.as_slice();
+            let incoming = self.reader.read(&mut rest)?;
+            let used = self.bytes.len() - rest.len();
+            self.bytes.drain(..used);
+            if incoming.is_some() {
+                return Ok(incoming);
             }
-            ensure!(self.fill().await?, "the connection closed before its stream began");
-        }
-    }
-
-    /// The next element of the stream; `None` at its closing tag or the connection's end. May be cancelled.
-    async fn element(&mut self) -> anyhow::Result<Option<Element>> {
-        loop {
-            while self.step()? {
-                if self.tree.root.is_some() {
-                    return Ok(None);
-                }
-                if self.tree.depth() == 1
-                    && let Some(element) = self.tree.unshift_child()
-                {
-                    return Ok(Some(element));
-                }
-            }
-            if !self.fill().await? {
+            if self.read.read_buf(&mut self.bytes).await? == 0 {
                 return Ok(None);
             }
         }
     }
+}
 
-    /// Reads on by one event, if the bytes suffice.
-    fn step(&mut self) -> anyhow::Result<bool> {
-        let mut rest = self.bytes.as_slice();
-        let event = self.parser.parse(&mut rest, false);
-        let used = self.bytes.len() - rest.len();
-        self.bytes.drain(..used);
-        match event {
-            Ok(Some(event)) => {
-                self.tree.process_event(event).context("XML without its namespaces")?;
-                Ok(true)
-            }
-            Ok(None) | Err(EndOrError::NeedMoreData) => Ok(false),
-            Err(EndOrError::Error(error)) => Err(error).context("not well-formed"),
-        }
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+    use xmpp::component::{Component, Config, Event};
+    use xmpp::jingle_message::JingleMessage;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_component_with_the_secret_talks_with_a_user() {
+        let server = server().await;
+        let (component, mut events) = Component::start(config(&server));
+        server.connected().await;
+        assert_eq!(next(&mut events).await, Event::Connected);
+        let mut alice = server.join("alice@localhost/phone".parse().expect("a full JID"));
+
+        let ringing =
+            stanza("123@sip.localhost/gw", "alice@localhost/phone", JingleMessage::Ringing { id: "a".into() });
+        component.send(&ringing).expect("the queue is empty");
+        assert_eq!(alice.next().await, Some(ringing));
+
+        let proceed =
+            stanza("alice@localhost/phone", "123@sip.localhost/gw", JingleMessage::Proceed { id: "a".into() });
+        alice.send(proceed.clone());
+        assert_eq!(next(&mut events).await, Event::Stanza(Box::new(proceed)));
     }
 
-    async fn fill(&mut self) -> io::Result<bool> {
-        Ok(self.read.read_buf(&mut self.bytes).await? > 0)
+    #[tokio::test]
+    async fn a_message_to_nobody_comes_back_as_an_error() {
+        let server = server().await;
+        let (component, mut events) = Component::start(config(&server));
+        server.connected().await;
+        assert_eq!(next(&mut events).await, Event::Connected);
+        let lost = stanza("123@sip.localhost/gw", "bob@localhost", JingleMessage::Ringing { id: "a".into() });
+        component.send(&lost).expect("the queue is empty");
+        let Event::Stanza(answer) = next(&mut events).await else { panic!("a stanza was expected") };
+        assert!(matches!(answer.payload, Payload::Error { .. }), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_component_without_the_secret_is_turned_away() {
+        let server = server().await;
+        let mut socket = TcpStream::connect(server.address()).await.expect("it listens");
+        let opening = format!("{}<handshake>{}</handshake>", stream::open("sip.localhost"), "0".repeat(40));
+        socket.write_all(opening.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.expect("it answers and closes");
+        assert!(answer.contains("<not-authorized "), "{answer}");
+    }
+
+    async fn server() -> ComponentServer {
+        let anywhere = "127.0.0.1:0".parse().expect("an address");
+        ComponentServer::start(anywhere, "sip.localhost", Secret::new("s3cret".into())).await.expect("a free port")
+    }
+
+    fn config(server: &ComponentServer) -> Config {
+        Config::new(server.address().to_string(), "sip.localhost", Secret::new("s3cret".into()))
+    }
+
+    async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
+        timeout(Duration::from_secs(10), events.recv()).await.expect("in time").expect("the component runs")
+    }
+
+    fn stanza(from: &str, to: &str, message: JingleMessage) -> Stanza {
+        Stanza {
+            from: from.parse().expect("a JID"),
+            to: to.parse().expect("a JID"),
+            id: "m1".into(),
+            payload: Payload::JingleMessage(message),
+        }
     }
 }
