@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod demo;
 mod gateway;
 mod http;
 mod log;
@@ -31,6 +32,14 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/etc/stox/stox.toml")]
         config: PathBuf,
     },
+    /// Makes a call in each direction on this machine, and proves that both ends heard each other.
+    ///
+    /// It needs no root, no configuration and no other software. Exit code 0: both calls went well. 1: a step failed.
+    Demo {
+        /// Keeps the second call up until Ctrl-C.
+        #[arg(long)]
+        hold: bool,
+    },
     /// Says in plain words what is wrong with a configuration and what this machine lacks for it.
     ///
     /// Exit code 0: it will work. 2: it will not.
@@ -44,6 +53,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run(&config),
+        Command::Demo { hold } => demo::demo(hold),
         Command::Check { config } => check::check(&config),
     }
 }
