@@ -121,7 +121,7 @@ pub fn domain_to_unicode(domain: &str) -> Result<String, AddressError> {
 /// Most characters of a display name.
 const DISPLAY_NAME_LENGTH: usize = 256;
 
-/// Makes a name fit to be shown: no control characters, no line breaks, nothing that turns the direction of writing, at
+/// Makes a name, or another text of a line, fit to be shown: no control characters, no line breaks, nothing that turns the direction of writing, at
 /// most 256 characters.
 pub fn display_name(text: &str) -> String {
     let shown = text.chars().filter(|character| !character.is_control() && !is_hidden(*character));

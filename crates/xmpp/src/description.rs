@@ -65,8 +65,8 @@ fn usable_codecs(codecs: Vec<Codec>, losses: &mut Vec<String>) -> Vec<Codec> {
     let mut usable: Vec<Codec> = Vec::with_capacity(codecs.len());
     for codec in codecs {
         let number = codec.payload_type;
-        if codec.name.is_empty() || codec.clock_rate == 0 {
-            losses.push(format!("payload type {number} has no name or clock rate"));
+        if codec.name.is_empty() || codec.name.contains([' ', '/']) || codec.clock_rate == 0 {
+            losses.push(format!("payload type {number} has no proper name or clock rate"));
         } else if usable.iter().any(|other| other.payload_type == number) {
             losses.push(format!("payload type {number} is there twice"));
         } else {

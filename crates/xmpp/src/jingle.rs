@@ -23,7 +23,7 @@ use minidom::Element;
 use model::{Candidate, Description, Direction, IceParameters};
 use thiserror::Error;
 
-use crate::xml::element;
+use crate::xml::{self, element};
 
 pub use info::Info;
 pub use reason::{Reason, ReasonCondition};
@@ -76,7 +76,7 @@ impl Jingle {
     /// It lacks what its action needs; to be answered with `bad-request`.
     pub fn parse(element: &Element) -> Result<Self, JingleError> {
         let action = element.attr("action").and_then(Action::from_word).ok_or(JingleError::UnknownAction)?;
-        let sid = element.attr("sid").filter(|sid| !sid.is_empty()).ok_or(JingleError::NoSid)?;
+        let sid = xml::name(element, "sid").ok_or(JingleError::NoSid)?;
         let mut jingle = Self::new(action, sid);
         jingle.initiator = element.attr("initiator").map(str::to_owned);
         jingle.responder = element.attr("responder").map(str::to_owned);
@@ -314,7 +314,7 @@ impl Content {
     }
 
     fn parse(content: &Element, action: Action) -> Result<Self, JingleError> {
-        let name = content.attr("name").filter(|name| !name.is_empty()).ok_or(JingleError::ContentName)?;
+        let name = xml::name(content, "name").ok_or(JingleError::ContentName)?;
         let creator = if content.attr("creator") == Some("responder") { Party::Responder } else { Party::Initiator };
         let mut parsed = Self::new(creator, name);
         parsed.senders = content.attr("senders").and_then(Senders::from_word);
@@ -431,7 +431,7 @@ pub enum JingleError {
     /// No action, or one that does not exist.
     #[error("unknown action")]
     UnknownAction,
-    /// No session id.
+    /// No session id, or an endless one.
     #[error("no sid")]
     NoSid,
     /// A content without a name, or two of one name.

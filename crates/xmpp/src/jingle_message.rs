@@ -5,7 +5,7 @@ use model::MediaKind;
 use rxml::xml_ncname;
 
 use crate::jingle::{Reason, rtp};
-use crate::xml::element;
+use crate::xml::{self, element};
 
 /// A JMI element. `id` is the session's future `sid`.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +85,7 @@ impl JingleMessage {
         if !element.has_ns(NS) && !element.has_ns(REGISTERED_NS) {
             return None;
         }
-        let id = element.attr("id").filter(|id| !id.is_empty())?.to_owned();
+        let id = xml::name(element, "id")?.to_owned();
         let child = |name: &str| element.children().find(|child| child.name() == name);
         let reason = || child("reason").map(Reason::parse);
         let tie_break = child("tie-break").is_some();

@@ -4,6 +4,7 @@ use jid::Jid;
 use minidom::Element;
 use rxml::xml_ncname;
 
+use crate::address::display_name;
 use crate::jingle::{self, Jingle, JingleError};
 use crate::jingle_message::JingleMessage;
 use crate::xml::element;
@@ -315,7 +316,7 @@ impl StanzaError {
         };
         for child in error.children() {
             if child.is("text", CONDITIONS_NS) {
-                parsed.text = Some(child.text());
+                parsed.text = Some(display_name(&child.text()));
             } else if child.has_ns(CONDITIONS_NS) {
                 let condition = Condition::from_word(child.name()).unwrap_or(Condition::UndefinedCondition);
                 (parsed.condition, parsed.kind) = (condition, condition.default_kind());

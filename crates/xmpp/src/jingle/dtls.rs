@@ -4,7 +4,7 @@ use minidom::Element;
 use model::{DtlsParameters, Fingerprint, HashFunction, Setup};
 
 use super::Action;
-use crate::xml::element;
+use crate::xml::{element, value};
 
 pub(super) const NS: &str = "urn:xmpp:jingle:apps:dtls:0";
 
@@ -17,13 +17,13 @@ pub(super) fn parse(transport: &Element, action: Action) -> Option<DtlsParameter
     if elements.is_empty() {
         return None;
     }
-    let setup = elements.iter().find_map(|fingerprint| fingerprint.attr("setup")?.trim().parse().ok());
+    let setup = elements.iter().find_map(|fingerprint| value(fingerprint, "setup")?.parse().ok());
     let fingerprints = elements.iter().filter_map(|fingerprint| parse_fingerprint(fingerprint)).collect();
     Some(DtlsParameters { fingerprints, setup: setup.unwrap_or(default_setup(action)) })
 }
 
 fn parse_fingerprint(fingerprint: &Element) -> Option<Fingerprint> {
-    let hash: HashFunction = fingerprint.attr("hash")?.trim().parse().ok()?;
+    let hash: HashFunction = value(fingerprint, "hash")?.parse().ok()?;
     let hex: String = fingerprint.text().split_whitespace().collect();
     Fingerprint::parse(hash, &hex).ok()
 }

@@ -6,7 +6,7 @@ use minidom::Element;
 use model::{Crypto, Secret, SrtpSuite};
 
 use super::rtp::NS;
-use crate::xml::element;
+use crate::xml::{element, value};
 
 /// The lines that we understand in full. A line with anything else must not be used (RFC 4568 §6.3).
 pub(super) fn parse(encryption: &Element) -> Vec<Crypto> {
@@ -20,12 +20,12 @@ pub(super) fn is_demanded(encryption: &Element) -> bool {
 }
 
 fn parse_crypto(crypto: &Element) -> Option<Crypto> {
-    let suite: SrtpSuite = crypto.attr("crypto-suite")?.trim().parse().ok()?;
+    let suite: SrtpSuite = value(crypto, "crypto-suite")?.parse().ok()?;
     if !crypto.attr("session-params").unwrap_or_default().split_whitespace().all(is_harmless) {
         return None;
     }
     // inline:BASE64[|lifetime][|MKI:length]; a list of keys, joined by semicolons, fails at the base64.
-    let mut fields = crypto.attr("key-params")?.trim().strip_prefix("inline:")?.split('|');
+    let mut fields = value(crypto, "key-params")?.strip_prefix("inline:")?.split('|');
     let key_and_salt =
         decode(fields.next()?).filter(|bytes| bytes.len() == suite.key_length() + suite.salt_length())?;
     let mut mki = None;
@@ -35,7 +35,7 @@ fn parse_crypto(crypto: &Element) -> Option<Crypto> {
             None => parse_lifetime(field)?,
         }
     }
-    let tag = crypto.attr("tag")?.trim().parse().ok()?;
+    let tag = value(crypto, "tag")?.parse().ok()?;
     Some(Crypto { tag, suite, key_and_salt: Secret::new(key_and_salt), mki })
 }
 

@@ -6,7 +6,7 @@ use minidom::Element;
 use model::{Candidate, CandidateKind, Component, IceParameters, Secret};
 
 use super::{Action, IceUdp, dtls};
-use crate::xml::element;
+use crate::xml::{element, value};
 
 pub(super) const NS: &str = "urn:xmpp:jingle:transports:ice-udp:1";
 
@@ -14,8 +14,8 @@ pub(super) const NS: &str = "urn:xmpp:jingle:transports:ice-udp:1";
 const MAX_PRIORITY: u64 = (1 << 31) - 1;
 
 pub(super) fn parse(transport: &Element, action: Action) -> IceUdp {
-    let ufrag = transport.attr("ufrag").map(str::to_owned);
-    let pwd = transport.attr("pwd").map(str::to_owned);
+    let ufrag = value(transport, "ufrag").map(str::to_owned);
+    let pwd = value(transport, "pwd").map(str::to_owned);
     let ice = ufrag.clone().zip(pwd).map(|(ufrag, pwd)| IceParameters { ufrag, pwd: Secret::new(pwd), lite: false });
     let candidates =
         transport.children().filter(|child| child.is("candidate", NS)).filter_map(parse_candidate).collect();
@@ -31,18 +31,23 @@ pub(super) fn parse(transport: &Element, action: Action) -> IceUdp {
 /// Reads a candidate we can use: UDP, an IP address (not a name such as mDNS makes), a port, component 1 or 2.
 /// `id`, `generation` and `network` may be missing.
 fn parse_candidate(candidate: &Element) -> Option<Candidate> {
-    if !candidate.attr("protocol").is_none_or(|protocol| protocol.eq_ignore_ascii_case("udp")) {
+    if !value(candidate, "protocol").is_none_or(|protocol| protocol.eq_ignore_ascii_case("udp")) {
         return None;
     }
-    let priority: u64 = candidate.attr("priority")?.trim().parse().ok()?;
+    let priority: u64 = value(candidate, "priority")?.parse().ok()?;
     Some(Candidate {
-        foundation: candidate.attr("foundation").filter(|foundation| !foundation.is_empty()).unwrap_or("0").to_owned(),
-        component: candidate.attr("component")?.parse().ok().and_then(Component::from_number)?,
+        foundation: value(candidate, "foundation")
+            .filter(|foundation| !foundation.is_empty())
+            .unwrap_or("0")
+            .to_owned(),
+        component: value(candidate, "component")?.parse().ok().and_then(Component::from_number)?,
         priority: u32::try_from(priority.clamp(1, MAX_PRIORITY)).ok()?,
-        address: parse_address(candidate.attr("ip")?, candidate.attr("port")?)?,
-        kind: candidate.attr("type").map_or(Ok(CandidateKind::Host), str::parse).ok()?,
-        related: candidate.attr("rel-addr").zip(candidate.attr("rel-port")).and_then(|(ip, port)| related(ip, port)),
-        generation: candidate.attr("generation").and_then(|generation| generation.parse().ok()).unwrap_or(0),
+        address: parse_address(value(candidate, "ip")?, value(candidate, "port")?)?,
+        kind: value(candidate, "type").map_or(Ok(CandidateKind::Host), str::parse).ok()?,
+        related: value(candidate, "rel-addr")
+            .zip(value(candidate, "rel-port"))
+            .and_then(|(ip, port)| related(ip, port)),
+        generation: value(candidate, "generation").and_then(|generation| generation.parse().ok()).unwrap_or(0),
     })
 }
 
@@ -52,8 +57,8 @@ fn parse_address(ip: &str, port: &str) -> Option<SocketAddr> {
 
 /// An address that is only told, so that its port may be 0, which is how browsers hide it.
 fn related(ip: &str, port: &str) -> Option<SocketAddr> {
-    let ip: IpAddr = ip.trim().parse().ok()?;
-    Some(SocketAddr::new(ip, port.trim().parse().ok()?))
+    let ip: IpAddr = ip.parse().ok()?;
+    Some(SocketAddr::new(ip, port.parse().ok()?))
 }
 
 pub(super) fn to_element(transport: &IceUdp) -> Element {

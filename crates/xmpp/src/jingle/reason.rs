@@ -3,6 +3,7 @@
 use minidom::Element;
 
 use super::NS;
+use crate::address::display_name;
 use crate::xml::element;
 
 /// Namespace of RTP's own error conditions.
@@ -33,7 +34,7 @@ impl Reason {
         let mut parsed = Self::new(ReasonCondition::GeneralError);
         for child in reason.children() {
             if child.is("text", NS) {
-                parsed.text = Some(child.text()).filter(|text| !text.is_empty());
+                parsed.text = Some(display_name(&child.text())).filter(|text| !text.is_empty());
             } else if child.is("sip", SIP_STATUS) {
                 parsed.sip_status = child.attr("code").and_then(|code| code.parse().ok());
             } else if child.has_ns(RTP_ERRORS) {

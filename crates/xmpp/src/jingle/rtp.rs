@@ -6,7 +6,7 @@ use model::{
 };
 
 use super::{JingleError, Party, RtpDescription, Senders, encryption};
-use crate::xml::element;
+use crate::xml::{element, value};
 
 /// Namespace of RTP descriptions.
 pub(crate) const NS: &str = "urn:xmpp:jingle:apps:rtp:1";
@@ -65,21 +65,21 @@ pub(super) fn parse(description: &Element, name: &str) -> Result<RtpDescription,
 }
 
 fn milliseconds(element: &Element, attribute: &str) -> Option<u32> {
-    element.attr(attribute)?.trim().parse().ok().filter(|milliseconds| *milliseconds > 0)
+    value(element, attribute)?.parse().ok().filter(|milliseconds| *milliseconds > 0)
 }
 
 /// Reads a payload type. What it leaves out is filled in from RFC 3551 where that is possible.
 fn parse_codec(payload_type: &Element, kind: MediaKind) -> Result<Codec, JingleError> {
-    let number: u8 = payload_type.attr("id").and_then(|id| id.trim().parse().ok()).ok_or(JingleError::PayloadType)?;
+    let number: u8 = value(payload_type, "id").and_then(|id| id.parse().ok()).ok_or(JingleError::PayloadType)?;
     let number_checked = PayloadType::try_from(number).map_err(|_| JingleError::PayloadType)?;
     let fixed = STATIC_PAYLOAD_TYPES.iter().find(|fixed| fixed.0 == number);
-    let name = payload_type.attr("name").map(str::trim).filter(|name| !name.is_empty());
+    let name = value(payload_type, "name").filter(|name| !name.is_empty());
     let fixed = fixed.filter(|fixed| name.is_none_or(|name| name.eq_ignore_ascii_case(fixed.1)));
     let default_rate = match kind {
         MediaKind::Audio => 0,
         MediaKind::Video => 90_000,
     };
-    let attribute = |name: &str| payload_type.attr(name).and_then(|value| value.trim().parse::<u32>().ok());
+    let attribute = |name: &str| value(payload_type, name)?.parse::<u32>().ok();
     let mut codec = Codec::new(
         number_checked,
         name.or(fixed.map(|fixed| fixed.1)).unwrap_or_default(),
@@ -105,8 +105,8 @@ fn parse_codec(payload_type: &Element, kind: MediaKind) -> Result<Codec, JingleE
 /// Reads a parameter as SDP has it: one without a value is a value without a name, which is what stanza.js makes of
 /// `a=fmtp:63 111/111`, and the names that Jingle invents for values without one are taken off.
 fn parse_parameter(parameter: &Element, codec: &str) -> Parameter {
-    let name = parameter.attr("name").unwrap_or_default().trim();
-    let Some(value) = parameter.attr("value").map(str::trim) else {
+    let name = value(parameter, "name").unwrap_or_default();
+    let Some(value) = value(parameter, "value") else {
         return Parameter::new("", name);
     };
     if codec.eq_ignore_ascii_case("telephone-event") && name == "events" {
@@ -121,14 +121,14 @@ fn parse_parameter(parameter: &Element, codec: &str) -> Parameter {
 fn parse_bandwidth(bandwidth: &Element) -> Option<Bandwidth> {
     let text = bandwidth.text();
     // Movim has it in an attribute.
-    let value = text.trim().parse().ok().or_else(|| bandwidth.attr("value")?.trim().parse().ok())?;
-    Some(Bandwidth { kind: bandwidth.attr("type")?.to_owned(), value })
+    let number = text.trim().parse().ok().or_else(|| value(bandwidth, "value")?.parse().ok())?;
+    Some(Bandwidth { kind: value(bandwidth, "type")?.to_owned(), value: number })
 }
 
 fn parse_feedback(feedback: &Element) -> Option<Feedback> {
     let (kind, subtype) = match feedback.name() {
-        "rtcp-fb" => (feedback.attr("type")?, feedback.attr("subtype").unwrap_or_default()),
-        "rtcp-fb-trr-int" => (TRR_INT, feedback.attr("value")?),
+        "rtcp-fb" => (value(feedback, "type")?, value(feedback, "subtype").unwrap_or_default()),
+        "rtcp-fb-trr-int" => (TRR_INT, value(feedback, "value")?),
         _ => return None,
     };
     Some(Feedback { kind: kind.to_owned(), subtype: subtype.to_owned() })
@@ -142,8 +142,8 @@ const TRR_INT: &str = "trr-int";
 fn parse_extension(extension: &Element) -> Option<HeaderExtension> {
     let senders = extension.attr("senders").and_then(Senders::from_word).unwrap_or_default();
     Some(HeaderExtension {
-        id: extension.attr("id")?.trim().parse().ok()?,
-        uri: extension.attr("uri")?.trim().to_owned(),
+        id: value(extension, "id")?.parse().ok()?,
+        uri: value(extension, "uri")?.to_owned(),
         direction: senders.direction(Party::Initiator),
     })
 }

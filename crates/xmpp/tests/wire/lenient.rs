@@ -87,6 +87,27 @@ fn parameters_become_what_sdp_has() {
 }
 
 #[test]
+fn no_attribute_can_become_a_line_of_its_own() {
+    let described = offer(
+        "<payload-type id='96' name='PCMU&#13;&#10;a=evil' clockrate='8000'/>
+        <payload-type id='97' name='PCMU/8000 a' clockrate='8000'/>
+        <payload-type id='98' name='AMR' clockrate='8000'><parameter name='a&#10;b' value='c&#10;d'/></payload-type>
+        <bandwidth type='AS&#10;' value='1'/>",
+        "",
+    );
+    let stream = &described.description.streams[0];
+    assert_eq!((stream.codecs.len(), described.losses.len()), (1, 2));
+    assert!(!format!("{:?}", described.description).contains("\\n"));
+    for sid in ["a&#13;b", " ", &"x".repeat(257)] {
+        let xml = format!("<jingle xmlns='urn:xmpp:jingle:1' action='session-info' sid='{sid}'/>");
+        assert_eq!(Jingle::parse(&xml.parse().expect("it is XML")), Err(JingleError::NoSid), "{sid}");
+    }
+    let reason = "<reason><busy/><text>a&#13;&#10;Via: b</text></reason>";
+    let reason = jingle("session-terminate", reason).expect("it can be read").reason.expect("there is one");
+    assert_eq!(reason.text.as_deref(), Some("aVia: b"));
+}
+
+#[test]
 fn bandwidth_ptime_and_feedback_are_found_where_clients_put_them() {
     let movim = offer(
         "<bandwidth type='AS' value='64'/><bandwidth type='TIAS'>64000</bandwidth><bandwidth/>
