@@ -18,7 +18,7 @@ use model::{MediaKind, PayloadType, Ssrc};
 use crate::{
     extension::ExtensionMap,
     packet::Packet,
-    rtp::{self, ExtSeqNo, RtpError, RtpTime, SeqNo, Strip},
+    rtp::{self, ExtSeqNo, MAX_DROPOUT, MAX_MISORDER, RtpError, RtpTime, SeqNo, Strip, ticks},
 };
 
 /// From the payload types of one leg to those of another: one entry for each of the 128.
@@ -91,12 +91,6 @@ const MAX_SOURCES: usize = 4;
 
 /// Offsets before these are forgotten: packets that late have no number any more.
 const MAX_EPOCHS: usize = 16;
-
-/// A larger step forward than this is a restart of the source (RFC 3550 §A.1).
-const MAX_DROPOUT: i64 = 3000;
-
-/// A larger step back than this is a restart of the source (RFC 3550 §A.1).
-const MAX_MISORDER: i64 = 100;
 
 /// Timestamps that stray so far from the clock on the wall begin anew.
 const MAX_TIME_JUMP: Duration = Duration::from_secs(10);
@@ -312,7 +306,7 @@ impl Rewriter {
         let source = self.current_source(header.ssrc).ok_or(RewriteError::Late)?;
         let index = source.next.nearest(header.seq).ok_or(RewriteError::Late)?;
         let gap = index.steps_from(source.next);
-        if gap < -MAX_MISORDER || gap > MAX_DROPOUT {
+        if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&gap) {
             return self.contend(header, now);
         }
         if gap < 0 {
@@ -428,11 +422,8 @@ impl Rewriter {
         header.strip(packet, if passes { Strip::Csrcs } else { Strip::CsrcsAndExtension })
     }
 
-    /// A time in ticks of the clock, modulo 2^32.
     fn ticks(&self, time: Duration) -> u32 {
-        let ticks = time.as_micros() * u128::from(self.settings.clock_rate) / 1_000_000;
-        let [.., a, b, c, d] = ticks.to_be_bytes();
-        u32::from_be_bytes([a, b, c, d])
+        ticks(time, self.settings.clock_rate)
     }
 }
 

@@ -11,7 +11,7 @@
 //! |                    payload, padding                           |
 //! ```
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use model::{PayloadType, Ssrc};
 
@@ -19,6 +19,12 @@ use crate::packet::Packet;
 
 /// Bytes of the part of the header that every packet has.
 pub const FIXED_HEADER: usize = 12;
+
+/// A larger step forward than this is a restart of the source (RFC 3550 §A.1).
+pub(crate) const MAX_DROPOUT: i64 = 3000;
+
+/// A larger step back than this is a restart of the source (RFC 3550 §A.1).
+pub(crate) const MAX_MISORDER: i64 = 100;
 
 const VERSION: u8 = 2 << 6;
 const PADDING: u8 = 0x20;
@@ -115,6 +121,15 @@ impl RtpTime {
     pub const fn plus(self, ticks: u32) -> Self {
         Self(self.0.wrapping_add(ticks))
     }
+}
+
+/// A time in ticks of a clock, modulo 2^32.
+pub(crate) fn ticks(time: Duration, clock_rate: u32) -> u32 {
+    const NANOS: u64 = 1_000_000_000;
+    let rate = u64::from(clock_rate);
+    let ticks = time.as_secs().wrapping_mul(rate).wrapping_add(u64::from(time.subsec_nanos()) * rate / NANOS);
+    let [.., a, b, c, d] = ticks.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 /// The header of one packet, taken apart.

@@ -30,6 +30,7 @@ pub(super) struct Session {
     mki: Vec<u8>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "two per direction of a transport; a box would cost every packet a step")]
 enum Protection {
     CounterMode(CounterMode),
     Gcm(Gcm),
