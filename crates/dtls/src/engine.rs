@@ -1,12 +1,16 @@
 //! All associations, their timers and their bounds.
 
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use model::{Fingerprint, FingerprintVerdict, Secret, SrtpSuite};
+use openssl::error::ErrorStack;
+use openssl::ssl::SslContext;
 use thiserror::Error;
 
 use crate::Certificate;
+use crate::association::{self, Association, Outcome};
 
 /// The suites that DTLS can negotiate (RFC 5764 §4.1.2, RFC 7714 §14.2), in the order in which we prefer them.
 pub const SUITES: [SrtpSuite; 4] =
@@ -130,6 +134,9 @@ pub enum FailureReason {
     /// No SRTP suite in common (RFC 5764 §4.1.1).
     #[error("no common SRTP suite")]
     NoCommonSuite,
+    /// OpenSSL itself failed: no memory, no random source.
+    #[error("DTLS library failed")]
+    Library,
     /// The engine has as many associations as it is allowed.
     #[error("too many DTLS associations")]
     TooMany,
@@ -144,37 +151,167 @@ pub struct Config {
     pub max_associations: usize,
 }
 
+/// Datagrams that nothing was done with.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// For an association that is not open.
+    pub unknown_association: u64,
+    /// More than a handshake needs, or after its end.
+    pub unwanted: u64,
+}
+
 /// All DTLS associations of a relay, or of one of its threads.
 ///
 /// After any `handle_*`, drain [`Engine::poll`], then ask [`Engine::poll_timeout`].
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
+    /// For associations that name no certificate; made with the first of them.
+    context: Option<SslContext>,
+    associations: HashMap<AssociationId, Association>,
+    deadlines: BTreeSet<(Instant, AssociationId)>,
+    output: VecDeque<FromDtls>,
+    counters: Counters,
 }
 
 impl Engine {
     /// Makes an engine without associations.
     pub fn new(config: Config) -> Self {
-        Self { config }
+        Self {
+            config,
+            context: None,
+            associations: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            output: VecDeque::new(),
+            counters: Counters::default(),
+        }
     }
 
     /// Takes one instruction.
     pub fn handle(&mut self, input: ToDtls, now: Instant) {
-        let _ = (input, now, &self.config);
+        match input {
+            ToDtls::Open { association, role, suites, fingerprints, certificate } => {
+                self.remove(association);
+                match self.make(role, &suites, fingerprints, certificate.as_deref()) {
+                    Ok(made) => {
+                        self.associations.insert(association, made);
+                        self.with(association, |made, transmits| made.begin(now, transmits));
+                    }
+                    Err(reason) => self.output.push_back(FromDtls::Failed { association, reason }),
+                }
+            }
+            ToDtls::Packet { association, bytes } => {
+                let mut unwanted = false;
+                let known = self.with(association, |open, transmits| {
+                    open.handle_packet(bytes, now, transmits).unwrap_or_else(|| {
+                        unwanted = true;
+                        Outcome::Pending
+                    })
+                });
+                self.counters.unknown_association += u64::from(!known);
+                self.counters.unwanted += u64::from(unwanted);
+            }
+            ToDtls::SetFingerprints { association, fingerprints } => {
+                self.with(association, |open, transmits| open.set_fingerprints(fingerprints, now, transmits));
+            }
+            ToDtls::Close { association } => {
+                if let Some(open) = self.remove(association) {
+                    let mut transmits = Vec::new();
+                    open.close(&mut transmits);
+                    self.transmit(association, transmits);
+                }
+            }
+        }
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        while let Some(due @ (_, association)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&due);
+            self.with(association, |open, transmits| open.handle_timeout(now, transmits));
+        }
     }
 
     /// What is to be sent or told next.
     pub fn poll(&mut self) -> Option<FromDtls> {
-        None
+        self.output.pop_front()
     }
 
     /// When [`Engine::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// What was dropped so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn make(
+        &mut self,
+        role: Role,
+        suites: &[SrtpSuite],
+        fingerprints: Vec<Fingerprint>,
+        certificate: Option<&Certificate>,
+    ) -> Result<Association, FailureReason> {
+        if self.associations.len() >= self.config.max_associations {
+            return Err(FailureReason::TooMany);
+        }
+        if !SUITES.iter().any(|suite| suites.contains(suite)) {
+            return Err(FailureReason::NoCommonSuite);
+        }
+        let context = match certificate {
+            Some(certificate) => association::context(certificate),
+            None => self.own_context(),
+        };
+        context
+            .and_then(|context| Association::new(&context, role, suites, fingerprints))
+            .map_err(|_| FailureReason::Library)
+    }
+
+    fn own_context(&mut self) -> Result<SslContext, ErrorStack> {
+        if let Some(context) = &self.context {
+            return Ok(context.clone());
+        }
+        let context = association::context(&self.config.certificate)?;
+        Ok(self.context.insert(context).clone())
+    }
+
+    /// Lets one association act, and turns what became of it into what is told. Says whether it is open.
+    fn with(
+        &mut self,
+        association: AssociationId,
+        act: impl FnOnce(&mut Association, &mut Vec<Vec<u8>>) -> Outcome,
+    ) -> bool {
+        let Some(open) = self.associations.get_mut(&association) else { return false };
+        let mut transmits = Vec::new();
+        let before = open.deadline();
+        let outcome = act(open, &mut transmits);
+        let after = open.deadline();
+        before.map(|at| self.deadlines.remove(&(at, association)));
+        after.map(|at| self.deadlines.insert((at, association)));
+        self.transmit(association, transmits);
+        let news = match outcome {
+            Outcome::Pending => return true,
+            Outcome::Connected { suite, keys } => FromDtls::Connected { association, suite, keys },
+            Outcome::Refused { suite, verdict } => FromDtls::Refused { association, suite, verdict },
+            Outcome::Failed(reason) => FromDtls::Failed { association, reason },
+            Outcome::Closed => FromDtls::Closed { association },
+        };
+        if !matches!(news, FromDtls::Connected { .. }) {
+            self.remove(association);
+        }
+        self.output.push_back(news);
+        true
+    }
+
+    fn remove(&mut self, association: AssociationId) -> Option<Association> {
+        let removed = self.associations.remove(&association)?;
+        removed.deadline().map(|at| self.deadlines.remove(&(at, association)));
+        Some(removed)
+    }
+
+    fn transmit(&mut self, association: AssociationId, transmits: Vec<Vec<u8>>) {
+        self.output.extend(transmits.into_iter().map(|bytes| FromDtls::Transmit { association, bytes }));
     }
 }

@@ -7,9 +7,15 @@
 //!
 //! - [`certificate`]: our certificates, and the comparing of fingerprints
 //! - [`engine`]: all associations, their timers and their bounds
+//! - `association`: one of them, around its OpenSSL object
+//! - `retransmission`: OpenSSL's retransmissions by our clock; the only `unsafe`
 
+mod association;
 pub mod certificate;
 pub mod engine;
+mod retransmission;
+#[cfg(test)]
+mod tests;
 
 pub use certificate::{Certificate, CertificateError};
-pub use engine::{AssociationId, Config, Engine, FailureReason, FromDtls, Role, SUITES, SrtpKeys, ToDtls};
+pub use engine::{AssociationId, Config, Counters, Engine, FailureReason, FromDtls, Role, SUITES, SrtpKeys, ToDtls};
