@@ -1,6 +1,4 @@
-//! Our SRTP against that of webrtc-rs, in both directions, for every suite both speak.
-//!
-//! webrtc-srtp panics on malformed packets, so it is fed well-formed ones only.
+//! SRTP and SRTCP, in both directions, for every suite both speak.
 
 use media::{
     Packet,
