@@ -287,7 +287,7 @@ impl Client {
             peer: stanza.from.clone(),
             party: Party::Responder,
             proposed: matches!(self.state, State::Proceeded { .. }),
-            endpoint: self.endpoint()?,
+            endpoint: self.endpoint(Party::Responder)?,
         };
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Proceeded { sid, from, media } if sid == jingle.sid && from == stanza.from => {
@@ -372,7 +372,8 @@ impl Client {
     }
 
     fn initiate(&mut self, sid: String, peer: Jid, proposed: bool) -> anyhow::Result<()> {
-        let session = Session { sid, peer, party: Party::Initiator, proposed, endpoint: self.endpoint()? };
+        let endpoint = self.endpoint(Party::Initiator)?;
+        let session = Session { sid, peer, party: Party::Initiator, proposed, endpoint };
         let offer = session.endpoint.offer();
         let request = self.describe(&session, Action::SessionInitiate, offer);
         self.state = State::Initiating { session, request };
@@ -465,9 +466,10 @@ impl Client {
         self.events.push_back(Event::Ended(condition));
     }
 
-    fn endpoint(&self) -> anyhow::Result<Endpoint> {
+    fn endpoint(&self, party: Party) -> anyhow::Result<Endpoint> {
         let config = endpoint::Config {
             address: self.address,
+            offers: party == Party::Initiator,
             ice: true,
             security: self.profile.security,
             rtcp_mux: self.profile.rtcp_mux,

@@ -112,7 +112,7 @@ impl Phone {
         }
         self.calls += 1;
         let dialog = DialogId((1 << 63) | self.calls);
-        let endpoint = self.endpoint()?;
+        let endpoint = self.endpoint(true)?;
         let local = endpoint.offer();
         let mut sdp = Session::new(random());
         let invite = OutgoingInvite {
@@ -263,14 +263,16 @@ impl Phone {
         let offer = invite.sdp.as_deref().map(|text| sdp.read_offer(text)).transpose().context("not an offer")?;
         let offer = offer.map(|described| described.description);
         let local = Description::default();
-        self.call = Some(Call { dialog, sdp, endpoint: self.endpoint()?, stage: Stage::Incoming(offer), local });
+        let endpoint = self.endpoint(offer.is_none())?;
+        self.call = Some(Call { dialog, sdp, endpoint, stage: Stage::Incoming(offer), local });
         self.events.push_back(Event::Incoming { from: invite.from });
         Ok(ToAgent::Respond { dialog, response: Response::new(180) })
     }
 
-    fn endpoint(&self) -> anyhow::Result<Endpoint> {
+    fn endpoint(&self, offers: bool) -> anyhow::Result<Endpoint> {
         let config = endpoint::Config {
             address: self.config.listen.ip(),
+            offers,
             ice: false,
             security: self.config.security,
             rtcp_mux: false,

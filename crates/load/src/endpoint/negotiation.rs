@@ -1,0 +1,183 @@
+//! Offer and answer of an endpoint: one audio stream, PCMU (RFC 3264).
+
+use model::{
+    Codec, Crypto, Description, Direction, DtlsParameters, Fingerprint, MediaKind, MediaPath, MediaStream, PayloadType,
+    Profile, Secret, Security, Setup, SrtpSuite, StreamId,
+};
+
+use super::{Config, NegotiationError};
+
+/// PCMU has a number of its own (RFC 3551 §6).
+const PCMU: u8 = 0;
+/// The usual number of telephone-event.
+const TELEPHONE_EVENT: u8 = 101;
+/// Which keys SDES offers, best first.
+const SDES_SUITES: [SrtpSuite; 2] = [SrtpSuite::AeadAes128Gcm, SrtpSuite::AesCm128Sha1_80];
+
+/// What was agreed.
+#[derive(Clone, Debug)]
+pub(super) struct Agreed {
+    /// What the peer takes PCMU under.
+    pub(super) sends: PayloadType,
+    /// What we take PCMU under.
+    pub(super) receives: PayloadType,
+    /// RTP and RTCP share a port.
+    pub(super) rtcp_mux: bool,
+    /// Where the peer is.
+    pub(super) remote: MediaPath,
+    /// We open the DTLS association.
+    pub(super) dtls_client: bool,
+    /// The keys of SDES: ours, the peer's.
+    pub(super) crypto: Option<(Crypto, Crypto)>,
+}
+
+/// Our side of a description.
+pub(super) struct Local<'a> {
+    pub(super) config: &'a Config,
+    /// Addresses, candidates and credentials.
+    pub(super) path: MediaPath,
+    pub(super) fingerprint: Option<Fingerprint>,
+}
+
+impl Local<'_> {
+    /// Our offer.
+    pub(super) fn offer(&self) -> Description {
+        let mut stream = MediaStream::new(StreamId(0), "0", MediaKind::Audio);
+        stream.codecs = vec![
+            Codec::new(payload_type(PCMU), "PCMU", 8000, 1),
+            Codec::new(payload_type(TELEPHONE_EVENT), "telephone-event", 8000, 1),
+        ];
+        stream.path = MediaPath { rtcp_mux: self.config.rtcp_mux, ..self.path.clone() };
+        match self.config.security {
+            Security::Rtp => stream.path.profile = Profile::Avp,
+            Security::Sdes => {
+                stream.path.profile = Profile::Savp;
+                stream.path.crypto = (1..).zip(SDES_SUITES).map(|(tag, suite)| fresh_key(tag, suite)).collect();
+            }
+            Security::Dtls => {
+                stream.path.profile = Profile::TlsSavpf;
+                stream.path.dtls = self.dtls(Setup::Actpass);
+            }
+        }
+        Description { streams: vec![stream], bundle: Vec::new() }
+    }
+
+    /// Our answer to an offer, and what is then agreed.
+    pub(super) fn answer(&self, offer: &Description) -> Result<(Description, Agreed), NegotiationError> {
+        let (index, offered) = audio(offer)?;
+        let pcmu = pcmu(offered)?;
+        let (theirs, profile) = (&offered.path, offered.path.profile);
+        check_path(self.config, theirs)?;
+        let mut path = MediaPath { rtcp_mux: self.config.rtcp_mux && theirs.rtcp_mux, profile, ..self.path.clone() };
+        let (mut dtls_client, mut crypto) = (false, None);
+        match self.config.security {
+            Security::Rtp => {}
+            Security::Sdes => {
+                let chosen = theirs.crypto.iter().find(|crypto| SDES_SUITES.contains(&crypto.suite));
+                let chosen = chosen.ok_or(NegotiationError("no key of a suite that we have"))?;
+                let ours = fresh_key(chosen.tag, chosen.suite);
+                path.crypto = vec![ours.clone()];
+                crypto = Some((ours, chosen.clone()));
+            }
+            Security::Dtls => {
+                let setup = match theirs.dtls.as_ref().map(|dtls| dtls.setup) {
+                    Some(Setup::Actpass | Setup::Passive) => Setup::Active,
+                    Some(Setup::Active) => Setup::Passive,
+                    Some(Setup::Holdconn) | None => return Err(NegotiationError("no DTLS setup that can be answered")),
+                };
+                dtls_client = setup == Setup::Active;
+                path.dtls = self.dtls(setup);
+            }
+        }
+        let agreed = Agreed {
+            sends: pcmu.payload_type,
+            receives: pcmu.payload_type,
+            rtcp_mux: path.rtcp_mux,
+            remote: theirs.clone(),
+            dtls_client,
+            crypto,
+        };
+        let codecs = vec![pcmu.clone()];
+        let direction = offered.direction.reversed().and(Direction::SendRecv);
+        let answered =
+            MediaStream { codecs, direction, path, ..MediaStream::new(offered.id, &offered.name, offered.kind) };
+        Ok((answer_around(offer, index, answered), agreed))
+    }
+
+    /// What is agreed by the peer's answer to our offer.
+    pub(super) fn accept(&self, offer: &Description, answer: &Description) -> Result<Agreed, NegotiationError> {
+        let (_, answered) = audio(answer)?;
+        let ours = offer.streams.first().ok_or(NegotiationError("an answer without an offer"))?;
+        let theirs = &answered.path;
+        check_path(self.config, theirs)?;
+        let mut crypto = None;
+        if self.config.security == Security::Sdes {
+            let [chosen] = &theirs.crypto[..] else {
+                return Err(NegotiationError("not exactly one key in the answer"));
+            };
+            let same = |own: &&Crypto| own.tag == chosen.tag && own.suite == chosen.suite;
+            let own = ours.path.crypto.iter().find(same).ok_or(NegotiationError("a key that was not offered"))?;
+            crypto = Some((own.clone(), chosen.clone()));
+        }
+        let dtls_client = match theirs.dtls.as_ref().map(|dtls| dtls.setup) {
+            Some(Setup::Passive) => true,
+            Some(Setup::Active) | None => false,
+            Some(Setup::Actpass | Setup::Holdconn) => return Err(NegotiationError("a setup role that is no answer")),
+        };
+        Ok(Agreed {
+            sends: pcmu(answered)?.payload_type,
+            receives: pcmu(ours)?.payload_type,
+            rtcp_mux: ours.path.rtcp_mux && theirs.rtcp_mux,
+            remote: theirs.clone(),
+            dtls_client,
+            crypto,
+        })
+    }
+
+    fn dtls(&self, setup: Setup) -> Option<DtlsParameters> {
+        self.fingerprint.clone().map(|fingerprint| DtlsParameters { fingerprints: vec![fingerprint], setup })
+    }
+}
+
+/// The first audio stream that is not refused, and its place.
+fn audio(description: &Description) -> Result<(usize, &MediaStream), NegotiationError> {
+    let mut streams = description.streams.iter().enumerate();
+    streams.find(|(_, stream)| stream.kind == MediaKind::Audio && !stream.rejected).ok_or(NegotiationError("no audio"))
+}
+
+fn pcmu(stream: &MediaStream) -> Result<&Codec, NegotiationError> {
+    let wanted = Codec::new(payload_type(PCMU), "PCMU", 8000, 1);
+    stream.codecs.iter().find(|codec| codec.is_same_format(&wanted)).ok_or(NegotiationError("no PCMU"))
+}
+
+/// The peer's path has what ours needs, and is protected as ours is.
+fn check_path(config: &Config, theirs: &MediaPath) -> Result<(), NegotiationError> {
+    if config.ice && theirs.ice.is_none() {
+        return Err(NegotiationError("no ICE"));
+    }
+    let fits = match config.security {
+        Security::Rtp => theirs.dtls.is_none() && theirs.crypto.is_empty(),
+        Security::Sdes => !theirs.crypto.is_empty(),
+        Security::Dtls => theirs.dtls.as_ref().is_some_and(|dtls| !dtls.fingerprints.is_empty()),
+    };
+    if fits { Ok(()) } else { Err(NegotiationError("media is not protected as it has to be")) }
+}
+
+/// The answer to an offer of which one stream is taken and all others are refused.
+fn answer_around(offer: &Description, index: usize, answered: MediaStream) -> Description {
+    let mut streams: Vec<MediaStream> =
+        offer.streams.iter().map(|stream| MediaStream { rejected: true, ..stream.clone() }).collect();
+    let bundle = if offer.bundle.contains(&answered.id) { vec![answered.id] } else { Vec::new() };
+    streams[index] = answered;
+    Description { streams, bundle }
+}
+
+fn fresh_key(tag: u32, suite: SrtpSuite) -> Crypto {
+    let mut key = vec![0; suite.key_length() + suite.salt_length()];
+    getrandom::fill(&mut key).expect("the system has randomness");
+    Crypto { tag, suite, key_and_salt: Secret::new(key), mki: None }
+}
+
+fn payload_type(number: u8) -> PayloadType {
+    PayloadType::try_from(number).expect("the constants above are below 128")
+}
