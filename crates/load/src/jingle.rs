@@ -104,21 +104,22 @@ impl Client {
         self.user.send(presence::available(self.jid(), to, &self.features().caps()));
     }
 
-    /// Calls somebody.
+    /// Calls somebody. A client that does not propose needs a full JID.
     ///
     /// # Errors
     ///
     /// There is a call already, or no socket for its media.
-    pub fn call(&mut self, to: BareJid) -> anyhow::Result<()> {
+    pub fn call(&mut self, to: Jid) -> anyhow::Result<()> {
         let State::Idle = self.state else { bail!("there is a call already") };
         let sid = random_sid();
         if self.profile.proposes {
             let propose = JingleMessage::Propose { id: sid.clone(), media: vec![MediaKind::Audio] };
+            let to = to.to_bare();
             self.send_message(to.clone().into(), propose);
             self.state = State::Proposing { sid, to };
             return Ok(());
         }
-        self.initiate(sid, to.into(), false)
+        self.initiate(sid, to, false)
     }
 
     /// Answers the call that comes in.
@@ -543,4 +544,85 @@ fn random_sid() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the system has randomness");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use model::Secret;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::component_server::ComponentServer;
+
+    #[tokio::test]
+    async fn every_client_can_call_the_others_and_be_called() {
+        let server = server().await;
+        for (calls, is_called) in [
+            (Profile::CONVERSATIONS, Profile::DINO),
+            (Profile::DINO, Profile::MONAL),
+            (Profile::STANZA_JS, Profile::CONVERSATIONS),
+            (Profile::GAJIM, Profile::GAJIM),
+        ] {
+            let (mut alice, mut bob) = (client(&server, "alice", calls), client(&server, "bob", is_called));
+            alice.call(bob.jid()).expect("there is no call yet");
+            incoming(&mut bob).await;
+            if is_called.sends_ringing || !calls.proposes {
+                assert_eq!(next(&mut alice).await, Event::Ringing, "{calls:?}");
+            }
+            bob.answer().expect("alice calls");
+            // The two have to take turns, for each answers the other's stanzas only when it is asked for news.
+            let (answered, answers) = tokio::join!(next(&mut alice), next(&mut bob));
+            assert_eq!((answered, answers), (Event::Answered, Event::Answered), "{calls:?} {is_called:?}");
+            assert!(alice.media().is_some() && bob.media().is_some());
+            alice.hang_up();
+            assert_eq!(next(&mut bob).await, Event::Ended(ReasonCondition::Success));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_can_be_refused_and_given_up() {
+        let server = server().await;
+        for profile in [Profile::CONVERSATIONS, Profile::STANZA_JS] {
+            let (mut alice, mut bob) = (client(&server, "alice", profile), client(&server, "bob", profile));
+            alice.call(bob.jid()).expect("there is no call yet");
+            incoming(&mut bob).await;
+            assert_eq!(next(&mut alice).await, Event::Ringing);
+            bob.hang_up();
+            assert!(matches!(next(&mut alice).await, Event::Ended(ReasonCondition::Busy | ReasonCondition::Decline)));
+
+            alice.call(bob.jid()).expect("there is no call yet");
+            incoming(&mut bob).await;
+            alice.hang_up();
+            assert_eq!(next(&mut bob).await, Event::Ended(ReasonCondition::Cancel));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_to_nobody_ends() {
+        let server = server().await;
+        let mut alice = client(&server, "alice", Profile::CONVERSATIONS);
+        alice.call("carol@localhost".parse().expect("a bare JID")).expect("there is no call yet");
+        assert_eq!(next(&mut alice).await, Event::Ended(ReasonCondition::GeneralError));
+    }
+
+    async fn server() -> ComponentServer {
+        let anywhere = "127.0.0.1:0".parse().expect("an address");
+        ComponentServer::start(anywhere, "sip.localhost", Secret::new("s3cret".into())).await.expect("a free port")
+    }
+
+    fn client(server: &ComponentServer, name: &str, profile: Profile) -> Client {
+        let user = server.join(format!("{name}@localhost/test").parse().expect("a full JID"));
+        Client::new(user, profile, IpAddr::V4(Ipv4Addr::LOCALHOST), 440.0)
+    }
+
+    async fn incoming(bob: &mut Client) {
+        assert!(matches!(next(bob).await, Event::Incoming { .. }));
+    }
+
+    async fn next(client: &mut Client) -> Event {
+        timeout(Duration::from_secs(10), client.next()).await.expect("in time").expect("the server runs")
+    }
 }
