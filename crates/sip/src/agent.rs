@@ -1,14 +1,55 @@
 //! The SIP user agent: calls as a B2BUA sees them, over UDP, TCP and TLS.
 
+mod call;
+mod dialog;
+mod digest;
+mod dispatch;
+mod endpoint;
+mod established;
+mod incoming;
+mod ingress;
+mod outgoing;
+mod registration;
+mod session;
+mod socket;
+mod tls;
+mod transaction;
+mod trunk;
+mod wire;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use model::Secret;
+use rsipstack::platform::CancellationToken;
+use rsipstack::resolver::SipResolver;
+use rsipstack::transaction::endpoint::EndpointOption;
+use rsipstack::transaction::{CallIdFormat, Endpoint as Stack, EndpointBuilder};
+use rsipstack::transport::udp::UdpConnection;
+use rsipstack::transport::{SipConnection, TcpListenerConnection, TlsListenerConnection, TransportLayer};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
+use self::dispatch::Dispatcher;
+use self::endpoint::{Counters, Directory, Endpoint};
+use self::ingress::{Ingress, LocalMark, StreamGate};
+use self::registration::Registration;
+use self::socket::{Sockets, bind_udp, probe_tcp};
+use self::trunk::Trunks;
 use crate::message::{FromAgent, ToAgent};
+
+pub use self::endpoint::Statistics;
+
+/// Messages between translator and agent that may wait.
+const QUEUE: usize = 1_024;
+/// Our patience with a peer that only rings; the translator has its own, shorter one.
+const TIMER_C: Duration = Duration::from_secs(15 * 60);
+/// A connection without a byte for so long is closed.
+const STREAM_IDLE: Duration = Duration::from_secs(3_600);
 
 /// How SIP messages travel.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -132,25 +173,84 @@ pub enum StartError {
     /// Certificates cannot be used.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The stack below did not start.
+    #[error("SIP stack: {0}")]
+    Stack(String),
 }
 
 /// A running user agent.
 #[derive(Debug)]
 pub struct Agent {
     addresses: Vec<Listen>,
+    counters: Arc<Counters>,
+    stop: oneshot::Sender<()>,
+    withdraw: watch::Sender<bool>,
+    dispatcher: JoinHandle<()>,
+    registrations: JoinSet<()>,
+    /// Sockets, timers, names: aborted last.
+    below: JoinSet<()>,
+    cancel: CancellationToken,
 }
 
 impl Agent {
     /// Starts the agent on the current tokio runtime. The channels are how the translator talks with it; if the
-    /// translator drops its receiver, the agent goes on but reports nothing.
+    /// translator drops its sender, the calls end.
     ///
     /// # Errors
     ///
     /// An address cannot be bound, a trunk's URI cannot be used, or certificates cannot be read.
     pub async fn start(config: Config) -> Result<(Self, mpsc::Sender<ToAgent>, mpsc::Receiver<FromAgent>), StartError> {
-        let (to_agent, _) = mpsc::channel(1);
-        let (_, from_agent) = mpsc::channel(1);
-        Ok((Self { addresses: config.listen }, to_agent, from_agent))
+        let cancel = CancellationToken::new();
+        let trunks = Arc::new(Trunks::new(&config.trunks)?);
+        let (directory, counters) = (Arc::new(Directory::default()), Arc::new(Counters::default()));
+        let layer = TransportLayer::new(cancel.clone());
+        let bound = Bound::bind(&config, &layer).await?;
+        let ingress = Arc::new(Ingress {
+            directory: Arc::clone(&directory),
+            counters: Arc::clone(&counters),
+            user_agent: config.user_agent.clone(),
+            stack: OnceLock::new(),
+        });
+        let (gate, known) = (Arc::clone(&ingress), Arc::clone(&trunks));
+        layer.set_whitelist(move |address| std::future::ready(gate.lets_in(address, &known)));
+        let stack = stack(&config, layer, &cancel, &ingress);
+        let arriving = stack.incoming_transactions().map_err(|error| StartError::Stack(error.to_string()))?;
+        // Set once, here.
+        let _ = ingress.stack.set(Arc::downgrade(&stack.inner));
+        let addresses = bound.listeners.clone();
+        let (from_agent, from_receiver) = mpsc::channel(QUEUE);
+        let (to_agent, commands) = mpsc::channel(QUEUE);
+        let sockets = Sockets {
+            listeners: bound.listeners,
+            udp: bound.udp.iter().map(|(_, connection)| connection.clone()).collect(),
+            advertise: config.advertise,
+            resolver: SipResolver::new(),
+        };
+        let endpoint = Arc::new(Endpoint {
+            config,
+            stack: Arc::clone(&stack.inner),
+            sockets,
+            trunks,
+            directory,
+            counters: Arc::clone(&counters),
+            from_agent,
+        });
+        endpoint.trunks.refresh(&endpoint.sockets).await;
+        let mut below = JoinSet::new();
+        for (socket, connection) in bound.udp {
+            below.spawn(Arc::clone(&ingress).read(socket, connection));
+        }
+        below.spawn(async move { stack.serve().await });
+        below.spawn(refresh_trunks(Arc::clone(&endpoint)));
+        let (withdraw, withdrawn) = watch::channel(false);
+        let mut registrations = JoinSet::new();
+        for (trunk, uri) in endpoint.trunks.iter().filter(|(trunk, _)| trunk.register) {
+            registrations.spawn(Registration::new(&endpoint, trunk, uri)?.run(withdrawn.clone()));
+        }
+        let (stop, stopped) = oneshot::channel();
+        let dispatcher = tokio::spawn(Dispatcher::new(endpoint, arriving, commands, stopped).run());
+        let agent = Self { addresses, counters, stop, withdraw, dispatcher, registrations, below, cancel };
+        Ok((agent, to_agent, from_receiver))
     }
 
     /// Where it listens, with the ports that were free.
@@ -158,9 +258,106 @@ impl Agent {
         &self.addresses
     }
 
+    /// What it has counted.
+    pub fn statistics(&self) -> Statistics {
+        self.counters.read()
+    }
+
     /// Ends every call by BYE, CANCEL or 503, withdraws the registrations, and closes the sockets. Takes at most
     /// `patience`.
-    pub async fn stop(self, patience: Duration) {
-        let _ = patience;
+    pub async fn stop(mut self, patience: Duration) {
+        // The dispatcher may have ended by itself, because the translator had gone.
+        let _ = self.stop.send(());
+        self.withdraw.send_replace(true);
+        let calls = async {
+            if let Err(error) = (&mut self.dispatcher).await {
+                tracing::error!(%error, "the user agent broke");
+            }
+            while self.registrations.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(patience, calls).await.is_err() {
+            tracing::warn!("some SIP peers did not answer in time");
+        }
+        self.dispatcher.abort();
+        self.registrations.shutdown().await;
+        self.cancel.cancel();
+        self.below.shutdown().await;
+    }
+}
+
+/// The sockets, bound.
+struct Bound {
+    listeners: Vec<Listen>,
+    udp: Vec<(Arc<UdpSocket>, UdpConnection)>,
+}
+
+impl Bound {
+    async fn bind(config: &Config, layer: &TransportLayer) -> Result<Self, StartError> {
+        let uses_tls = |transport| transport == Transport::Tls;
+        let tls = tls::config(&config.tls, config.listen.iter().any(|listen| uses_tls(listen.transport)))?;
+        layer.set_tls_config(tls.clone());
+        layer.set_stream_idle_timeout(STREAM_IDLE);
+        let mut bound = Self { listeners: Vec::new(), udp: Vec::new() };
+        for Listen { transport, address } in config.listen.iter().copied() {
+            let refused = |source| StartError::Listen { transport, address, source };
+            let broken = |error: rsipstack::Error| refused(std::io::Error::other(error.to_string()));
+            let address = match transport {
+                Transport::Udp => {
+                    let socket = bind_udp(address).map_err(refused)?;
+                    let connection = UdpConnection::from_socket(Arc::<UdpSocket>::clone(&socket), None, None)
+                        .await
+                        .map_err(broken)?;
+                    let address = socket.local_addr().map_err(refused)?;
+                    bound.udp.push((socket, connection));
+                    address
+                }
+                Transport::Tcp => {
+                    let address = probe_tcp(address).map_err(refused)?;
+                    let listener = TcpListenerConnection::new(address, None).await.map_err(broken)?;
+                    layer.add_transport(SipConnection::TcpListener(listener));
+                    address
+                }
+                Transport::Tls => {
+                    let address = probe_tcp(address).map_err(refused)?;
+                    let listener = TlsListenerConnection::new(address, None, tls.clone()).await.map_err(broken)?;
+                    layer.add_transport(SipConnection::TlsListener(listener));
+                    address
+                }
+            };
+            bound.listeners.push(Listen { transport, address });
+        }
+        Ok(bound)
+    }
+}
+
+/// The transactions, over the transports.
+fn stack(config: &Config, layer: TransportLayer, cancel: &CancellationToken, ingress: &Arc<Ingress>) -> Stack {
+    let Timers { t1, t2, t4 } = config.timers;
+    let option = EndpointOption {
+        t1,
+        t2,
+        t4,
+        t1x64: t1 * 64,
+        timerc: TIMER_C,
+        callid_suffix: None,
+        callid_format: CallIdFormat::Uuid,
+        history_info_enabled: false,
+        // The ACK of a 2xx is the call's: it may have to carry an answer.
+        auto_ack_2xx: false,
+    };
+    EndpointBuilder::new()
+        .with_user_agent(&config.user_agent)
+        .with_transport_layer(layer)
+        .with_cancel_token(cancel.clone())
+        .with_option(option)
+        .with_inspector(Box::new(LocalMark))
+        .with_transport_inspector(Box::new(StreamGate(Arc::clone(ingress))))
+        .build()
+}
+
+async fn refresh_trunks(endpoint: Arc<Endpoint>) {
+    loop {
+        tokio::time::sleep(trunk::REFRESH).await;
+        endpoint.trunks.refresh(&endpoint.sockets).await;
     }
 }

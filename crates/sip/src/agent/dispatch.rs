@@ -1,0 +1,275 @@
+//! Hands what arrives to the call it belongs to, starts calls, and answers what belongs to none.
+
+use std::sync::Arc;
+
+use rsipstack::sip::{Header, Method, Request};
+use rsipstack::transaction::{Transaction, TransactionReceiver};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::call::{Input, Leg};
+use super::dialog::Dialog;
+use super::digest::Credentials;
+use super::endpoint::{Destination, Endpoint, count, source_of};
+use super::transaction::{Server, answer};
+use super::{Trunk, incoming, outgoing, session, wire};
+use crate::address::{SipUri, parse_name_addr};
+use crate::message::{DialogId, Failure, FromAgent, IncomingInvite, OutgoingInvite, Response, ToAgent};
+
+/// The hops of a request that does not say (RFC 3261 §20.22).
+const MAX_FORWARDS: u8 = 70;
+/// What we tell those who come when there are too many.
+const RETRY_AFTER: u32 = 5;
+
+/// The dispatcher: one task.
+pub(super) struct Dispatcher {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) arriving: TransactionReceiver,
+    pub(super) commands: mpsc::Receiver<ToAgent>,
+    pub(super) stop: oneshot::Receiver<()>,
+    half_open: Arc<Semaphore>,
+    calls: JoinSet<()>,
+    next_dialog: u64,
+    stopping: bool,
+}
+
+impl Dispatcher {
+    pub(super) fn new(
+        endpoint: Arc<Endpoint>,
+        arriving: TransactionReceiver,
+        commands: mpsc::Receiver<ToAgent>,
+        stop: oneshot::Receiver<()>,
+    ) -> Self {
+        let half_open = Arc::new(Semaphore::new(endpoint.config.max_half_open.min(Semaphore::MAX_PERMITS)));
+        Self { endpoint, arriving, commands, stop, half_open, calls: JoinSet::new(), next_dialog: 1, stopping: false }
+    }
+
+    /// Runs until it is told to stop, and then until the last call has ended.
+    pub(super) async fn run(mut self) {
+        let mut open = true;
+        loop {
+            if self.stopping && self.calls.is_empty() {
+                return;
+            }
+            tokio::select! {
+                Some(transaction) = self.arriving.recv() => self.on_request(transaction).await,
+                command = self.commands.recv(), if open => match command {
+                    Some(command) => self.on_command(command).await,
+                    None => {
+                        // The translator has gone: nobody could answer for a call.
+                        open = false;
+                        self.stop_calls();
+                    }
+                },
+                _ = &mut self.stop, if !self.stopping => self.stop_calls(),
+                Some(ended) = self.calls.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "the task of a call broke");
+                    }
+                }
+            }
+        }
+    }
+
+    fn stop_calls(&mut self) {
+        self.stopping = true;
+        for call in self.endpoint.directory.all() {
+            // Full: it is busy ending, or beyond help.
+            let _ = call.try_send(Input::Stop);
+        }
+    }
+
+    async fn on_command(&mut self, command: ToAgent) {
+        let dialog = match &command {
+            ToAgent::Invite(invite) => return self.call(invite.clone()).await,
+            ToAgent::Respond { dialog, .. }
+            | ToAgent::Cancel { dialog, .. }
+            | ToAgent::Bye { dialog, .. }
+            | ToAgent::Reinvite { dialog, .. }
+            | ToAgent::Ack { dialog, .. }
+            | ToAgent::RespondInDialog { dialog, .. } => *dialog,
+        };
+        match self.endpoint.directory.by_id(dialog) {
+            Some(call) if call.try_send(Input::Command(command)).is_err() => {
+                count(&self.endpoint.counters.call_overrun);
+            }
+            Some(_) => {}
+            None => tracing::debug!(?dialog, "the call has ended already"),
+        }
+    }
+
+    /// Makes a call.
+    async fn call(&mut self, invite: OutgoingInvite) {
+        let trunk = match &invite.trunk {
+            Some(name) => match self.endpoint.trunks.by_name(name) {
+                Some(trunk) => Some(trunk.clone()),
+                None => return self.fail(&invite, 404, "No such trunk").await,
+            },
+            None => None,
+        };
+        if self.stopping {
+            return self.fail(&invite, 503, "Stopping").await;
+        }
+        let Ok(half_open) = Arc::clone(&self.half_open).try_acquire_owned() else {
+            count(&self.endpoint.counters.refused_busy);
+            return self.fail(&invite, 503, "Too many calls").await;
+        };
+        count(&self.endpoint.counters.calls_out);
+        let (call_id, local_tag) = (wire::random(16), wire::random(8));
+        let mut leg = Leg::new(&self.endpoint, invite.dialog, &call_id, &local_tag, half_open);
+        leg.credentials = trunk.as_ref().and_then(credentials);
+        let destination = match &trunk {
+            Some(trunk) => Destination { uri: trunk.uri.clone(), flow: None, any_size: true },
+            None => Destination { uri: invite.to.clone(), flow: None, any_size: false },
+        };
+        self.calls.spawn(outgoing::run(leg, invite, call_id, local_tag, destination));
+    }
+
+    async fn fail(&self, invite: &OutgoingInvite, status: u16, phrase: &str) {
+        let failure = Failure {
+            status,
+            phrase: phrase.to_owned(),
+            local: true,
+            reason: Vec::new(),
+            contacts: Vec::new(),
+            retry_after: None,
+        };
+        self.endpoint.tell(FromAgent::Failed { dialog: invite.dialog, failure }).await;
+    }
+
+    async fn on_request(&mut self, transaction: Transaction) {
+        let request = &transaction.original;
+        let Some(tag) = wire::tag(&request.headers, "To") else {
+            return self.on_initial(transaction).await;
+        };
+        let call = wire::call_id(&request.headers).and_then(|id| self.endpoint.directory.by_tag(id, &tag));
+        let Some(call) = call else {
+            count(&self.endpoint.counters.unknown_dialog);
+            return self.refuse(transaction, &Response::new(481), Vec::new());
+        };
+        if let Err(error) = call.try_send(Input::Request(Box::new(transaction))) {
+            count(&self.endpoint.counters.call_overrun);
+            if let Input::Request(transaction) = error.into_inner() {
+                let busy = Response { retry_after: Some(RETRY_AFTER), ..Response::new(500) };
+                self.refuse(*transaction, &busy, Vec::new());
+            }
+        }
+    }
+
+    /// A request outside of any dialog.
+    async fn on_initial(&mut self, transaction: Transaction) {
+        let headers = &transaction.original.headers;
+        if let Some(unsupported) = wire::unsupported(headers) {
+            return self.refuse(transaction, &Response::new(420), vec![unsupported]);
+        }
+        let packaged = wire::value(headers, "Info-Package").is_some();
+        match transaction.original.method {
+            Method::Invite => self.on_invite(transaction).await,
+            Method::Options if self.stopping => {
+                self.refuse(transaction, &Response::new(503), wire::capabilities());
+            }
+            Method::Options => self.refuse(transaction, &Response::new(200), wire::capabilities()),
+            Method::Bye | Method::PRack | Method::Update | Method::Notify | Method::Ack | Method::Cancel => {
+                self.refuse(transaction, &Response::new(481), Vec::new());
+            }
+            Method::Subscribe | Method::Publish => self.refuse(transaction, &Response::new(489), Vec::new()),
+            Method::Info if packaged => {
+                self.refuse(transaction, &Response::new(469), vec![wire::header("Recv-Info", "")]);
+            }
+            Method::Info | Method::Message | Method::Refer | Method::Register => {
+                self.refuse(transaction, &Response::new(405), wire::capabilities());
+            }
+        }
+    }
+
+    fn refuse(&self, transaction: Transaction, response: &Response, headers: Vec<Header>) {
+        let tag = wire::random(8);
+        let mut response = self.endpoint.respond(&transaction.original, Some(&tag), response);
+        response.headers.extend(headers);
+        answer(transaction, response);
+    }
+
+    /// Somebody calls.
+    async fn on_invite(&mut self, transaction: Transaction) {
+        if let Some((response, headers)) = self.objection(&transaction.original) {
+            return self.refuse(transaction, &response, headers);
+        }
+        let request = &transaction.original;
+        let local_tag = wire::random(8);
+        let (Some(dialog), Some(source)) = (Dialog::of_request(request, &local_tag), source_of(&request.headers))
+        else {
+            return self.refuse(transaction, &Response::new(400), Vec::new());
+        };
+        let number = dialog.remote_seq.unwrap_or_default();
+        let served = (dialog.call_id.clone(), dialog.remote_tag.clone(), number);
+        if !self.endpoint.directory.serve(&served) {
+            return self.refuse(transaction, &Response::new(482), Vec::new());
+        }
+        let id = DialogId(self.next_dialog);
+        self.next_dialog = (self.next_dialog + 1) & (u64::MAX >> 1);
+        let trunk = self.endpoint.trunks.of_source(source).cloned();
+        let invite = IncomingInvite {
+            dialog: id,
+            trunk: trunk.as_ref().map(|trunk| trunk.name.clone()),
+            source,
+            request_uri: request.uri.to_string(),
+            sip_call_id: dialog.call_id.clone(),
+            ..described(request)
+        };
+        let Ok(half_open) = Arc::clone(&self.half_open).try_acquire_owned() else {
+            count(&self.endpoint.counters.refused_busy);
+            self.endpoint.directory.forget(&served);
+            let busy = Response { retry_after: Some(RETRY_AFTER), ..Response::new(503) };
+            return self.refuse(transaction, &busy, Vec::new());
+        };
+        count(&self.endpoint.counters.calls_in);
+        let mut leg = Leg::new(&self.endpoint, id, &dialog.call_id, &local_tag, half_open);
+        leg.listing.served = Some(served);
+        leg.credentials = trunk.as_ref().and_then(credentials);
+        let server: Server = leg.serve(transaction);
+        self.calls.spawn(incoming::run(leg, server, dialog, invite));
+    }
+
+    /// What can be wrong with an INVITE before anybody is asked.
+    fn objection(&self, request: &Request) -> Option<(Response, Vec<Header>)> {
+        let headers = &request.headers;
+        if SipUri::parse(&request.uri.to_string()).is_err() {
+            return Some((Response::new(416), Vec::new()));
+        }
+        if wire::value(headers, "Max-Forwards") == Some("0") {
+            return Some((Response::new(483), Vec::new()));
+        }
+        if let Err(problem) = wire::sdp(headers, &request.body) {
+            return Some((Response::new(415), vec![problem.accept()]));
+        }
+        if session::is_too_short(headers) {
+            return Some((Response::new(422), vec![session::min_se()]));
+        }
+        self.stopping.then(|| (Response { retry_after: Some(60), ..Response::new(503) }, Vec::new()))
+    }
+}
+
+/// What an INVITE says about the call itself.
+fn described(request: &Request) -> IncomingInvite {
+    let headers = &request.headers;
+    let from = wire::value(headers, "From").and_then(parse_name_addr);
+    let (from_display, from) = from.map_or((None, String::new()), |(name, uri, _)| (name, uri.to_owned()));
+    let hops = wire::value(headers, "Max-Forwards").and_then(|hops| hops.parse().ok());
+    IncomingInvite {
+        dialog: DialogId(0),
+        trunk: None,
+        source: std::net::SocketAddr::from(([0, 0, 0, 0], 0)),
+        request_uri: String::new(),
+        from,
+        from_display,
+        asserted_identity: wire::uri(headers, "P-Asserted-Identity"),
+        sdp: wire::sdp(headers, &request.body).unwrap_or_default(),
+        max_forwards: hops.unwrap_or(MAX_FORWARDS),
+        sip_call_id: String::new(),
+    }
+}
+
+/// A trunk's password, if it has one.
+pub(super) fn credentials(trunk: &Trunk) -> Option<Credentials> {
+    Some(Credentials::new(trunk.username.clone()?, trunk.password.clone()?))
+}

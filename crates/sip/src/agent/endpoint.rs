@@ -1,0 +1,273 @@
+//! What all calls share: the sockets, the directory of calls, the counters, and the stack below.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rsipstack::sip::{Header, Headers, Request, Response as WireResponse};
+use rsipstack::transaction::endpoint::EndpointInnerRef;
+use rsipstack::transport::SipConnection;
+use tokio::sync::mpsc;
+
+use super::call::Input;
+use super::socket::{Hop, Link, Sockets};
+use super::trunk::Trunks;
+use super::wire::{self, header};
+use super::{Config, Transport};
+use crate::address::SipUri;
+use crate::message::{DialogId, FromAgent, Response};
+
+/// Marks a response that the stack made up because none came.
+pub(super) const LOCAL: &str = "X-Stox-Local";
+/// Carries the source of a request from the socket to the dispatcher.
+pub(super) const SOURCE: &str = "X-Stox-Source";
+
+/// Larger requests are not for UDP (RFC 3261 §18.1.1).
+const MAX_UDP_REQUEST: usize = 1_300;
+
+/// What all calls share.
+pub(super) struct Endpoint {
+    pub(super) config: Config,
+    pub(super) stack: EndpointInnerRef,
+    pub(super) sockets: Sockets,
+    pub(super) trunks: Arc<Trunks>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) from_agent: mpsc::Sender<FromAgent>,
+}
+
+/// Where a request is to go.
+#[derive(Clone, Debug)]
+pub(super) struct Destination {
+    /// The next hop.
+    pub(super) uri: String,
+    /// A stream connection that is known to reach it; tried first.
+    pub(super) flow: Option<SipConnection>,
+    /// The peer is known to take UDP whatever the size.
+    pub(super) any_size: bool,
+}
+
+/// A way to a destination that has not been tried yet.
+pub(super) enum Attempt {
+    Flow(SipConnection),
+    Hop(Hop),
+}
+
+impl Endpoint {
+    /// The ways to a destination, best first.
+    pub(super) async fn attempts(&self, destination: &Destination, size: usize) -> Vec<Attempt> {
+        let flow = destination.flow.clone().map(Attempt::Flow);
+        let hops = match SipUri::parse(&destination.uri) {
+            Ok(uri) => {
+                let hops = self.sockets.resolve(&uri).await;
+                let free = matches!(Transport::of_uri(&uri), Ok(None));
+                if free && !destination.any_size && size > MAX_UDP_REQUEST { prefer_tcp(hops) } else { hops }
+            }
+            Err(_) => Vec::new(),
+        };
+        flow.into_iter().chain(hops.into_iter().map(Attempt::Hop)).collect()
+    }
+
+    /// Opens a way.
+    pub(super) async fn open(&self, attempt: &Attempt) -> Option<Link> {
+        match attempt {
+            Attempt::Flow(connection) => self.sockets.along(connection),
+            Attempt::Hop(hop) => self.sockets.open(hop, &self.stack.transport_layer).await,
+        }
+    }
+
+    /// Puts a Via on a request, and a Contact if it wants one.
+    pub(super) fn address(&self, mut request: Request, link: &Link, contact: Option<&str>) -> Request {
+        let branch = wire::random(12);
+        let via = format!("SIP/2.0/{} {};rport;branch=z9hG4bK{branch}", link.transport.as_str(), link.own);
+        request.headers.push_front(header("Via", via));
+        if let Some(user) = contact {
+            request.headers.push(header("Contact", contact_of(user, link.transport, link.own)));
+        }
+        request.headers.push(header("Content-Length", request.body.len().to_string()));
+        request
+    }
+
+    /// The Contact of a response, by the connection on which its request came.
+    pub(super) fn contact(&self, user: &str, request: &Request, connection: Option<&SipConnection>) -> Option<Header> {
+        let connection = connection?;
+        let transport = Transport::of(connection);
+        let peer = source_of(&request.headers)?;
+        let own = self.sockets.own_address(transport, peer, connection)?;
+        Some(header("Contact", contact_of(user, transport, own)))
+    }
+
+    /// Makes the response to a request.
+    pub(super) fn respond(&self, request: &Request, local_tag: Option<&str>, response: &Response) -> WireResponse {
+        wire::respond(request, local_tag, &self.config.user_agent, response)
+    }
+
+    /// The response to a request that got none.
+    pub(super) fn made_up(&self, request: &Request, status: u16) -> WireResponse {
+        let mut response = self.respond(request, None, &Response::new(status));
+        response.headers.push(Header::Other(LOCAL.to_owned(), String::new()));
+        response
+    }
+
+    /// Tells the translator. If it has gone, nobody wants to know.
+    pub(super) async fn tell(&self, news: FromAgent) {
+        if self.from_agent.send(news).await.is_err() {
+            tracing::debug!("nobody listens to the user agent any more");
+        }
+    }
+}
+
+/// Tries TCP at each UDP address before UDP itself.
+fn prefer_tcp(hops: Vec<Hop>) -> Vec<Hop> {
+    let udp = hops.iter().filter(|hop| hop.transport == Transport::Udp);
+    let tcp: Vec<Hop> = udp.map(|hop| Hop { transport: Transport::Tcp, ..hop.clone() }).collect();
+    tcp.into_iter().chain(hops).collect()
+}
+
+fn contact_of(user: &str, transport: Transport, own: std::net::SocketAddr) -> String {
+    match transport {
+        Transport::Udp => format!("<sip:{user}@{own}>"),
+        Transport::Tcp => format!("<sip:{user}@{own};transport=tcp>"),
+        Transport::Tls => format!("<sip:{user}@{own};transport=tls>"),
+    }
+}
+
+/// Says whether a response was made up by our side.
+pub(super) fn is_local(response: &WireResponse) -> bool {
+    wire::value(&response.headers, LOCAL).is_some()
+}
+
+/// Where a request came from.
+pub(super) fn source_of(headers: &Headers) -> Option<std::net::SocketAddr> {
+    wire::value(headers, SOURCE)?.parse().ok()
+}
+
+/// Who gets what arrives: calls by their number, and by Call-ID and our tag.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_id: HashMap<DialogId, mpsc::Sender<Input>>,
+    by_tag: HashMap<(String, String), mpsc::Sender<Input>>,
+    /// Call-ID, From tag and CSeq number of the INVITEs being served: one that comes by another way is merged
+    /// (RFC 3261 §8.2.2.2).
+    served: HashSet<(String, String, u32)>,
+}
+
+impl Directory {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // Nothing can panic while it is held, so what is behind the lock is whole.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a call; it is struck off when the listing is dropped.
+    pub(super) fn list(
+        self: &Arc<Self>,
+        id: DialogId,
+        call_id: &str,
+        tag: &str,
+        events: mpsc::Sender<Input>,
+    ) -> Listing {
+        let key = (call_id.to_owned(), tag.to_owned());
+        let mut entries = self.entries();
+        entries.by_id.insert(id, events.clone());
+        entries.by_tag.insert(key.clone(), events);
+        Listing { directory: Arc::clone(self), id, key, served: None }
+    }
+
+    pub(super) fn by_id(&self, id: DialogId) -> Option<mpsc::Sender<Input>> {
+        self.entries().by_id.get(&id).cloned()
+    }
+
+    pub(super) fn by_tag(&self, call_id: &str, tag: &str) -> Option<mpsc::Sender<Input>> {
+        self.entries().by_tag.get(&(call_id.to_owned(), tag.to_owned())).cloned()
+    }
+
+    /// Notes an INVITE that is about to be served. False: it is being served already.
+    pub(super) fn serve(&self, invite: &(String, String, u32)) -> bool {
+        self.entries().served.insert(invite.clone())
+    }
+
+    /// Takes back what [`Self::serve`] noted.
+    pub(super) fn forget(&self, invite: &(String, String, u32)) {
+        self.entries().served.remove(invite);
+    }
+
+    pub(super) fn all(&self) -> Vec<mpsc::Sender<Input>> {
+        self.entries().by_id.values().cloned().collect()
+    }
+}
+
+/// A call's entry in the directory.
+#[derive(Debug)]
+pub(super) struct Listing {
+    directory: Arc<Directory>,
+    id: DialogId,
+    key: (String, String),
+    pub(super) served: Option<(String, String, u32)>,
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        let mut entries = self.directory.entries();
+        entries.by_id.remove(&self.id);
+        entries.by_tag.remove(&self.key);
+        if let Some(served) = &self.served {
+            entries.served.remove(served);
+        }
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What was counted.
+        #[derive(Debug, Default)]
+        pub(super) struct Counters {
+            $(pub(super) $name: AtomicU64,)*
+        }
+
+        /// What the agent has counted since it started.
+        #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+        #[non_exhaustive]
+        pub struct Statistics {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            pub(super) fn read(&self) -> Statistics {
+                Statistics { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// INVITEs that arrived and became calls.
+    calls_in,
+    /// Calls made.
+    calls_out,
+    /// INVITEs refused because too many were unanswered.
+    refused_busy,
+    /// Datagrams that were no SIP, dropped.
+    not_sip,
+    /// Requests answered by 400, 501, 505 or 513 because they broke the grammar or our limits.
+    malformed,
+    /// Requests dropped because the agent was flooded.
+    flooded,
+    /// Connections refused because there were too many.
+    connections_refused,
+    /// Messages for a call that could not keep up.
+    call_overrun,
+    /// Requests for a dialog that does not exist.
+    unknown_dialog,
+    /// Responses dropped: of a branch of a fork beyond the eighth, or out of order beyond repair.
+    responses_dropped,
+}
+
+/// Counts one.
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

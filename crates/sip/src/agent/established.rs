@@ -1,0 +1,544 @@
+//! An answered call (RFC 3261 §12.2, §14, §15), until both sides know that it is over.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rsipstack::sip::{Header, Method, Request, Response as WireResponse};
+use rsipstack::transport::SipConnection;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::call::{Input, Leg, destination, failure};
+use super::dialog::Dialog;
+use super::endpoint::count;
+use super::session;
+use super::transaction::{InviteClient, Outgoing, Server, acknowledge};
+use super::wire::{self, ALLOW, SDP, SUPPORTED, header};
+use crate::message::{DialogId, Failure, FromAgent, InDialogId, Reason, Response, ToAgent};
+
+/// Requests of the peer that may wait for the translator at once.
+const MAX_SERVED: usize = 8;
+/// ACKs that are kept to be sent again.
+const MAX_ACKS: usize = 16;
+
+/// An answered call.
+pub(super) struct Established {
+    leg: Leg,
+    dialog: Dialog,
+    /// The stream connection it was made on, if it was one.
+    flow: Option<SipConnection>,
+    /// Our INVITE, while other branches may answer it too.
+    invite: Option<Outgoing>,
+    /// The ACKs of our INVITEs, by To tag and number, for copies of their 2xx (RFC 3261 §13.2.2.4). `None`: the answer it
+    /// must carry is not known yet.
+    acks: HashMap<(String, u32), Option<Outgoing>>,
+    /// The last ACK, while it is being sent: a BYE must not overtake it.
+    ack: Option<JoinHandle<()>>,
+    /// A re-INVITE of ours that runs.
+    ours: Option<(InviteClient, Outgoing)>,
+    /// Requests of the peer that wait for the translator.
+    served: Vec<Server>,
+    /// A 2xx of ours to an INVITE, without its ACK.
+    unacknowledged: Option<u64>,
+    /// The call shall end as soon as that ACK has come (RFC 3261 §15).
+    ending: Option<Vec<Reason>>,
+    /// Our BYE.
+    bye: Option<u64>,
+    over: bool,
+    /// Copies of a 2xx may come until then (RFC 6026 §8.4: Timer M).
+    linger: Instant,
+    /// The peer must refresh the session by then.
+    refresh_by: Option<Instant>,
+}
+
+impl Established {
+    /// A call of ours was answered. Delayed: the translator has to give the answer that the ACK carries.
+    pub(super) fn answered(
+        mut leg: Leg,
+        dialog: Dialog,
+        invite: Outgoing,
+        connection: SipConnection,
+        delayed: bool,
+    ) -> Self {
+        leg.half_open = None;
+        let linger = Instant::now() + 64 * leg.endpoint.config.timers.t1;
+        let number = wire::cseq(&invite.request.headers).map_or(1, |(number, _)| number);
+        let mut call = Self::new(leg, dialog, Some(connection), linger);
+        call.invite = Some(invite);
+        if delayed {
+            call.acks.insert((call.dialog.remote_tag.clone(), number), None);
+        } else {
+            call.acknowledge(&call.dialog.clone(), number, None);
+        }
+        call
+    }
+
+    /// We answered a call; its ACK is to come.
+    pub(super) fn accepted(mut leg: Leg, dialog: Dialog, server: &Server, patience: Option<Duration>) -> Self {
+        leg.half_open = None;
+        let mut call = Self::new(leg, dialog, server.connection.clone(), Instant::now());
+        call.unacknowledged = Some(server.number);
+        call.refresh_by = patience.map(session::deadline);
+        call
+    }
+
+    fn new(leg: Leg, dialog: Dialog, flow: Option<SipConnection>, linger: Instant) -> Self {
+        Self {
+            leg,
+            dialog,
+            flow,
+            invite: None,
+            acks: HashMap::new(),
+            ack: None,
+            ours: None,
+            served: Vec::new(),
+            unacknowledged: None,
+            ending: None,
+            bye: None,
+            over: false,
+            linger,
+            refresh_by: None,
+        }
+    }
+
+    /// Runs the call to its end.
+    pub(super) async fn run(mut self) {
+        loop {
+            let done = self.over && self.bye.is_none();
+            if done && Instant::now() >= self.linger {
+                return;
+            }
+            let deadline = if done { Some(self.linger) } else { self.refresh_by.filter(|_| !self.over) };
+            match self.leg.next(deadline).await {
+                Some(input) => self.on_input(input).await,
+                None if done => return,
+                None => self.end("session not refreshed", 408).await,
+            }
+        }
+    }
+
+    async fn on_input(&mut self, input: Input) {
+        match input {
+            Input::Command(command) => self.on_command(command).await,
+            Input::Response { number, response } => self.on_response(number, &response).await,
+            Input::Answered { response, connection } => self.on_answer(&response, &connection).await,
+            Input::Request(transaction) => {
+                let server = self.leg.serve(*transaction);
+                self.on_request(server).await;
+            }
+            Input::Acked { number, request } => self.on_ack(number, &request).await,
+            Input::Unacknowledged { number } if self.unacknowledged == Some(number) => {
+                self.unacknowledged = None;
+                match self.ending.take() {
+                    Some(reason) => self.send_bye(&reason),
+                    None => self.end("no ACK", 408).await,
+                }
+            }
+            Input::Stop => {
+                self.hang_up(Vec::new());
+                if self.ending.is_none() {
+                    self.linger = Instant::now();
+                }
+            }
+            // A re-INVITE is answered at once, so that its CANCEL comes too late.
+            Input::Cancelled { .. } | Input::Unacknowledged { .. } => {}
+        }
+    }
+
+    pub(super) async fn tell(&self, news: FromAgent) {
+        self.leg.tell(news).await;
+    }
+
+    const fn id(&self) -> DialogId {
+        self.leg.id
+    }
+
+    async fn on_command(&mut self, command: ToAgent) {
+        match command {
+            ToAgent::Bye { reason, .. } | ToAgent::Cancel { reason, .. } => self.hang_up(reason),
+            ToAgent::Reinvite { sdp, .. } => self.reinvite(sdp).await,
+            ToAgent::Ack { sdp, .. } => self.on_delayed_answer(sdp),
+            ToAgent::RespondInDialog { request, response, .. } => self.on_translated(request, &response),
+            ToAgent::Invite(_) | ToAgent::Respond { .. } => tracing::debug!("the call is answered already"),
+        }
+    }
+
+    /// Ends the call from our side.
+    pub(super) fn hang_up(&mut self, reason: Vec<Reason>) {
+        if self.over {
+            return;
+        }
+        self.over = true;
+        self.on_delayed_answer(String::new());
+        for mut server in std::mem::take(&mut self.served) {
+            self.leg.refuse(&mut server, 487);
+        }
+        if let Some((client, _)) = self.ours.take() {
+            client.finish();
+        }
+        if self.unacknowledged.is_some() {
+            self.ending = Some(reason);
+            // Until then the task must not think that all is done.
+            self.linger = self.linger.max(Instant::now() + 65 * self.leg.endpoint.config.timers.t1);
+        } else {
+            self.send_bye(&reason);
+        }
+    }
+
+    fn send_bye(&mut self, reason: &[Reason]) {
+        let user_agent = self.leg.endpoint.config.user_agent.clone();
+        let Some((mut request, next_hop)) = self.dialog.request(Method::Bye, &user_agent) else {
+            return;
+        };
+        request.headers.extend(wire::reason_headers(reason));
+        self.leg.authorise(&mut request);
+        let destination = destination(next_hop, self.flow.as_ref());
+        let bye = Outgoing { request, destination, contact: None };
+        self.bye = Some(self.leg.send_after(bye, self.ack.take()));
+    }
+
+    /// Ends the call because the peer does not keep to the rules.
+    async fn end(&mut self, text: &str, cause: u16) {
+        if self.over {
+            return;
+        }
+        let reason = vec![Reason { protocol: "SIP".to_owned(), cause, text: Some(text.to_owned()) }];
+        self.hang_up(reason.clone());
+        self.tell(FromAgent::Ended { dialog: self.id(), reason }).await;
+    }
+
+    /// Changes the call. Refused where an exchange is under way (RFC 3261 §14.1).
+    async fn reinvite(&mut self, sdp: String) {
+        let busy = self.over
+            || self.ours.is_some()
+            || self.unacknowledged.is_some()
+            || self.is_offer_pending()
+            || self.acks.values().any(Option::is_none);
+        let user_agent = self.leg.endpoint.config.user_agent.clone();
+        let made = if busy { None } else { self.dialog.request(Method::Invite, &user_agent) };
+        let Some((mut request, next_hop)) = made else {
+            let failure = Failure {
+                status: if busy { 491 } else { 503 },
+                phrase: "Request Pending".to_owned(),
+                local: true,
+                reason: Vec::new(),
+                contacts: Vec::new(),
+                retry_after: None,
+            };
+            self.tell(FromAgent::ReinviteFailed { dialog: self.id(), failure }).await;
+            return;
+        };
+        request.headers.extend(vec![header("Allow", ALLOW), header("Accept", SDP), header("Content-Type", SDP)]);
+        request.body = sdp.into_bytes();
+        self.leg.authorise(&mut request);
+        let contact = Some(self.dialog.local_tag.clone());
+        self.start_invite(Outgoing { request, destination: destination(next_hop, self.flow.as_ref()), contact });
+    }
+
+    fn start_invite(&mut self, outgoing: Outgoing) {
+        let number = self.leg.number();
+        let client = InviteClient::start(&self.leg.endpoint, outgoing.clone(), number, self.leg.events.clone());
+        self.ours = Some((client, outgoing));
+    }
+
+    fn is_offer_pending(&self) -> bool {
+        self.served.iter().any(|server| matches!(server.request.method, Method::Invite | Method::Update))
+    }
+
+    /// A response to our BYE or re-INVITE, or to a BYE for a branch that lost.
+    async fn on_response(&mut self, number: u64, response: &WireResponse) {
+        if self.ours.as_ref().is_some_and(|(client, _)| client.number == number) {
+            if response.status_code.code() >= 200 {
+                self.on_reinvite_failed(response).await;
+            }
+            return;
+        }
+        let Some(outgoing) = self.leg.sent.remove(&number) else {
+            return;
+        };
+        let own = self.bye == Some(number);
+        let mut sequence = wire::cseq(&outgoing.request.headers).map_or(0, |(number, _)| number);
+        let again = self.leg.answer_challenge(outgoing, response, &mut sequence).map(|again| self.leg.send(again));
+        if own {
+            self.bye = again;
+            self.dialog.local_seq = self.dialog.local_seq.max(sequence);
+        }
+    }
+
+    async fn on_reinvite_failed(&mut self, response: &WireResponse) {
+        let Some((_, outgoing)) = self.ours.take() else {
+            return;
+        };
+        let again = self.leg.answer_challenge(outgoing, response, &mut self.dialog.local_seq);
+        if let Some(again) = again {
+            self.start_invite(again);
+            return;
+        }
+        let failure = failure(response);
+        let dead = matches!(failure.status, 408 | 481);
+        self.tell(FromAgent::ReinviteFailed { dialog: self.id(), failure }).await;
+        if dead {
+            // RFC 3261 §12.2.1.2, §14.1.
+            self.end("dialog lost", 481).await;
+        }
+    }
+
+    /// A 2xx to an INVITE of ours, or a copy of one.
+    async fn on_answer(&mut self, response: &WireResponse, connection: &SipConnection) {
+        let key = wire::tag(&response.headers, "To").zip(wire::cseq(&response.headers).map(|(number, _)| number));
+        let Some(key) = key else {
+            count(&self.leg.endpoint.counters.responses_dropped);
+            return;
+        };
+        match self.acks.get(&key) {
+            Some(Some(ack)) => {
+                acknowledge(&self.leg.endpoint, ack.clone());
+                return;
+            }
+            Some(None) => return,
+            None => {}
+        }
+        if key.0 != self.dialog.remote_tag {
+            self.on_fork(response, connection, key.1);
+            return;
+        }
+        let fits = self.ours.as_ref().is_some_and(|(_, outgoing)| {
+            wire::cseq(&outgoing.request.headers).is_some_and(|(number, _)| number == key.1)
+        });
+        let Some((client, _)) = self.ours.take_if(|_| fits) else {
+            count(&self.leg.endpoint.counters.responses_dropped);
+            return;
+        };
+        client.finish();
+        self.dialog.refresh(&response.headers);
+        self.acknowledge(&self.dialog.clone(), key.1, None);
+        let sdp = wire::sdp(&response.headers, &response.body).unwrap_or_default();
+        self.tell(FromAgent::ReinviteAnswered { dialog: self.id(), sdp }).await;
+    }
+
+    /// Another branch answered too: it is acknowledged and ended (RFC 3261 §13.2.2.4).
+    fn on_fork(&mut self, response: &WireResponse, connection: &SipConnection, number: u32) {
+        let invite = self.invite.as_ref().filter(|_| Instant::now() < self.linger);
+        let dialog = invite.and_then(|invite| Dialog::of_response(&invite.request, response));
+        let Some(mut dialog) = dialog else {
+            count(&self.leg.endpoint.counters.responses_dropped);
+            return;
+        };
+        self.acknowledge(&dialog, number, None);
+        let user_agent = self.leg.endpoint.config.user_agent.clone();
+        if let Some((mut request, next_hop)) = dialog.request(Method::Bye, &user_agent) {
+            self.leg.authorise(&mut request);
+            let destination = destination(next_hop, Some(connection));
+            self.leg.send_after(Outgoing { request, destination, contact: None }, self.ack.take());
+        }
+    }
+
+    /// Sends the ACK of a 2xx, and keeps it for copies.
+    fn acknowledge(&mut self, dialog: &Dialog, number: u32, sdp: Option<String>) {
+        let user_agent = &self.leg.endpoint.config.user_agent;
+        let Some((mut request, next_hop)) = dialog.ack(number, user_agent) else {
+            return;
+        };
+        if let Some(sdp) = sdp {
+            request.headers.push(header("Content-Type", SDP));
+            request.body = sdp.into_bytes();
+        }
+        // It cannot be challenged, and repeats the answers that the INVITE gave (RFC 3261 §22.1).
+        let answers = self.ours.as_ref().map(|(_, outgoing)| outgoing).or(self.invite.as_ref());
+        let answers = answers.into_iter().flat_map(|outgoing| outgoing.request.headers.iter());
+        let is_answer = |own: &&Header| matches!(own, Header::Authorization(_) | Header::ProxyAuthorization(_));
+        request.headers.extend(answers.filter(is_answer).cloned().collect());
+        let ack = Outgoing { request, destination: destination(next_hop, self.flow.as_ref()), contact: None };
+        self.ack = Some(acknowledge(&self.leg.endpoint, ack.clone()));
+        if self.acks.len() >= MAX_ACKS {
+            self.acks.retain(|(tag, sequence), _| *tag != self.dialog.remote_tag || sequence + 2 > number);
+        }
+        if self.acks.len() < MAX_ACKS {
+            self.acks.insert((dialog.remote_tag.clone(), number), Some(ack));
+        }
+    }
+
+    /// The translator answers the offer that a 2xx carried.
+    fn on_delayed_answer(&mut self, sdp: String) {
+        let waiting = self.acks.iter().find(|(_, ack)| ack.is_none()).map(|((_, number), _)| *number);
+        if let Some(number) = waiting {
+            self.acknowledge(&self.dialog.clone(), number, Some(sdp).filter(|sdp| !sdp.is_empty()));
+        }
+    }
+
+    async fn on_ack(&mut self, number: u64, request: &Request) {
+        if self.unacknowledged != Some(number) {
+            return;
+        }
+        self.unacknowledged = None;
+        if let Some(reason) = self.ending.take() {
+            self.linger = Instant::now();
+            self.send_bye(&reason);
+            return;
+        }
+        let sdp = wire::sdp(&request.headers, &request.body).unwrap_or_default();
+        self.tell(FromAgent::Acknowledged { dialog: self.id(), sdp }).await;
+    }
+
+    /// A request of the peer.
+    async fn on_request(&mut self, mut server: Server) {
+        let headers = &server.request.headers;
+        let known = wire::tag(headers, "From").as_ref() == Some(&self.dialog.remote_tag);
+        if !known || (self.over && server.request.method != Method::Bye) {
+            self.leg.refuse(&mut server, 481);
+            return;
+        }
+        if !self.dialog.take_number(headers) {
+            self.leg.refuse(&mut server, 500);
+            return;
+        }
+        if let Some(unsupported) = wire::unsupported(headers) {
+            self.leg.reply(&mut server, &Response::new(420), vec![unsupported]);
+            return;
+        }
+        match server.request.method {
+            Method::Bye => self.on_bye(&mut server).await,
+            Method::Invite => self.on_reinvite(server).await,
+            Method::Update => self.on_update(server).await,
+            Method::Info => self.on_info(server).await,
+            Method::Options => self.leg.reply(&mut server, &Response::new(200), wire::capabilities()),
+            Method::PRack | Method::Notify | Method::Ack | Method::Cancel => self.leg.refuse(&mut server, 481),
+            Method::Subscribe | Method::Publish => self.leg.refuse(&mut server, 489),
+            Method::Message | Method::Refer | Method::Register => {
+                self.leg.reply(&mut server, &Response::new(405), wire::capabilities());
+            }
+        }
+    }
+
+    async fn on_bye(&mut self, server: &mut Server) {
+        self.leg.refuse(server, 200);
+        if self.over {
+            return;
+        }
+        self.over = true;
+        self.unacknowledged = None;
+        for mut waiting in std::mem::take(&mut self.served) {
+            self.leg.refuse(&mut waiting, 487);
+        }
+        if let Some((client, _)) = self.ours.take() {
+            client.finish();
+        }
+        let reason = wire::reasons(&server.request.headers);
+        self.tell(FromAgent::Ended { dialog: self.id(), reason }).await;
+    }
+
+    /// A re-INVITE (RFC 3261 §14.2).
+    async fn on_reinvite(&mut self, mut server: Server) {
+        if self.ours.is_some() || self.unacknowledged.is_some() || self.acks.values().any(Option::is_none) {
+            self.leg.refuse(&mut server, 491);
+            return;
+        }
+        self.leg.refuse(&mut server, 100);
+        if let Some(sdp) = self.offer_of(&mut server) {
+            self.hand_over(server, sdp).await;
+        }
+    }
+
+    /// An UPDATE (RFC 3311 §5.2). One without an offer only refreshes the session, and is answered here.
+    async fn on_update(&mut self, mut server: Server) {
+        if wire::sdp(&server.request.headers, &server.request.body) == Ok(None) {
+            if session::is_too_short(&server.request.headers) {
+                self.leg.reply(&mut server, &Response::new(422), vec![session::min_se()]);
+            } else {
+                self.agree(&mut server, &Response::new(200));
+            }
+            return;
+        }
+        if self.ours.is_some() || self.acks.values().any(Option::is_none) {
+            self.leg.refuse(&mut server, 491);
+            return;
+        }
+        if let Some(sdp) = self.offer_of(&mut server) {
+            self.hand_over(server, sdp).await;
+        }
+    }
+
+    /// The offer of a request that may change the call; `None`: it was refused.
+    #[expect(clippy::option_option, reason = "refused, or without an offer, or with one")]
+    fn offer_of(&self, server: &mut Server) -> Option<Option<String>> {
+        if self.is_offer_pending() {
+            let busy = Response { retry_after: Some(retry_after()), ..Response::new(500) };
+            self.leg.reply(server, &busy, Vec::new());
+            return None;
+        }
+        if session::is_too_short(&server.request.headers) {
+            self.leg.reply(server, &Response::new(422), vec![session::min_se()]);
+            return None;
+        }
+        match wire::sdp(&server.request.headers, &server.request.body) {
+            Ok(sdp) => Some(sdp),
+            Err(problem) => {
+                self.leg.reply(server, &Response::new(415), vec![problem.accept()]);
+                None
+            }
+        }
+    }
+
+    async fn hand_over(&mut self, server: Server, sdp: Option<String>) {
+        let request = InDialogId(server.number);
+        self.served.push(server);
+        self.tell(FromAgent::Reinvited { dialog: self.id(), request, sdp }).await;
+    }
+
+    async fn on_info(&mut self, mut server: Server) {
+        let headers = &server.request.headers;
+        if server.request.body.is_empty() {
+            self.leg.refuse(&mut server, 200);
+        } else if wire::value(headers, "Info-Package").is_some() {
+            // RFC 6086 §4.2.2: we take no packages, only INFO as it was before them.
+            self.leg.reply(&mut server, &Response::new(469), vec![header("Recv-Info", "")]);
+        } else if self.served.len() >= MAX_SERVED {
+            self.leg.reply(&mut server, &Response { retry_after: Some(1), ..Response::new(500) }, Vec::new());
+        } else {
+            let content_type = wire::media_type(wire::value(headers, "Content-Type").unwrap_or_default());
+            let (request, body) = (InDialogId(server.number), server.request.body.clone());
+            self.served.push(server);
+            self.tell(FromAgent::Info { dialog: self.id(), request, content_type, body }).await;
+        }
+    }
+
+    /// The translator answers a request of the peer.
+    fn on_translated(&mut self, request: InDialogId, response: &Response) {
+        let Some(index) = self.served.iter().position(|server| InDialogId(server.number) == request) else {
+            tracing::debug!("that request is answered already");
+            return;
+        };
+        if response.status < 200 {
+            // Nobody waits for the progress of a change.
+            return;
+        }
+        let mut server = self.served.swap_remove(index);
+        if response.status >= 300 || server.request.method == Method::Info {
+            self.leg.reply(&mut server, response, Vec::new());
+            return;
+        }
+        if server.request.method == Method::Invite {
+            self.unacknowledged = Some(server.number);
+        }
+        self.agree(&mut server, response);
+    }
+
+    /// Answers a re-INVITE or UPDATE by 2xx: the target and the session are refreshed.
+    fn agree(&mut self, server: &mut Server, response: &Response) {
+        let request = &server.request.headers;
+        self.dialog.refresh(request);
+        let mut headers = vec![header("Allow", ALLOW), header("Supported", SUPPORTED)];
+        headers.extend(self.leg.contact(server, &self.dialog.local_tag));
+        let session = session::accept(request);
+        self.refresh_by = session.as_ref().map(|(_, patience)| session::deadline(*patience));
+        headers.extend(session.into_iter().flat_map(|(headers, _)| headers));
+        self.leg.reply(server, response, headers);
+    }
+}
+
+/// Up to ten seconds (RFC 3261 §14.2).
+fn retry_after() -> u32 {
+    let mut octet = [0];
+    getrandom::fill(&mut octet).expect("the system has random numbers");
+    u32::from(octet[0] % 11)
+}

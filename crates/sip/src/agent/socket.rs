@@ -1,0 +1,227 @@
+//! Where we listen, how the next hop is found (RFC 3263), and what a connection to it is called in Via and Contact.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rsipstack::resolver::SipResolver;
+use rsipstack::sip::{Domain, Host, HostWithPort, Transport as WireTransport};
+use rsipstack::transport::udp::UdpConnection;
+use rsipstack::transport::{SipAddr, SipConnection, TransportLayer};
+use socket2::{Domain as Family, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+
+use super::{Listen, Transport};
+use crate::address::{AddressError, SipUri};
+
+/// How long a TCP or TLS connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Transport {
+    /// The word in Via and in a URI's `transport` parameter.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+        }
+    }
+
+    pub(super) const fn wire(self) -> WireTransport {
+        match self {
+            Self::Udp => WireTransport::Udp,
+            Self::Tcp => WireTransport::Tcp,
+            Self::Tls => WireTransport::Tls,
+        }
+    }
+
+    /// What a URI asks for: `sips:`, or a `transport` parameter. `Ok(None)`: it leaves the choice to us.
+    pub(super) fn of_uri(uri: &SipUri) -> Result<Option<Self>, AddressError> {
+        let named = match uri.parameter("transport").map(str::to_ascii_lowercase).as_deref() {
+            None => None,
+            Some("udp") => Some(Self::Udp),
+            Some("tcp") => Some(Self::Tcp),
+            Some("tls") => Some(Self::Tls),
+            Some(_) => return Err(AddressError::Syntax),
+        };
+        Ok(if uri.scheme == "sips" { Some(Self::Tls) } else { named })
+    }
+
+    /// The transport of a connection.
+    pub(super) fn of(connection: &SipConnection) -> Self {
+        match connection.transport() {
+            WireTransport::Tcp => Self::Tcp,
+            WireTransport::Tls | WireTransport::TlsSctp => Self::Tls,
+            WireTransport::Udp | WireTransport::Sctp | WireTransport::Ws | WireTransport::Wss => Self::Udp,
+        }
+    }
+}
+
+/// Binds a UDP socket; one of IPv6 leaves IPv4 to others.
+pub(super) fn bind_udp(address: SocketAddr) -> io::Result<Arc<UdpSocket>> {
+    let family = if address.is_ipv6() { Family::IPV6 } else { Family::IPV4 };
+    let socket = Socket::new(family, Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(Arc::new(UdpSocket::from_std(socket.into())?))
+}
+
+/// Finds out whether a TCP address can be bound, and which port is free if none is asked for. The listener itself is
+/// rsipstack's, which would only log a failure.
+pub(super) fn probe_tcp(address: SocketAddr) -> io::Result<SocketAddr> {
+    let family = if address.is_ipv6() { Family::IPV6 } else { Family::IPV4 };
+    let socket = Socket::new(family, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)?;
+    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("no IP address"))
+}
+
+/// A next hop: an address to try.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Hop {
+    pub(super) transport: Transport,
+    pub(super) address: SocketAddr,
+    /// The name it was found under; a TLS certificate must be for it.
+    pub(super) host: String,
+}
+
+/// A way to a next hop, ready to send.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) connection: SipConnection,
+    pub(super) transport: Transport,
+    pub(super) peer: SocketAddr,
+    /// What we call ourselves there.
+    pub(super) own: SocketAddr,
+}
+
+/// Our sockets.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) listeners: Vec<Listen>,
+    pub(super) udp: Vec<UdpConnection>,
+    pub(super) advertise: Option<IpAddr>,
+    pub(super) resolver: SipResolver,
+}
+
+impl Sockets {
+    /// The addresses of a URI's host, best first (RFC 3263 §4).
+    pub(super) async fn resolve(&self, uri: &SipUri) -> Vec<Hop> {
+        let Ok(transport) = Transport::of_uri(uri) else {
+            return Vec::new();
+        };
+        let bare = uri.host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(ip) = bare.parse::<IpAddr>() {
+            let transport = transport.unwrap_or(Transport::Udp);
+            let port = uri.port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 });
+            return vec![Hop { transport, address: SocketAddr::new(ip, port), host: bare.to_owned() }];
+        }
+        let domain = Domain(uri.host.clone());
+        let wire = transport.map(Transport::wire);
+        let secure = transport == Some(Transport::Tls);
+        let targets = self.resolver.lookup(&domain, uri.port.map(Into::into), wire, secure).await.unwrap_or_default();
+        targets
+            .into_iter()
+            .filter_map(|target| {
+                let transport = match target.transport {
+                    WireTransport::Udp => Transport::Udp,
+                    WireTransport::Tcp => Transport::Tcp,
+                    WireTransport::Tls => Transport::Tls,
+                    WireTransport::TlsSctp | WireTransport::Sctp | WireTransport::Ws | WireTransport::Wss => {
+                        return None;
+                    }
+                };
+                Some(Hop { transport, address: target.addr, host: uri.host.clone() })
+            })
+            .collect()
+    }
+
+    /// Opens, or finds open, a way to a hop. `None`: there is none.
+    pub(super) async fn open(&self, hop: &Hop, layer: &TransportLayer) -> Option<Link> {
+        let Hop { transport, address, .. } = *hop;
+        let connection = match transport {
+            Transport::Udp => SipConnection::Udp(self.udp_towards(address)?.clone()),
+            Transport::Tcp | Transport::Tls => {
+                // TLS needs the name for the certificate; the transport layer looks it up once more.
+                let host = match (transport, hop.host.parse::<IpAddr>()) {
+                    (Transport::Tls, Err(_)) => Host::Domain(Domain(hop.host.clone())),
+                    (Transport::Udp | Transport::Tcp | Transport::Tls, _) => Host::IpAddr(address.ip()),
+                };
+                let port = Some(address.port().into());
+                let target = SipAddr::new(transport.wire(), HostWithPort { host, port });
+                let lookup = tokio::time::timeout(CONNECT_TIMEOUT, layer.lookup(&target, None));
+                match lookup.await {
+                    Ok(Ok((connection, _))) => connection,
+                    Ok(Err(error)) => {
+                        tracing::debug!(%address, %error, "cannot connect");
+                        return None;
+                    }
+                    Err(_) => {
+                        tracing::debug!(%address, "connecting takes too long");
+                        return None;
+                    }
+                }
+            }
+        };
+        let own = self.own_address(transport, address, &connection)?;
+        Some(Link { connection, transport, peer: address, own })
+    }
+
+    /// A way along a connection that is open already.
+    pub(super) fn along(&self, connection: &SipConnection) -> Option<Link> {
+        let transport = Transport::of(connection);
+        let peer = connection.get_remote_addr()?.get_socketaddr().ok()?;
+        let own = self.own_address(transport, peer, connection)?;
+        Some(Link { connection: connection.clone(), transport, peer, own })
+    }
+
+    /// The UDP socket from which a peer is reached.
+    fn udp_towards(&self, peer: SocketAddr) -> Option<&UdpConnection> {
+        let source = source_towards(peer)?;
+        let udp: Vec<(&UdpConnection, SocketAddr)> = self
+            .udp
+            .iter()
+            .filter_map(|socket| Some((socket, socket.get_addr().get_socketaddr().ok()?)))
+            .filter(|(_, address)| address.is_ipv4() == peer.is_ipv4())
+            .collect();
+        udp.iter().find(|(_, address)| address.ip() == source).or_else(|| udp.first()).map(|(socket, _)| *socket)
+    }
+
+    /// What we call ourselves towards a peer: the listener that it would reach, by the address that it sees.
+    pub(super) fn own_address(
+        &self,
+        transport: Transport,
+        peer: SocketAddr,
+        connection: &SipConnection,
+    ) -> Option<SocketAddr> {
+        let source = source_towards(peer)?;
+        let listener = || {
+            let fitting = self
+                .listeners
+                .iter()
+                .filter(|listen| listen.transport == transport && listen.address.is_ipv4() == peer.is_ipv4());
+            let fitting: Vec<&Listen> = fitting.collect();
+            fitting.iter().find(|listen| listen.address.ip() == source).or_else(|| fitting.first()).map(|l| l.address)
+        };
+        let mut own = listener().or_else(|| connection.get_addr().get_socketaddr().ok())?;
+        match self.advertise {
+            Some(advertise) if advertise.is_ipv4() == own.is_ipv4() => own.set_ip(advertise),
+            Some(_) | None if own.ip().is_unspecified() => own.set_ip(source),
+            Some(_) | None => {}
+        }
+        Some(own)
+    }
+}
+
+/// The address from which the system would send to a peer; `None`: it knows no way there.
+fn source_towards(peer: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = StdUdpSocket::bind((any, 0)).ok()?;
+    socket.connect(peer).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
