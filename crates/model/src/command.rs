@@ -353,6 +353,9 @@ pub enum CommandError {
     /// A call of that number exists.
     #[error("call exists already")]
     CallExists,
+    /// A call has two legs of different numbers: our own mistake.
+    #[error("a call has two legs")]
+    BadLegs,
     /// The call has no such leg.
     #[error("no such leg")]
     UnknownLeg,

@@ -35,7 +35,7 @@ pub mod secret;
 
 pub use command::{
     Command, CommandError, DtmfDigit, FromRelay, IceRole, Learning, LegPolicy, PathPolicy, Reply, Request, RequestId,
-    Security, ToRelay,
+    RestartedPath, Security, ToRelay,
 };
 pub use description::{
     Bandwidth, Codec, Description, Direction, Feedback, HeaderExtension, MediaKind, MediaStream, Parameter,
