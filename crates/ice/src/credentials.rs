@@ -50,7 +50,11 @@ pub fn new_tie_breaker() -> u64 {
 }
 
 /// Says whether a peer's credentials are well-formed.
-pub(crate) fn check(remote: &IceParameters) -> Result<(), CredentialsError> {
+///
+/// # Errors
+///
+/// Which of them is not.
+pub fn check(remote: &IceParameters) -> Result<(), CredentialsError> {
     let pwd = remote.pwd.reveal();
     if !(4..=MAX_REMOTE_UFRAG).contains(&remote.ufrag.len()) || !is_visible(&remote.ufrag) {
         return Err(CredentialsError::Ufrag);
