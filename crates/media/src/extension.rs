@@ -97,6 +97,30 @@ impl ExtensionMap {
     }
 }
 
+/// The data of an element. `extension` begins with the profile word.
+pub fn element(extension: &[u8], id: u8) -> Option<&[u8]> {
+    let (&[high, low, _, _], mut elements) = extension.split_first_chunk()?;
+    let one_byte_form = match [high, low] {
+        [0xBE, 0xDE] => true,
+        [0x10, 0x00..=0x0F] => false,
+        _ => return None,
+    };
+    while let Some((&first, rest)) = elements.split_first() {
+        let (found, length, rest) = match (first, one_byte_form) {
+            (0, _) => (0, 0, rest),
+            (first, true) if first >> 4 == 15 => return None,
+            (first, true) => (first >> 4, usize::from(first & 0x0F) + 1, rest),
+            (first, false) => (first, usize::from(*rest.first()?), rest.get(1..)?),
+        };
+        let (data, rest) = rest.split_at_checked(length)?;
+        if found == id && first != 0 {
+            return Some(data);
+        }
+        elements = rest;
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use model::Direction;
@@ -127,6 +151,16 @@ mod tests {
     }
 
     #[test]
+    fn an_element_is_found_by_its_number_in_both_forms() {
+        let one_byte = b"\xBE\xDE\x00\x02\x10\x7F\x00\x41ab\xF0\x51";
+        assert_eq!(element(one_byte, 4), Some(b"ab".as_slice()));
+        assert_eq!(element(one_byte, 1), Some(b"\x7F".as_slice()));
+        assert_eq!(element(one_byte, 5), None, "15 ends the list");
+        assert_eq!(element(b"\x10\x00\x00\x02\x01\x00\x04\x02ab\x00\x00", 4), Some(b"ab".as_slice()));
+        assert_eq!(element(b"\x10\x00\x00\x01\x04\x09ab", 4), None, "it goes beyond the end");
+    }
+
+    #[test]
     fn an_extension_without_anything_that_passes_is_worth_nothing() {
         assert!(!audio_level(1, 9).apply(&mut { *b"\xBE\xDE\x00\x01\x40a\x00\x00" }));
         assert!(!audio_level(1, 9).apply(&mut { *b"\xAB\xCD\x00\x01\x10\x7F\x00\x00" }));
@@ -144,6 +178,7 @@ mod tests {
             }
             let length = bytes.len();
             audio_level(1, 9).apply(&mut bytes);
+            element(&bytes, 4);
             prop_assert_eq!(bytes.len(), length);
         }
     }
