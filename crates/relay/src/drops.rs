@@ -1,22 +1,225 @@
-//! Why a datagram went no further, and how often.
+//! Why something that came from outside went no further, and how often.
 
-/// Why a datagram went no further. One variant is one counter and one metric label.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Dropped {
-    /// It came to a socket that no call has any more.
-    UnknownSocket,
+use media::demux::DemuxError;
+use media::rewrite::RewriteError;
+use media::rtcp::RtcpError;
+use media::rtp::RtpError;
+use media::srtp::SrtpError;
+
+/// Declares the reasons, so that none can lack its label.
+macro_rules! reasons {
+    ($($(#[doc = $text:literal])+ $reason:ident = $name:literal,)+) => {
+        /// Why something that came from outside went no further. One variant is one counter and one metric label.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[non_exhaustive]
+        pub enum Dropped {
+            $($(#[doc = $text])+ $reason,)+
+        }
+
+        impl Dropped {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$reason,)+];
+
+            /// The label under which it is counted.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Dropped {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[Self::UnknownSocket];
+reasons! {
+    /// It came to a socket that no call has any more.
+    UnknownSocket = "unknown_socket",
+    /// It is longer than its buffer, or has no bytes.
+    Empty = "empty",
+    /// Its first byte is that of no protocol here (RFC 7983 §7).
+    UnknownProtocol = "unknown_protocol",
+    /// ZRTP, which we do not speak.
+    Zrtp = "zrtp",
+    /// TURN ChannelData, which we never ask for.
+    TurnChannel = "turn_channel",
+    /// STUN that is malformed, or whose FINGERPRINT is wrong.
+    StunMalformed = "stun_malformed",
+    /// STUN to a leg without ICE.
+    StunUnexpected = "stun_unexpected",
+    /// STUN for other credentials than ours, or for none.
+    StunUsername = "stun_username",
+    /// STUN whose MESSAGE-INTEGRITY is missing or wrong.
+    StunIntegrity = "stun_integrity",
+    /// A STUN response to no request of ours.
+    StunResponse = "stun_response",
+    /// STUN that needs something we do not know, or came where it cannot come.
+    StunUnsupported = "stun_unsupported",
+    /// STUN from one more source than ICE keeps.
+    StunTooMany = "stun_too_many",
+    /// STUN after consent was lost.
+    StunConsentLost = "stun_consent_lost",
+    /// DTLS to a leg that has agreed on none.
+    DtlsUnexpected = "dtls_unexpected",
+    /// DTLS before the answer, more than is kept.
+    DtlsTooEarly = "dtls_too_early",
+    /// It comes from an address that neither ICE nor the description vouches for.
+    UnknownSource = "unknown_source",
+    /// Its source may become believed, but is not yet.
+    SourceOnTrial = "source_on_trial",
+    /// Media before the leg had an answer.
+    NoAnswer = "no_answer",
+    /// Media on a leg whose keys are not there, or whose peer showed the wrong certificate.
+    NoKeys = "no_keys",
+    /// It is not RTP.
+    RtpMalformed = "rtp_malformed",
+    /// SRTP too short for its tag, or not RTP below it.
+    SrtpMalformed = "srtp_malformed",
+    /// SRTP with an unknown master key identifier.
+    SrtpUnknownMki = "srtp_unknown_mki",
+    /// SRTP that was seen before, or is too old to know.
+    SrtpReplayed = "srtp_replayed",
+    /// SRTP whose tag does not fit.
+    SrtpAuthentication = "srtp_authentication",
+    /// SRTCP without encryption.
+    SrtpUnencrypted = "srtp_unencrypted",
+    /// SRTP of one more source than a key serves.
+    SrtpTooManySources = "srtp_too_many_sources",
+    /// The SRTP key has protected as many packets as it may.
+    SrtpKeyUsedUp = "srtp_key_used_up",
+    /// The SRTP index was used before: two packets of one sequence number.
+    SrtpIndexReused = "srtp_index_reused",
+    /// There is no room behind it for a tag.
+    NoRoom = "no_room",
+    /// No stream of the bundle claims it (RFC 8843 §9.2).
+    UnknownStream = "unknown_stream",
+    /// Its payload type was not negotiated on both legs.
+    PayloadType = "payload_type",
+    /// Its source is new or jumped, and has to show a second packet (RFC 3550 §A.1).
+    Probation = "probation",
+    /// It belongs to a source or a time that was left behind.
+    Late = "late",
+    /// The direction of the leg it came from, or hold, keeps it back.
+    NotReceiving = "not_receiving",
+    /// The direction of the leg it would go to, or hold, keeps it back.
+    NotSending = "not_sending",
+    /// The other leg has no such stream, no answer or no keys yet.
+    OtherLegNotReady = "other_leg_not_ready",
+    /// The other leg has no address to send to: ICE has not selected one, or the peer no longer consents.
+    NoDestination = "no_destination",
+    /// A key press that is sent on in another form.
+    KeyPress = "key_press",
+    /// It is not RTCP.
+    RtcpMalformed = "rtcp_malformed",
+    /// RTCP with nothing in it that means something to the other leg.
+    RtcpEnded = "rtcp_ended",
+    /// A trickled candidate of another generation.
+    CandidateGeneration = "candidate_generation",
+    /// A trickled candidate that cannot be used from here.
+    CandidateUnusable = "candidate_unusable",
+    /// A trickled candidate beyond those we keep.
+    CandidateTooMany = "candidate_too_many",
+}
 
-    /// The label under which it is counted.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UnknownSocket => "unknown_socket",
+impl From<DemuxError> for Dropped {
+    fn from(error: DemuxError) -> Self {
+        match error {
+            DemuxError::Empty => Self::Empty,
+            DemuxError::Stun => Self::StunMalformed,
+            DemuxError::Zrtp => Self::Zrtp,
+            DemuxError::TurnChannel => Self::TurnChannel,
+            DemuxError::Unknown | _ => Self::UnknownProtocol,
         }
+    }
+}
+
+impl From<ice::Dropped> for Dropped {
+    fn from(reason: ice::Dropped) -> Self {
+        match reason {
+            ice::Dropped::Malformed => Self::StunMalformed,
+            ice::Dropped::UnknownUsername => Self::StunUsername,
+            ice::Dropped::Integrity => Self::StunIntegrity,
+            ice::Dropped::UnexpectedResponse => Self::StunResponse,
+            ice::Dropped::TooMany => Self::StunTooMany,
+            ice::Dropped::ConsentLost => Self::StunConsentLost,
+            ice::Dropped::Unsupported | ice::Dropped::UnknownAddress | _ => Self::StunUnsupported,
+        }
+    }
+}
+
+impl From<ice::CandidateError> for Dropped {
+    fn from(error: ice::CandidateError) -> Self {
+        match error {
+            ice::CandidateError::OldGeneration => Self::CandidateGeneration,
+            ice::CandidateError::TooMany => Self::CandidateTooMany,
+            ice::CandidateError::OtherComponent
+            | ice::CandidateError::Unusable
+            | ice::CandidateError::OutOfScope
+            | ice::CandidateError::Loop
+            | _ => Self::CandidateUnusable,
+        }
+    }
+}
+
+impl From<RtpError> for Dropped {
+    fn from(_: RtpError) -> Self {
+        Self::RtpMalformed
+    }
+}
+
+impl From<SrtpError> for Dropped {
+    fn from(error: SrtpError) -> Self {
+        match error {
+            SrtpError::UnknownMki => Self::SrtpUnknownMki,
+            SrtpError::Replayed => Self::SrtpReplayed,
+            SrtpError::Authentication => Self::SrtpAuthentication,
+            SrtpError::Unencrypted => Self::SrtpUnencrypted,
+            SrtpError::TooManySources => Self::SrtpTooManySources,
+            SrtpError::KeyUsedUp => Self::SrtpKeyUsedUp,
+            SrtpError::IndexReused => Self::SrtpIndexReused,
+            SrtpError::NoRoom => Self::NoRoom,
+            SrtpError::Malformed | _ => Self::SrtpMalformed,
+        }
+    }
+}
+
+impl From<RewriteError> for Dropped {
+    fn from(error: RewriteError) -> Self {
+        match error {
+            RewriteError::PayloadType => Self::PayloadType,
+            RewriteError::Probation => Self::Probation,
+            RewriteError::Late => Self::Late,
+            RewriteError::Malformed(_) | _ => Self::RtpMalformed,
+        }
+    }
+}
+
+impl From<RtcpError> for Dropped {
+    fn from(error: RtcpError) -> Self {
+        match error {
+            RtcpError::Empty => Self::RtcpEnded,
+            RtcpError::NoRoom => Self::NoRoom,
+            RtcpError::Malformed | _ => Self::RtcpMalformed,
+        }
+    }
+}
+
+/// How often each reason occurred.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Drops([u64; Dropped::ALL.len()]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self([0; Dropped::ALL.len()])
+    }
+}
+
+impl Drops {
+    pub(crate) fn count(&mut self, reason: Dropped) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// The reasons that occurred, by name.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Dropped::ALL.iter().zip(self.0).filter(|(_, times)| *times > 0).map(|(reason, times)| (reason.name(), times))
     }
 }
 
@@ -37,13 +240,13 @@ pub struct Counters {
     pub calls: usize,
     /// Sockets open now.
     pub ports_in_use: usize,
-    dropped: [u64; Dropped::ALL.len()],
+    pub(crate) dropped: Drops,
 }
 
 impl Counters {
-    /// How many datagrams were dropped for a reason.
+    /// How often something was dropped for a reason.
     pub fn dropped(&self, reason: Dropped) -> u64 {
-        self.dropped[reason as usize]
+        self.dropped.0[reason as usize]
     }
 
     /// Adds what another relay counted.
@@ -65,7 +268,7 @@ impl Counters {
         self.calls_created += calls_created;
         self.calls += calls;
         self.ports_in_use += ports_in_use;
-        for (sum, more) in self.dropped.iter_mut().zip(dropped) {
+        for (sum, more) in self.dropped.0.iter_mut().zip(dropped.0) {
             *sum += more;
         }
     }

@@ -10,7 +10,22 @@
 pub mod config;
 pub mod datagram;
 pub mod drops;
+
+mod call;
+mod calls;
+mod component;
+mod forward;
+mod keypress;
+mod latch;
+mod leg;
+mod negotiation;
+mod ports;
 mod relay;
+mod report;
+mod resources;
+mod scope;
+mod stream;
+mod transport;
 
 pub use config::{Address, CertificatePolicy, Config, PortShare};
 pub use datagram::{Datagram, Forward, SocketId, Sockets, Transmit};

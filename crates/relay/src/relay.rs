@@ -1,38 +1,76 @@
 //! The relay: everything one worker owns.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use dtls::{FromDtls, ToDtls};
+use media::demux::Protocol;
+use media::packet::Packet;
+use model::{CallId, Command, CommandError, Reply};
+
+use crate::call::Call;
+use crate::calls::Calls;
+use crate::resources::{Resources, Route, Work};
 use crate::{Config, Counters, Datagram, Dropped, Forward, Sockets, Transmit};
 
 /// A source of random bytes that nobody can guess; a test seeds it.
 pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
 
 /// The packet relay core: the calls of one worker.
+///
+/// After any `handle_*`, drain the `poll_*` before the next one.
 pub struct Relay {
-    counters: Counters,
+    calls: Calls,
+    resources: Resources,
 }
 
 impl Relay {
     /// Makes a relay without calls.
     pub fn new(config: Config, random: Random) -> Self {
-        let _ = (config, random);
-        Self { counters: Counters::default() }
+        Self { calls: Calls::default(), resources: Resources::new(config, random) }
     }
 
     /// Carries out a command.
     ///
     /// # Errors
     ///
-    /// The call stays as it was before.
+    /// Why it was not carried out; the call stays as it was before.
     pub fn handle_command(
         &mut self,
-        command: model::Command,
+        command: Command,
         now: Instant,
         sockets: &mut impl Sockets,
-    ) -> Result<model::Reply, model::CommandError> {
-        let _ = (command, now, sockets);
-        Err(model::CommandError::UnknownCall)
+    ) -> Result<Reply, CommandError> {
+        let id = command.call();
+        if let Command::CreateCall { legs, .. } = command {
+            return self.create_call(id, legs);
+        }
+        let place = self.calls.place_of(id).ok_or(CommandError::UnknownCall)?;
+        let mut work = Work { resources: &mut self.resources, sockets, now };
+        if let Command::End { .. } = command {
+            let mut call = self.calls.remove(place).ok_or(CommandError::UnknownCall)?;
+            call.close(&mut work);
+            self.resources.counters.calls = self.calls.len();
+            return Ok(Reply::Statistics(call.statistics()));
+        }
+        let call = self.calls.get_mut(place).ok_or(CommandError::UnknownCall)?;
+        let reply = carry_out(call, command, &mut work);
+        call.connect();
+        self.calls.set_alarm(place, &self.resources);
+        reply
+    }
+
+    fn create_call(&mut self, id: CallId, legs: Vec<model::LegPolicy>) -> Result<Reply, CommandError> {
+        if self.calls.place_of(id).is_some() {
+            return Err(CommandError::CallExists);
+        }
+        if self.calls.len() >= self.resources.config.max_calls {
+            return Err(CommandError::TooManyCalls);
+        }
+        self.calls.insert(Call::new(id, self.calls.next_place(), legs, &mut self.resources)?);
+        self.resources.counters.calls_created += 1;
+        self.resources.counters.calls = self.calls.len();
+        Ok(Reply::Done)
     }
 
     /// Takes a datagram: media goes on to the other leg, STUN and DTLS are kept (`None`).
@@ -40,49 +78,152 @@ impl Relay {
     /// # Errors
     ///
     /// Why it went no further; already counted.
-    pub fn handle_packet(&mut self, packet: Datagram<'_>, now: Instant) -> Result<Option<Forward>, Dropped> {
-        let _ = (packet, now);
-        Err(Dropped::UnknownSocket)
+    pub fn handle_packet(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Option<Forward>, Dropped> {
+        self.resources.counters.packets_received += 1;
+        self.resources.counters.bytes_received += datagram.length as u64;
+        let route = self.resources.route(datagram.arrived_on);
+        let handled = match route {
+            Some(route) => self.handle_routed(route, datagram, now),
+            None => Err(Dropped::UnknownSocket),
+        };
+        match (&handled, route) {
+            (Ok(Some(forward)), _) => {
+                self.resources.counters.packets_forwarded += 1;
+                self.resources.counters.bytes_forwarded += forward.bytes.len() as u64;
+            }
+            (Err(reason), route) => {
+                self.resources.count_drop(*reason);
+                if let Some(Route { place, .. }) = route
+                    && let Some(call) = self.calls.get_mut(place.call)
+                {
+                    call.sides(place.side).near.dropped.count(*reason);
+                }
+            }
+            (Ok(None), _) => {}
+        }
+        handled
+    }
+
+    fn handle_routed(
+        &mut self,
+        route: Route,
+        datagram: Datagram<'_>,
+        now: Instant,
+    ) -> Result<Option<Forward>, Dropped> {
+        let Datagram { arrived_on, from, buffer, length } = datagram;
+        let packet = Packet::new(buffer, length).ok_or(Dropped::Empty)?;
+        let Route { place, bound } = route;
+        let call = self.calls.get_mut(place.call).ok_or(Dropped::UnknownSocket)?;
+        let resources = &mut self.resources;
+        let protocol = Protocol::of(&packet)?;
+        if protocol == Protocol::Media {
+            let forwarded = call.forward(route, from, packet, resources, now);
+            if call.alarm_moved {
+                self.calls.set_alarm(place.call, &self.resources);
+            }
+            return forwarded.map(Some);
+        }
+        let near = call.sides(place.side).near;
+        let name = near.name_of(place.transport);
+        let transport = near.transport_mut(place.transport).ok_or(Dropped::UnknownSocket)?;
+        let component = transport.component_mut(place.component).ok_or(Dropped::UnknownSocket)?;
+        let kept = if protocol == Protocol::Stun {
+            component.handle_stun(&packet, from, bound, name, resources, now)
+        } else {
+            let on = component.socket(arrived_on).ok_or(Dropped::UnknownSocket)?;
+            component.handle_dtls(&packet, from, on, name, resources)
+        };
+        self.calls.set_alarm(place.call, &self.resources);
+        kept.map(|()| None)
     }
 
     /// Takes what the DTLS engine tells: datagrams to be sent, keys, verdicts.
-    pub fn handle_dtls(&mut self, from: dtls::FromDtls, now: Instant) {
-        let _ = (from, now);
+    pub fn handle_dtls(&mut self, from: FromDtls, now: Instant) {
+        let (FromDtls::Transmit { association, .. }
+        | FromDtls::Connected { association, .. }
+        | FromDtls::Refused { association, .. }
+        | FromDtls::Failed { association, .. }
+        | FromDtls::Closed { association }) = from;
+        let Some(place) = self.resources.association(association) else { return }; // closed meanwhile
+        let Some(call) = self.calls.get_mut(place.call) else { return };
+        let near = call.sides(place.side).near;
+        let name = near.name_of(place.transport);
+        let transport = near.transport_mut(place.transport);
+        if let Some(component) = transport.and_then(|transport| transport.component_mut(place.component)) {
+            component.handle_from_dtls(from, name, &mut self.resources, now);
+        }
+        self.calls.set_alarm(place.call, &self.resources);
     }
 
     /// Does what is due. Call it at [`Relay::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        while let Some(place) = self.calls.take_due(now) {
+            if let Some(call) = self.calls.get_mut(place) {
+                call.handle_timeout(&mut self.resources, now);
+            }
+            self.calls.set_alarm(place, &self.resources);
+        }
     }
 
     /// The next datagram that the relay itself wants sent.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
+        self.resources.transmits.pop_front()
     }
 
     /// What the DTLS engine beside the relay is to be told next.
-    pub fn poll_dtls(&mut self) -> Option<dtls::ToDtls> {
-        None
+    pub fn poll_dtls(&mut self) -> Option<ToDtls> {
+        self.resources.to_dtls.pop_front()
     }
 
     /// The next news for whoever set up the calls.
     pub fn poll_event(&mut self) -> Option<model::Event> {
-        None
+        self.resources.events.pop_front()
     }
 
     /// When to call [`Relay::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.calls.next_alarm()
     }
 
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.resources.counters
+    }
+}
+
+fn carry_out(call: &mut Call, command: Command, work: &mut Work<'_>) -> Result<Reply, CommandError> {
+    match command {
+        Command::CreateCall { .. } | Command::End { .. } => Err(CommandError::CallExists), // done before
+        Command::RemoteOffer { leg, offer, .. } => call.leg_mut(leg)?.remote_offer(offer).map(|()| Reply::Done),
+        Command::LocalAnswer { leg, answer, .. } => call.leg_mut(leg)?.local_answer(answer, work).map(Reply::Local),
+        Command::LocalOffer { leg, offer, .. } => call.leg_mut(leg)?.local_offer(offer, work).map(Reply::Local),
+        Command::RemoteAnswer { leg, answer, .. } => {
+            call.leg_mut(leg)?.remote_answer(&answer, work).map(|()| Reply::Done)
+        }
+        Command::Rollback { leg, .. } => call.leg_mut(leg)?.rollback(work).map(|()| Reply::Done),
+        Command::AddCandidates { leg, stream, ufrag, candidates, end_of_candidates, .. } => {
+            let leg = call.leg_mut(leg)?;
+            leg.add_candidates(stream, ufrag.as_deref(), candidates, end_of_candidates, work)?;
+            Ok(Reply::Done)
+        }
+        Command::RestartIce { leg, remote, .. } => {
+            call.leg_mut(leg)?.restart_ice(remote.as_ref(), work).map(Reply::Restarted)
+        }
+        Command::Hold { leg, direction, .. } => {
+            call.leg_mut(leg)?.set_hold(direction);
+            Ok(Reply::Done)
+        }
+        Command::RemoveStream { stream, .. } => call.remove_stream(stream, work).map(|()| Reply::Done),
+        Command::SendDtmf { leg, digit, duration_ms, .. } => {
+            let duration = Duration::from_millis(u64::from(duration_ms));
+            call.send_dtmf(leg, digit, duration, work.resources, work.now).map(|()| Reply::Done)
+        }
+        Command::Query { .. } => Ok(Reply::Statistics(call.statistics())),
     }
 }
 
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relay").field("counters", &self.counters).finish_non_exhaustive()
+        f.debug_struct("Relay").field("counters", &self.resources.counters).finish_non_exhaustive()
     }
 }

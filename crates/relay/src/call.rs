@@ -1,0 +1,237 @@
+//! A call: two legs, and what their agreements come to between them.
+
+use std::time::{Duration, Instant};
+
+use media::dtmf::KeyPress;
+use media::packet::Packet;
+use media::rewrite::Newcomers;
+use model::{CallId, CallStatistics, CommandError, DtmfDigit, LegId, LegPolicy, News, StreamId};
+
+use crate::component::Destination;
+use crate::keypress::{Carrier, Due};
+use crate::leg::{Leg, REPORT_INTERVAL};
+use crate::report;
+use crate::resources::{Resources, Side, Work};
+use crate::stream::Agreed;
+use crate::{Dropped, Transmit};
+
+/// A call of two legs.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    legs: [Leg; 2],
+    /// The deadline that the relay's timers have for it.
+    pub(crate) alarm: Option<Instant>,
+    /// A packet moved a deadline.
+    pub(crate) alarm_moved: bool,
+}
+
+/// The leg that something comes from, and the other one.
+pub(crate) struct Sides<'a> {
+    pub(crate) near: &'a mut Leg,
+    pub(crate) far: &'a mut Leg,
+}
+
+impl Call {
+    /// Makes a call whose legs hold nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// There are not two legs of different numbers, or one of them cannot be.
+    pub(crate) fn new(
+        id: CallId,
+        at: usize,
+        legs: Vec<LegPolicy>,
+        resources: &mut Resources,
+    ) -> Result<Self, CommandError> {
+        let [first, second] = <[LegPolicy; 2]>::try_from(legs).map_err(|_| CommandError::BadLegs)?;
+        if first.leg == second.leg {
+            return Err(CommandError::BadLegs);
+        }
+        let legs =
+            [Leg::new(id, at, Side::First, first, resources)?, Leg::new(id, at, Side::Second, second, resources)?];
+        Ok(Self { id, legs, alarm: None, alarm_moved: false })
+    }
+
+    /// Closes everything.
+    pub(crate) fn close(&mut self, work: &mut Work<'_>) {
+        for leg in &mut self.legs {
+            leg.close(work);
+        }
+    }
+
+    /// The leg of a number.
+    pub(crate) fn leg_mut(&mut self, id: LegId) -> Result<&mut Leg, CommandError> {
+        self.legs.iter_mut().find(|leg| leg.id == id).ok_or(CommandError::UnknownLeg)
+    }
+
+    /// One leg as the near one.
+    pub(crate) fn sides(&mut self, side: Side) -> Sides<'_> {
+        let [first, second] = &mut self.legs;
+        match side {
+            Side::First => Sides { near: first, far: second },
+            Side::Second => Sides { near: second, far: first },
+        }
+    }
+
+    /// Ends a stream on both legs.
+    pub(crate) fn remove_stream(&mut self, id: StreamId, work: &mut Work<'_>) -> Result<(), CommandError> {
+        let [first, second] = &mut self.legs;
+        let had = [first.remove_stream(id, work), second.remove_stream(id, work)];
+        if had.contains(&true) { Ok(()) } else { Err(CommandError::UnknownStream) }
+    }
+
+    /// Works out what may pass from each leg to the other, after an agreement or a hold changed.
+    pub(crate) fn connect(&mut self) {
+        for side in [Side::First, Side::Second] {
+            let Sides { near, far } = self.sides(side);
+            let hold = far.hold();
+            for stream in &mut far.streams {
+                let source = near.stream(stream.id);
+                let newcomers = match source.is_some_and(|source| near.is_secure(source)) {
+                    true => Newcomers::Welcome,
+                    false => Newcomers::Probation,
+                };
+                let agreed: Option<&Agreed> = source.and_then(|source| source.agreed.as_ref());
+                stream.connect(agreed.map(|agreed| (agreed, newcomers)));
+                stream.flow(stream.direction(hold));
+            }
+        }
+    }
+
+    /// Sends a key press towards a leg's peer.
+    pub(crate) fn send_dtmf(
+        &mut self,
+        leg: LegId,
+        digit: DtmfDigit,
+        duration: Duration,
+        resources: &mut Resources,
+        now: Instant,
+    ) -> Result<(), CommandError> {
+        let leg = self.leg_mut(leg)?;
+        press(leg, digit, duration, now)?;
+        send_key_presses(leg, resources, now);
+        Ok(())
+    }
+
+    /// The figures so far.
+    pub(crate) fn statistics(&self) -> CallStatistics {
+        CallStatistics { legs: self.legs.iter().map(Leg::statistics).collect() }
+    }
+
+    /// When [`Call::handle_timeout`] is due.
+    pub(crate) fn deadline(&self, resources: &Resources) -> Option<Instant> {
+        self.legs.iter().filter_map(|leg| leg_deadline(leg, resources)).min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, resources: &mut Resources, now: Instant) {
+        let call = self.id;
+        for side in [Side::First, Side::Second] {
+            let Sides { near, far } = self.sides(side);
+            for place in near.places() {
+                let name = near.name_of(place);
+                if let Some(transport) = near.transport_mut(place) {
+                    for component in transport.components_mut() {
+                        component.handle_timeout(name, resources, now);
+                    }
+                }
+            }
+            for place in 0..near.streams.len() {
+                let id = near.streams[place].id;
+                if let Some(key) = near.streams[place].handle_timeout(now) {
+                    handle_key(call, Sides { near: &mut *near, far: &mut *far }, id, key, resources, now);
+                }
+            }
+            send_key_presses(near, resources, now);
+            if near.report_at.is_some_and(|at| at <= now) {
+                report::send_reports(near, resources, now);
+                near.report_at = Some(now + REPORT_INTERVAL / 5);
+            }
+            tell_silence(call, near, resources, now);
+        }
+    }
+}
+
+/// Tells that a key was pressed on the near leg, and presses it again towards the far leg where its packets could not
+/// pass as they were: there the clock is another.
+pub(crate) fn handle_key(
+    call: CallId,
+    Sides { near, far }: Sides<'_>,
+    stream: StreamId,
+    KeyPress { digit, duration }: KeyPress,
+    resources: &mut Resources,
+    now: Instant,
+) {
+    let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    resources.tell(call, News::Dtmf { leg: near.id, digit, duration_ms });
+    let passes = match (near.stream(stream), far.stream(stream)) {
+        (Some(from), Some(to)) => from.keys_pass_to(to),
+        _ => true,
+    };
+    if !passes && press(far, digit, duration, now).is_err() {
+        resources.count_drop(Dropped::KeyPress);
+    }
+}
+
+/// Puts a key press behind those on their way to a leg's peer.
+fn press(leg: &mut Leg, digit: DtmfDigit, duration: Duration, now: Instant) -> Result<(), CommandError> {
+    let by = leg.streams.iter().find_map(|stream| {
+        let codec = stream.outgoing_telephone_event()?;
+        Some(Carrier { stream: stream.id, payload_type: codec.payload_type, clock_rate: codec.clock_rate })
+    });
+    leg.key_presses.push(digit, duration, by.ok_or(CommandError::NoTelephoneEvent)?, now)
+}
+
+/// Sends the packets of key presses that are due.
+fn send_key_presses(leg: &mut Leg, resources: &mut Resources, now: Instant) {
+    while let Some(due) = leg.key_presses.next_due(now) {
+        if let Err(reason) = send_key_press(leg, &due, resources, now) {
+            resources.count_drop(reason);
+        }
+    }
+}
+
+fn send_key_press(leg: &mut Leg, due: &Due, resources: &mut Resources, now: Instant) -> Result<(), Dropped> {
+    use media::demux::Media::Rtp;
+    use media::rtp::FIXED_HEADER;
+
+    let payload = due.update.payload;
+    let stream = leg.stream_mut(due.by.stream).filter(|stream| stream.sends).ok_or(Dropped::NotSending)?;
+    let mut header = stream.rewriter.originate(due.by.payload_type, payload.len(), now);
+    header.time = due.time.unwrap_or(header.time);
+    header.marker = due.update.marker;
+    let place = stream.transport;
+    let mut bytes = vec![0; FIXED_HEADER + payload.len() + crate::Datagram::TAIL_ROOM];
+    header.write(&mut bytes)?;
+    bytes[FIXED_HEADER..FIXED_HEADER + payload.len()].copy_from_slice(&payload);
+    leg.key_presses.sent_at(header.time);
+    let component = leg.transport_mut(place).ok_or(Dropped::OtherLegNotReady)?.carrier(Rtp);
+    let Destination { from, to } = component.destination().ok_or(Dropped::NoDestination)?;
+    let mut packet = Packet::new(&mut bytes, FIXED_HEADER + payload.len()).ok_or(Dropped::NoRoom)?;
+    component.seal(&mut packet, Rtp)?;
+    let bytes = packet.to_vec();
+    resources.transmits.push_back(Transmit { from, to, bytes });
+    Ok(())
+}
+
+/// Tells once when nothing that could be believed has come from a leg for too long.
+fn tell_silence(call: CallId, leg: &mut Leg, resources: &mut Resources, now: Instant) {
+    if silence_deadline(leg, resources).is_some_and(|at| at <= now) {
+        leg.told_silence = true;
+        resources.tell(call, News::MediaTimeout { leg: leg.id });
+    }
+}
+
+fn silence_deadline(leg: &Leg, resources: &Resources) -> Option<Instant> {
+    let timeout = if leg.expects_media() { resources.config.media_timeout } else { resources.config.silent_timeout };
+    leg.heard.filter(|_| !leg.told_silence).and_then(|heard| heard.checked_add(timeout))
+}
+
+fn leg_deadline(leg: &Leg, resources: &Resources) -> Option<Instant> {
+    [leg.transport_deadline(), leg.key_presses.deadline(), leg.report_at, silence_deadline(leg, resources)]
+        .into_iter()
+        .chain(leg.streams.iter().map(crate::stream::LegStream::deadline))
+        .flatten()
+        .min()
+}

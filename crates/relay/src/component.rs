@@ -1,0 +1,598 @@
+//! One component of a transport: its sockets, how the peer is reached on them, and what protects what flows.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dtls::{AssociationId, ToDtls};
+use ice::Pair;
+use media::demux::Media;
+use media::packet::Packet;
+use media::srtp::{Inbound, MasterKey, Outbound};
+use model::{
+    CallId, Component as Number, Crypto, DtlsState, Fingerprint, FingerprintVerdict, IceState, LegId, News, SrtpSuite,
+    Ssrc, StreamId,
+};
+
+use crate::latch::{Latch, Standing};
+use crate::resources::{Place, Resources, Socket};
+use crate::{Dropped, SocketId, Sockets, Transmit};
+
+/// DTLS datagrams that are kept until the answer says whether to believe them.
+const MAX_EARLY: usize = 4;
+
+/// How long the key before the last is still accepted.
+const OLD_KEY_TIME: Duration = Duration::from_secs(5);
+
+/// One component of a transport.
+#[derive(Debug)]
+pub(crate) struct Component {
+    place: Place,
+    sockets: Vec<Socket>,
+    path: Path,
+    protection: Protection,
+    dtls: Dtls,
+    forget_key_at: Option<Instant>,
+}
+
+/// How the peer is reached.
+#[derive(Debug)]
+enum Path {
+    /// Not known before the peer's description.
+    Unknown,
+    /// By ICE.
+    Ice {
+        agent: Box<ice::Agent>,
+        /// Where the selected pair leads, while the peer consents.
+        selected: Option<Destination>,
+        /// Where DTLS came from last, for answers before a pair is selected.
+        dtls_from: Option<Destination>,
+    },
+    /// At the address the peer named.
+    Signalled { socket: SocketId, latch: Latch },
+}
+
+/// Where a datagram goes, and from where.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Destination {
+    pub(crate) from: SocketId,
+    pub(crate) to: SocketAddr,
+}
+
+/// What protects what flows. Chosen when keys are there, never per packet.
+#[derive(Default)]
+pub(crate) enum Protection {
+    /// Nothing may flow: there are no keys yet, or the peer is not who it should be.
+    #[default]
+    Nothing,
+    /// Plain RTP was agreed on.
+    Plain,
+    /// SRTP.
+    Srtp(Box<Srtp>),
+}
+
+/// The keys of both directions.
+pub(crate) struct Srtp {
+    suite: SrtpSuite,
+    inbound: Inbound,
+    outbound: Outbound,
+    /// Ours and theirs, where they came with the descriptions.
+    sdes: Option<(Crypto, Crypto)>,
+}
+
+/// What DTLS needs, as far as it was agreed on.
+#[derive(Clone, Debug)]
+pub(crate) struct DtlsTerms {
+    /// Who sends the ClientHello.
+    pub(crate) role: dtls::Role,
+    /// The peer's certificate must match one of them.
+    pub(crate) fingerprints: Vec<Fingerprint>,
+    /// The suites that may be negotiated.
+    pub(crate) suites: Vec<SrtpSuite>,
+    /// What we show.
+    pub(crate) certificate: Arc<dtls::Certificate>,
+}
+
+#[derive(Debug)]
+enum Dtls {
+    /// Nothing is agreed on: the peer may be early.
+    Undecided { early: Vec<Early> },
+    /// Agreed on, and to be opened as soon as packets can flow.
+    Agreed { terms: DtlsTerms, early: Vec<Early> },
+    /// Open.
+    Open { association: AssociationId, terms: DtlsTerms },
+    /// Not used, or over.
+    None,
+}
+
+/// A DTLS datagram that came before it could be looked at.
+#[derive(Debug)]
+struct Early {
+    from: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+/// What a component calls itself in its news.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name {
+    pub(crate) call: CallId,
+    pub(crate) leg: LegId,
+    pub(crate) stream: StreamId,
+}
+
+impl Component {
+    /// Makes a component on its sockets. How the peer is reached is not known yet.
+    pub(crate) fn new(place: Place, sockets: Vec<Socket>) -> Self {
+        Self {
+            place,
+            sockets,
+            path: Path::Unknown,
+            protection: Protection::Nothing,
+            dtls: Dtls::Undecided { early: Vec::new() },
+            forget_key_at: None,
+        }
+    }
+
+    /// Closes its sockets and ends its association.
+    pub(crate) fn close(self, resources: &mut Resources, sockets: &mut dyn Sockets) {
+        if let Dtls::Open { association, .. } = self.dtls {
+            resources.close_association(association);
+        }
+        resources.close(&self.sockets, sockets);
+    }
+
+    /// What peers know the first of its sockets by.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.sockets.first().map(|socket| socket.advertised)
+    }
+
+    /// Its sockets, as ICE wants to know them.
+    pub(crate) fn local_addresses(&self) -> Vec<ice::LocalAddress> {
+        self.sockets
+            .iter()
+            .map(|socket| ice::LocalAddress {
+                bound: socket.bound,
+                advertised: (socket.advertised != socket.bound).then_some(socket.advertised),
+            })
+            .collect()
+    }
+
+    // How the peer is reached.
+
+    /// Uses ICE.
+    pub(crate) fn use_ice(&mut self, agent: ice::Agent) {
+        self.path = Path::Ice { agent: Box::new(agent), selected: None, dtls_from: None };
+    }
+
+    /// The ICE agent, if ICE is used.
+    pub(crate) fn agent(&self) -> Option<&ice::Agent> {
+        match &self.path {
+            Path::Ice { agent, .. } => Some(agent),
+            Path::Unknown | Path::Signalled { .. } => None,
+        }
+    }
+
+    /// The same, to be changed; [`Component::drain_ice`] has to follow.
+    pub(crate) fn agent_mut(&mut self) -> Option<&mut ice::Agent> {
+        match &mut self.path {
+            Path::Ice { agent, .. } => Some(agent),
+            Path::Unknown | Path::Signalled { .. } => None,
+        }
+    }
+
+    /// Uses the address that the peer named; none at all where it wants nothing sent.
+    pub(crate) fn use_signalled(&mut self, latch: Latch) {
+        let named = latch.destination();
+        let fits = |socket: &&Socket| named.is_none_or(|named| named.is_ipv4() == socket.bound.is_ipv4());
+        if let Some(socket) = self.sockets.iter().find(fits) {
+            self.path = Path::Signalled { socket: socket.id, latch };
+        }
+    }
+
+    /// Says whether one of its sockets is of the family of an address.
+    pub(crate) fn has_family_of(&self, address: SocketAddr) -> bool {
+        self.sockets.iter().any(|socket| socket.bound.is_ipv4() == address.is_ipv4())
+    }
+
+    /// Where to send.
+    pub(crate) fn destination(&self) -> Option<Destination> {
+        match &self.path {
+            Path::Ice { selected, .. } => *selected,
+            Path::Signalled { socket, latch } => latch.destination().map(|to| Destination { from: *socket, to }),
+            Path::Unknown => None,
+        }
+    }
+
+    /// Says whether a source is vouched for, by ICE or by the description.
+    pub(crate) fn check_source(&self, from: SocketAddr, bound: SocketAddr, now: Instant) -> Result<Standing, Dropped> {
+        match &self.path {
+            Path::Ice { agent, .. } if agent.is_validated(Pair { local: bound, remote: from }) => Ok(Standing::Known),
+            Path::Ice { .. } => Err(Dropped::UnknownSource),
+            Path::Signalled { latch, .. } => latch.standing(from, now).ok_or(Dropped::UnknownSource),
+            Path::Unknown => Err(Dropped::NoAnswer),
+        }
+    }
+
+    /// Believes a source on trial, if it has shown enough.
+    pub(crate) fn learn(&mut self, from: SocketAddr, ssrc: Ssrc) -> Result<(), Dropped> {
+        let believed = match &mut self.path {
+            Path::Signalled { latch, .. } => latch.learn(from, ssrc),
+            Path::Ice { .. } | Path::Unknown => true,
+        };
+        if believed { Ok(()) } else { Err(Dropped::SourceOnTrial) }
+    }
+
+    /// Takes a STUN message.
+    pub(crate) fn handle_stun(
+        &mut self,
+        message: &[u8],
+        from: SocketAddr,
+        bound: SocketAddr,
+        name: Name,
+        resources: &mut Resources,
+        now: Instant,
+    ) -> Result<(), Dropped> {
+        let agent = self.agent_mut().ok_or(Dropped::StunUnexpected)?;
+        let handled = agent.handle_packet(message, Pair { local: bound, remote: from }, now);
+        self.drain_ice(name, resources);
+        handled.map_err(Dropped::from)
+    }
+
+    /// Turns what the ICE agent wants and tells into ours.
+    pub(crate) fn drain_ice(&mut self, name: Name, resources: &mut Resources) {
+        let Path::Ice { agent, selected, .. } = &mut self.path else { return };
+        let socket = |local: SocketAddr| self.sockets.iter().find(|socket| socket.bound == local).map(|s| s.id);
+        while let Some(transmit) = agent.poll_transmit() {
+            if let Some(from) = socket(transmit.pair.local) {
+                resources.transmits.push_back(Transmit { from, to: transmit.pair.remote, bytes: transmit.bytes });
+            }
+        }
+        let Name { call, leg, stream } = name;
+        let component = self.place.component;
+        while let Some(event) = agent.poll_event() {
+            match event {
+                ice::Event::State(state) => {
+                    if state == IceState::Failed {
+                        *selected = None;
+                    }
+                    resources.tell(call, News::Ice { leg, stream, component, state });
+                }
+                ice::Event::Selected(pair) => {
+                    *selected = socket(pair.local).map(|from| Destination { from, to: pair.remote });
+                }
+                ice::Event::ConsentLost => {
+                    *selected = None;
+                    resources.tell(call, News::ConsentLost { leg, stream });
+                }
+            }
+        }
+        self.open_dtls(name, resources);
+    }
+
+    // What protects what flows.
+
+    /// Lets plain RTP flow.
+    pub(crate) fn protect_nothing(&mut self, resources: &mut Resources) {
+        self.end_dtls(resources);
+        self.protection = Protection::Plain;
+    }
+
+    /// Uses keys of the descriptions. Those that stay the same go on.
+    pub(crate) fn protect_with(&mut self, ours: &Crypto, theirs: &Crypto, resources: &mut Resources, now: Instant) {
+        self.end_dtls(resources);
+        let (Ok(our_key), Ok(their_key)) = (MasterKey::from_sdes(ours), MasterKey::from_sdes(theirs)) else {
+            self.protection = Protection::Nothing; // keys that cannot be used were refused before it came to this
+            return;
+        };
+        let (old_ours, old_theirs) = match self.srtp().and_then(|srtp| srtp.sdes.as_ref()) {
+            Some((ours, theirs)) => (Some(ours), Some(theirs)),
+            None => (None, None),
+        };
+        let our_key = (!old_ours.is_some_and(|old| is_same_key(old, ours))).then_some(our_key);
+        let their_key = (!old_theirs.is_some_and(|old| is_same_key(old, theirs))).then_some(their_key);
+        self.replace_keys(our_key, their_key, now);
+        if let Protection::Srtp(srtp) = &mut self.protection {
+            srtp.suite = theirs.suite;
+            srtp.sdes = Some((ours.clone(), theirs.clone()));
+        }
+    }
+
+    fn srtp(&self) -> Option<&Srtp> {
+        match &self.protection {
+            Protection::Srtp(srtp) => Some(srtp),
+            Protection::Nothing | Protection::Plain => None,
+        }
+    }
+
+    /// The suite in use.
+    pub(crate) fn suite(&self) -> Option<SrtpSuite> {
+        self.srtp().map(|srtp| srtp.suite)
+    }
+
+    /// Says whether media can be protected as agreed.
+    pub(crate) const fn is_protected(&self) -> bool {
+        !matches!(self.protection, Protection::Nothing)
+    }
+
+    /// Takes new keys, or leaves a direction as it is. Rollover counters go on (RFC 3711 §3.3.1), and the peer's last key
+    /// is still accepted for a while.
+    fn replace_keys(&mut self, ours: Option<MasterKey>, theirs: Option<MasterKey>, now: Instant) {
+        match (&mut self.protection, ours, theirs) {
+            (Protection::Srtp(srtp), ours, theirs) => {
+                if let Some(ours) = ours {
+                    srtp.outbound.rekey(&ours);
+                }
+                if let Some(theirs) = theirs {
+                    srtp.inbound.rekey(&theirs);
+                    self.forget_key_at = Some(now + OLD_KEY_TIME);
+                }
+            }
+            (Protection::Nothing | Protection::Plain, Some(ours), Some(theirs)) => {
+                self.protection = Protection::Srtp(Box::new(Srtp {
+                    suite: ours.suite(),
+                    inbound: Inbound::new(&theirs),
+                    outbound: Outbound::new(&ours),
+                    sdes: None,
+                }));
+            }
+            (Protection::Nothing | Protection::Plain, _, _) => {}
+        }
+    }
+
+    /// Authenticates and decrypts a packet in place.
+    pub(crate) fn open(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), Dropped> {
+        match &mut self.protection {
+            Protection::Nothing => Err(Dropped::NoKeys),
+            Protection::Plain => Ok(()),
+            Protection::Srtp(srtp) => Ok(srtp.inbound.open(packet, media)?),
+        }
+    }
+
+    /// Encrypts a packet in place and appends its tag.
+    pub(crate) fn seal(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), Dropped> {
+        match &mut self.protection {
+            Protection::Nothing => Err(Dropped::OtherLegNotReady),
+            Protection::Plain => Ok(()),
+            Protection::Srtp(srtp) => Ok(srtp.outbound.seal(packet, media)?),
+        }
+    }
+
+    // DTLS.
+
+    /// Takes what was agreed on about DTLS. An association that fits goes on, another one is replaced (RFC 8842 §3.1).
+    pub(crate) fn protect_by_dtls(&mut self, terms: DtlsTerms, afresh: bool, name: Name, resources: &mut Resources) {
+        if matches!(self.protection, Protection::Plain) {
+            self.protection = Protection::Nothing;
+        }
+        let early = match std::mem::replace(&mut self.dtls, Dtls::None) {
+            Dtls::Undecided { early } | Dtls::Agreed { early, .. } => early,
+            Dtls::Open { association, terms: open } if open.goes_on(&terms) && !afresh => {
+                self.dtls = Dtls::Open { association, terms };
+                return;
+            }
+            Dtls::Open { association, .. } => {
+                resources.close_association(association);
+                Vec::new()
+            }
+            Dtls::None => Vec::new(),
+        };
+        self.dtls = Dtls::Agreed { terms, early };
+        self.open_dtls(name, resources);
+    }
+
+    /// Leaves DTLS undone while its setup role is `holdconn`.
+    pub(crate) fn hold_dtls(&mut self) {
+        if matches!(self.protection, Protection::Plain) {
+            self.protection = Protection::Nothing;
+        }
+    }
+
+    /// Who sends the ClientHello of the association there is.
+    pub(crate) fn dtls_role(&self) -> Option<dtls::Role> {
+        match &self.dtls {
+            Dtls::Agreed { terms, .. } | Dtls::Open { terms, .. } => Some(terms.role),
+            Dtls::Undecided { .. } | Dtls::None => None,
+        }
+    }
+
+    fn end_dtls(&mut self, resources: &mut Resources) {
+        if let Dtls::Open { association, .. } = std::mem::replace(&mut self.dtls, Dtls::None) {
+            resources.close_association(association);
+        }
+    }
+
+    /// Opens the association if it is agreed on and packets can flow: a client sends its ClientHello then, a server
+    /// may wait for the first one.
+    fn open_dtls(&mut self, name: Name, resources: &mut Resources) {
+        let reached = self.dtls_destination().is_some();
+        let Dtls::Agreed { early, .. } = &self.dtls else { return };
+        if !reached && early.is_empty() {
+            return;
+        }
+        let Dtls::Agreed { terms, early } = std::mem::replace(&mut self.dtls, Dtls::None) else { return };
+        let association = resources.new_association(self.place);
+        let DtlsTerms { role, fingerprints, suites, certificate } = terms.clone();
+        resources.to_dtls.push_back(ToDtls::Open {
+            association,
+            role,
+            suites,
+            fingerprints,
+            certificate: Some(certificate),
+        });
+        self.dtls = Dtls::Open { association, terms };
+        self.tell_dtls(name, DtlsState::Handshaking, resources);
+        for Early { from, bytes } in early {
+            let believed = match &self.path {
+                Path::Signalled { latch, .. } => latch.destination() == Some(from),
+                Path::Ice { .. } | Path::Unknown => true,
+            };
+            if believed {
+                resources.to_dtls.push_back(ToDtls::Packet { association, bytes });
+            } else {
+                resources.count_drop(Dropped::UnknownSource);
+            }
+        }
+    }
+
+    /// Takes a DTLS datagram.
+    pub(crate) fn handle_dtls(
+        &mut self,
+        bytes: &[u8],
+        from: SocketAddr,
+        on: Socket,
+        name: Name,
+        resources: &mut Resources,
+    ) -> Result<(), Dropped> {
+        match &mut self.path {
+            Path::Ice { agent, .. } if !agent.is_validated(Pair { local: on.bound, remote: from }) => {
+                return Err(Dropped::UnknownSource);
+            }
+            Path::Ice { dtls_from, .. } => *dtls_from = Some(Destination { from: on.id, to: from }),
+            Path::Signalled { latch, .. } if latch.destination() != Some(from) => return Err(Dropped::UnknownSource),
+            Path::Signalled { .. } | Path::Unknown => {}
+        }
+        match &mut self.dtls {
+            Dtls::Open { association, .. } => {
+                resources.to_dtls.push_back(ToDtls::Packet { association: *association, bytes: bytes.to_vec() });
+                Ok(())
+            }
+            Dtls::Undecided { early } | Dtls::Agreed { early, .. } if early.len() < MAX_EARLY => {
+                early.push(Early { from, bytes: bytes.to_vec() });
+                self.open_dtls(name, resources);
+                Ok(())
+            }
+            Dtls::Undecided { .. } | Dtls::Agreed { .. } => Err(Dropped::DtlsTooEarly),
+            Dtls::None => Err(Dropped::DtlsUnexpected),
+        }
+    }
+
+    /// Where DTLS is sent: it may flow on any valid pair, before one is selected (RFC 8445 §12.1).
+    fn dtls_destination(&self) -> Option<Destination> {
+        match &self.path {
+            Path::Ice { selected, dtls_from, .. } => selected.or(*dtls_from),
+            Path::Signalled { .. } | Path::Unknown => self.destination(),
+        }
+    }
+
+    /// Takes what the DTLS engine tells of this component's association.
+    pub(crate) fn handle_from_dtls(
+        &mut self,
+        from: dtls::FromDtls,
+        name: Name,
+        resources: &mut Resources,
+        now: Instant,
+    ) {
+        match from {
+            dtls::FromDtls::Transmit { bytes, .. } => {
+                if let Some(Destination { from, to }) = self.dtls_destination() {
+                    resources.transmits.push_back(Transmit { from, to, bytes });
+                } else {
+                    resources.count_drop(Dropped::NoDestination);
+                }
+            }
+            dtls::FromDtls::Connected { suite, keys, .. } => {
+                self.believe(suite, &keys, now);
+                let fingerprint = FingerprintVerdict::Matched;
+                self.tell_dtls(name, DtlsState::Connected { suite, fingerprint }, resources);
+            }
+            dtls::FromDtls::Refused { association, suite, verdict } => {
+                resources.forget_association(association);
+                self.dtls = Dtls::None;
+                self.protection = Protection::Nothing;
+                self.tell_dtls(name, DtlsState::Connected { suite, fingerprint: verdict }, resources);
+            }
+            dtls::FromDtls::Failed { association, .. } => {
+                resources.forget_association(association);
+                self.dtls = Dtls::None;
+                self.tell_dtls(name, DtlsState::Failed, resources);
+            }
+            dtls::FromDtls::Closed { association } => {
+                resources.forget_association(association);
+                self.dtls = Dtls::None;
+                self.protection = Protection::Nothing; // what comes after a close_notify counts no more
+                self.tell_dtls(name, DtlsState::Closed, resources);
+            }
+        }
+    }
+
+    /// Takes the keys of a handshake with the peer whose certificate was promised: only now media is believed
+    /// (RFC 5763 §5, RFC 8122 §6.2).
+    fn believe(&mut self, suite: SrtpSuite, keys: &dtls::SrtpKeys, now: Instant) {
+        let master = |key_and_salt: &[u8]| {
+            let (key, salt) = key_and_salt.split_at_checked(suite.key_length())?;
+            MasterKey::new(suite, key, salt).ok()
+        };
+        let (ours, theirs) = (master(keys.local.reveal()), master(keys.remote.reveal()));
+        if ours.is_none() || theirs.is_none() {
+            self.protection = Protection::Nothing;
+        }
+        self.replace_keys(ours, theirs, now);
+        if let Protection::Srtp(srtp) = &mut self.protection {
+            srtp.suite = suite;
+            srtp.sdes = None;
+        }
+    }
+
+    fn tell_dtls(&self, name: Name, state: DtlsState, resources: &mut Resources) {
+        let Name { call, leg, stream } = name;
+        resources.tell(call, News::Dtls { leg, stream, component: self.place.component, state });
+    }
+
+    // Time.
+
+    /// When [`Component::handle_timeout`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.agent().and_then(ice::Agent::poll_timeout).into_iter().chain(self.forget_key_at).min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, name: Name, resources: &mut Resources, now: Instant) {
+        if self.forget_key_at.is_some_and(|at| at <= now) {
+            self.forget_key_at = None;
+            if let Protection::Srtp(srtp) = &mut self.protection {
+                srtp.inbound.forget_previous();
+            }
+        }
+        if let Some(agent) = self.agent_mut()
+            && agent.poll_timeout().is_some_and(|at| at <= now)
+        {
+            agent.handle_timeout(now);
+            self.drain_ice(name, resources);
+        }
+    }
+
+    /// Which component this is.
+    pub(crate) const fn number(&self) -> Number {
+        self.place.component
+    }
+
+    /// The socket of a number.
+    pub(crate) fn socket(&self, id: SocketId) -> Option<Socket> {
+        self.sockets.iter().copied().find(|socket| socket.id == id)
+    }
+}
+
+fn is_same_key(one: &Crypto, other: &Crypto) -> bool {
+    (one.suite, &one.key_and_salt, one.mki) == (other.suite, &other.key_and_salt, other.mki)
+}
+
+impl DtlsTerms {
+    /// Says whether an association of these terms serves other ones too: same role, same certificates
+    /// (RFC 8842 §3.1).
+    fn goes_on(&self, other: &Self) -> bool {
+        let promised = |terms: &Self, fingerprint| terms.fingerprints.contains(fingerprint);
+        self.role == other.role
+            && self.fingerprints.iter().all(|fingerprint| promised(other, fingerprint))
+            && other.fingerprints.iter().all(|fingerprint| promised(self, fingerprint))
+    }
+}
+
+impl std::fmt::Debug for Protection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Plain => f.write_str("Plain"),
+            Self::Srtp(srtp) => f.debug_tuple("Srtp").field(&srtp.suite).finish(),
+        }
+    }
+}

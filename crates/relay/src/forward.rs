@@ -1,0 +1,242 @@
+//! The life of a media packet: from one leg to the other, through every stage in order.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use media::demux::Media;
+use media::packet::Packet;
+use media::rewrite::Rewriter;
+use media::rtcp::{self, OtherLeg};
+use media::rtp::Header;
+use model::{News, Ssrc, Way};
+
+use crate::call::{self, Call, Sides};
+use crate::component::{Component, Destination};
+use crate::latch::Standing;
+use crate::leg::{Leg, Outlet};
+use crate::report;
+use crate::resources::{Place, Resources, Route};
+use crate::stream::LegStream;
+use crate::{Dropped, Forward, Transmit};
+
+impl Call {
+    /// Takes a media packet of one leg's peer to the other's.
+    pub(crate) fn forward(
+        &mut self,
+        route: Route,
+        from: SocketAddr,
+        mut packet: Packet<'_>,
+        resources: &mut Resources,
+        now: Instant,
+    ) -> Result<Forward, Dropped> {
+        let Route { place, bound } = route;
+        let Sides { near, .. } = self.sides(place.side);
+        let transport = near.transport_mut(place.transport).ok_or(Dropped::UnknownSocket)?;
+        let kind = transport.media(place.component, &packet); // RFC 5761 §4, or the port
+        let component = transport.component_mut(place.component).ok_or(Dropped::UnknownSocket)?;
+        let standing = component.check_source(from, bound, now)?; // ICE or the description vouches for it
+        component.open(&mut packet, kind)?; // RFC 3711 §3.3, or nothing for plain RTP
+        let arrived = Arrived { place, from, standing };
+        let destination = match kind {
+            Media::Rtp => self.forward_rtp(arrived, &mut packet, resources, now)?,
+            Media::Rtcp => self.forward_rtcp(arrived, &mut packet, resources, now)?,
+        };
+        Ok(Forward { from: destination.from, to: destination.to, bytes: packet.range() })
+    }
+
+    fn forward_rtp(
+        &mut self,
+        arrived: Arrived,
+        packet: &mut Packet<'_>,
+        resources: &mut Resources,
+        now: Instant,
+    ) -> Result<Destination, Dropped> {
+        let call = self.id;
+        let Sides { near, far } = self.sides(arrived.place.side);
+        let header = Header::parse(packet)?;
+        let payload = header.payload(packet)?;
+        let stream = near.stream_of(arrived.place.transport, &header, packet)?; // RFC 8843 §9.2
+        if !stream.knows(header.payload_type) {
+            return Err(Dropped::PayloadType);
+        }
+        let (id, is_key) = (stream.id, stream.is_telephone_event(header.payload_type));
+        near.believe(arrived, header.ssrc, now)?; // only now: the packet is authentic
+        let leg = near.id;
+        let stream = near.stream_mut(id).ok_or(Dropped::NoAnswer)?;
+        stream.count(&header, payload.len(), now);
+        if !std::mem::replace(&mut stream.told_received, true) {
+            resources.tell(call, News::FirstPacket { leg, stream: id, way: Way::Received });
+        }
+        let receives = stream.receives;
+        let pressed = if is_key && receives { stream.handle_key(&header, &packet[payload], now) } else { None };
+        if let Some(key) = pressed {
+            call::handle_key(call, Sides { near: &mut *near, far: &mut *far }, id, key, resources, now);
+        }
+
+        let occupied = far.key_presses.occupies(id);
+        let Outlet { stream: out, transport } = far.outlet(id).ok_or(Dropped::OtherLegNotReady)?;
+        let component = transport.carrier(Media::Rtp);
+        let destination = match may_pass(receives, out, component, occupied) {
+            Ok(destination) => destination,
+            Err(reason) => {
+                out.rewriter.skip(&header); // kept back, not lost
+                return Err(reason);
+            }
+        };
+        out.rewriter.apply(packet, now)?; // SSRC, sequence number, timestamp, payload type, extensions
+        component.seal(packet, Media::Rtp)?;
+        let first = !std::mem::replace(&mut out.told_sent, true);
+        let needs_picture = std::mem::take(&mut out.needs_picture);
+        if first {
+            resources.tell(call, News::FirstPacket { leg: far.id, stream: id, way: Way::Sent });
+        }
+        if needs_picture {
+            report::request_picture(near, id, resources, now);
+        }
+        self.alarm_moved |= is_key;
+        Ok(destination)
+    }
+
+    /// RTCP of a bundle may speak of streams that leave on several transports: each gets its part.
+    fn forward_rtcp(
+        &mut self,
+        arrived: Arrived,
+        packet: &mut Packet<'_>,
+        resources: &mut Resources,
+        now: Instant,
+    ) -> Result<Destination, Dropped> {
+        let Sides { near, far } = self.sides(arrived.place.side);
+        near.believe(arrived, sender(packet, arrived.standing)?, now)?;
+        if let Some((ssrc, info)) = report::sender_report(packet) {
+            for stream in near.streams.iter_mut().filter(|stream| stream.has_source(ssrc)) {
+                stream.handle_sender_report(ssrc, &info, now);
+            }
+        }
+        let mut places = far.places();
+        let first = places.find(|place| carries_any(near, arrived.place.transport, far, *place));
+        let first = first.ok_or(Dropped::OtherLegNotReady)?;
+        while let Some(place) = places.find(|place| carries_any(near, arrived.place.transport, far, *place)) {
+            let mut copy = vec![0; packet.len() + crate::Datagram::TAIL_ROOM];
+            copy[..packet.len()].copy_from_slice(packet);
+            let Some(mut copy) = Packet::new(&mut copy, packet.len()) else { continue };
+            match translate(near, arrived.place.transport, far, place, &mut copy, now) {
+                Ok(Destination { from, to }) => {
+                    resources.transmits.push_back(Transmit { from, to, bytes: copy.to_vec() });
+                }
+                Err(reason) => resources.count_drop(reason),
+            }
+        }
+        translate(near, arrived.place.transport, far, first, packet, now)
+    }
+}
+
+/// Where a packet came from, and whether that is to be trusted.
+#[derive(Clone, Copy, Debug)]
+struct Arrived {
+    place: Place,
+    from: SocketAddr,
+    standing: Standing,
+}
+
+impl Leg {
+    /// Takes note that the leg's peer is alive, and learns its address where that is allowed.
+    fn believe(&mut self, arrived: Arrived, ssrc: Ssrc, now: Instant) -> Result<(), Dropped> {
+        if arrived.standing == Standing::OnTrial {
+            let transport = self.transport_mut(arrived.place.transport).ok_or(Dropped::UnknownSocket)?;
+            let component = transport.component_mut(arrived.place.component).ok_or(Dropped::UnknownSocket)?;
+            component.learn(arrived.from, ssrc)?;
+        }
+        self.heard = Some(now);
+        self.told_silence = false;
+        Ok(())
+    }
+}
+
+/// Says where a packet goes, if nothing keeps it back.
+fn may_pass(receives: bool, out: &LegStream, component: &Component, occupied: bool) -> Result<Destination, Dropped> {
+    if !receives {
+        Err(Dropped::NotReceiving)
+    } else if !out.sends {
+        Err(Dropped::NotSending)
+    } else if !component.is_protected() {
+        Err(Dropped::OtherLegNotReady)
+    } else if occupied {
+        Err(Dropped::KeyPress)
+    } else {
+        component.destination().ok_or(Dropped::NoDestination)
+    }
+}
+
+/// Who sends an RTCP packet (RFC 3550 §6.4). Nothing is learnt from a goodbye.
+fn sender(packet: &[u8], standing: Standing) -> Result<Ssrc, Dropped> {
+    const GOODBYE: u8 = 203;
+    match packet {
+        [_, GOODBYE, ..] if standing == Standing::OnTrial => Err(Dropped::SourceOnTrial),
+        [_, _, _, _, a, b, c, d, ..] => Ok(Ssrc(u32::from_be_bytes([*a, *b, *c, *d]))),
+        _ => Err(Dropped::RtcpMalformed),
+    }
+}
+
+/// Says whether a stream on one transport of the near leg leaves on one of the far leg.
+fn carries_any(near: &Leg, near_place: usize, far: &Leg, far_place: usize) -> bool {
+    far.streams
+        .iter()
+        .filter(|stream| stream.transport == far_place && stream.agreed.is_some())
+        .any(|stream| near.stream(stream.id).is_some_and(|from| from.transport == near_place && from.agreed.is_some()))
+}
+
+/// Translates RTCP to what one transport of the far leg understands, and protects it.
+fn translate(
+    near: &mut Leg,
+    near_place: usize,
+    far: &mut Leg,
+    far_place: usize,
+    packet: &mut Packet<'_>,
+    now: Instant,
+) -> Result<Destination, Dropped> {
+    let transport = far.transport_mut(far_place).ok_or(Dropped::OtherLegNotReady)?;
+    let destination = transport.carrier(Media::Rtcp).destination().ok_or(Dropped::NoDestination)?;
+    let agreed = || far.streams.iter().filter(|s| s.transport == far_place).filter_map(|s| s.agreed.as_ref());
+    let feedback = agreed().any(crate::stream::Agreed::has_feedback);
+    let reduced_size = agreed().all(crate::stream::Agreed::has_reduced_size);
+    let speaker = far.streams.iter().find(|s| s.transport == far_place).map(|s| s.rewriter.ssrc());
+    let mut streams = Between {
+        near: &mut near.streams,
+        near_place,
+        far: &mut far.streams,
+        far_place,
+        speaker: speaker.ok_or(Dropped::OtherLegNotReady)?,
+    };
+    rtcp::translate(packet, &mut streams, OtherLeg { cname: &far.cname, feedback, reduced_size })?;
+    let transport = far.transport_mut(far_place).ok_or(Dropped::OtherLegNotReady)?;
+    transport.carrier(Media::Rtcp).seal(packet, Media::Rtcp)?;
+    transport.rtcp_sent = now;
+    Ok(destination)
+}
+
+/// The streams that pass from one transport to another.
+struct Between<'a> {
+    near: &'a mut [LegStream],
+    near_place: usize,
+    far: &'a mut [LegStream],
+    far_place: usize,
+    speaker: Ssrc,
+}
+
+impl rtcp::Streams for Between<'_> {
+    fn fed_by(&mut self, source: Ssrc) -> Option<&mut Rewriter> {
+        let from = self.near.iter().find(|s| s.transport == self.near_place && s.has_source(source))?;
+        let to = self.far.iter_mut().find(|s| s.transport == self.far_place && s.id == from.id)?;
+        Some(&mut to.rewriter)
+    }
+
+    fn sent_as(&mut self, ssrc: Ssrc) -> Option<&mut Rewriter> {
+        let to = self.near.iter_mut().find(|s| s.transport == self.near_place && s.rewriter.ssrc() == ssrc)?;
+        let passes = self.far.iter().any(|s| s.transport == self.far_place && s.id == to.id);
+        passes.then_some(&mut to.rewriter)
+    }
+
+    fn speaker(&self) -> Ssrc {
+        self.speaker
+    }
+}

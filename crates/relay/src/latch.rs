@@ -1,0 +1,144 @@
+//! Whose packets are believed on a component without ICE (RFC 4961, RFC 7362 §4).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use model::{Learning, Ssrc};
+
+/// How long after a description an unnamed source may still be learnt.
+const LEARNING_TIME: Duration = Duration::from_secs(5);
+
+/// Packets in a row that an unnamed source has to send before it is learnt.
+const LEARNING_PACKETS: u8 = 3;
+
+/// The one source that is believed, and whether another may still take its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Latch {
+    learning: Learning,
+    until: Instant,
+    signalled: Option<SocketAddr>,
+    learnt: Option<SocketAddr>,
+    trial: Option<Trial>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    from: SocketAddr,
+    ssrc: Ssrc,
+    packets: u8,
+}
+
+/// What a source is to us before its packet was looked into.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// Believed.
+    Known,
+    /// May become believed, if [`Latch::learn`] agrees.
+    OnTrial,
+}
+
+impl Latch {
+    /// Begins with what a description names, which may be nothing.
+    pub(crate) fn new(learning: Learning, signalled: Option<SocketAddr>, now: Instant) -> Self {
+        Self { learning, until: now + LEARNING_TIME, signalled, learnt: None, trial: None }
+    }
+
+    /// Where packets are sent.
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        self.learnt.or(self.signalled)
+    }
+
+    /// Says what a source is to us; `None`: its packets are dropped.
+    pub(crate) fn standing(&self, from: SocketAddr, now: Instant) -> Option<Standing> {
+        if let Some(learnt) = self.learnt {
+            return (learnt == from).then_some(Standing::Known);
+        }
+        let named = self.signalled == Some(from);
+        match self.learning {
+            Learning::Off => named.then_some(Standing::Known),
+            Learning::SignalledAddress => {
+                self.signalled.is_some_and(|signalled| signalled.ip() == from.ip()).then_some(Standing::OnTrial)
+            }
+            Learning::Any => (named || now <= self.until).then_some(Standing::OnTrial),
+        }
+    }
+
+    /// Takes a packet of a source on trial, which is authentic if the leg has keys and of a negotiated payload type.
+    /// Says whether the source is believed now; then no other will be, until the next description.
+    pub(crate) fn learn(&mut self, from: SocketAddr, ssrc: Ssrc) -> bool {
+        let signalled = self.signalled.is_some_and(|signalled| match self.learning {
+            Learning::Off | Learning::Any => signalled == from,
+            Learning::SignalledAddress => signalled.ip() == from.ip(),
+        });
+        let packets = match self.trial {
+            Some(trial) if (trial.from, trial.ssrc) == (from, ssrc) => trial.packets.saturating_add(1),
+            Some(_) | None => 1,
+        };
+        self.trial = Some(Trial { from, ssrc, packets });
+        if signalled || packets >= LEARNING_PACKETS {
+            self.learnt = Some(from);
+        }
+        self.learnt == Some(from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("a literal address")
+    }
+
+    fn start() -> Instant {
+        #[allow(clippy::disallowed_methods, reason = "any instant will do as the beginning of a test")]
+        Instant::now()
+    }
+
+    fn latch(learning: Learning) -> (Latch, Instant) {
+        let now = start();
+        (Latch::new(learning, Some(address("192.0.2.1:4000")), now), now)
+    }
+
+    #[test]
+    fn with_learning_off_only_the_named_source_is_believed() {
+        let (latch, now) = latch(Learning::Off);
+        assert_eq!(latch.standing(address("192.0.2.1:4000"), now), Some(Standing::Known));
+        assert_eq!(latch.standing(address("192.0.2.1:4002"), now), None);
+        assert_eq!(latch.standing(address("192.0.2.2:4000"), now), None);
+    }
+
+    #[test]
+    fn another_port_of_the_named_address_is_learnt_once() {
+        let (mut latch, now) = latch(Learning::SignalledAddress);
+        assert_eq!(latch.standing(address("192.0.2.2:4000"), now), None);
+        assert_eq!(latch.standing(address("192.0.2.1:5000"), now), Some(Standing::OnTrial));
+        assert!(latch.learn(address("192.0.2.1:5000"), Ssrc(1)));
+        assert_eq!(latch.destination(), Some(address("192.0.2.1:5000")));
+        assert_eq!(latch.standing(address("192.0.2.1:4000"), now), None, "the named port came too late");
+    }
+
+    #[test]
+    fn any_source_is_learnt_by_three_packets_in_a_row_of_one_ssrc() {
+        let (mut latch, now) = latch(Learning::Any);
+        let (ours, theirs) = (address("198.51.100.7:6000"), address("203.0.113.9:7000"));
+        assert_eq!(latch.standing(ours, now), Some(Standing::OnTrial));
+        assert!(!latch.learn(ours, Ssrc(1)));
+        assert!(!latch.learn(ours, Ssrc(1)));
+        assert!(!latch.learn(theirs, Ssrc(1)), "somebody else interrupts");
+        assert!(!latch.learn(ours, Ssrc(2)));
+        assert!(!latch.learn(ours, Ssrc(2)));
+        assert_eq!(latch.destination(), Some(address("192.0.2.1:4000")));
+        assert!(latch.learn(ours, Ssrc(2)));
+        assert_eq!(latch.destination(), Some(ours));
+        assert_eq!(latch.standing(theirs, now), None);
+    }
+
+    #[test]
+    fn nobody_is_learnt_late() {
+        let (latch, now) = latch(Learning::Any);
+        let late = now + LEARNING_TIME + Duration::from_millis(1);
+        assert_eq!(latch.standing(address("198.51.100.7:6000"), late), None);
+        assert_eq!(latch.standing(address("192.0.2.1:4000"), late), Some(Standing::OnTrial));
+    }
+}

@@ -1,0 +1,286 @@
+//! What an offer and its answer come to on one transport: who protects media with what, and which streams share it.
+//!
+//! Nothing here changes anything: a leg first decides all of it, and then carries it out.
+
+use media::srtp::MasterKey;
+use model::{
+    CommandError, Crypto, Description, DtlsParameters, Fingerprint, IceParameters, MediaPath, MediaStream, PathPolicy,
+    Profile, Secret, Security, Setup, SrtpSuite, StreamId,
+};
+
+use crate::relay::Random;
+
+/// How many streams a leg may have.
+pub(crate) const MAX_STREAMS: usize = 16;
+
+/// What protects the media of a transport, as agreed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Keying {
+    /// Nothing.
+    Plain,
+    /// Keys in the descriptions, one for each direction (RFC 4568 §5.1.3).
+    Sdes {
+        /// We seal with it.
+        ours: Crypto,
+        /// The peer seals with it.
+        theirs: Crypto,
+    },
+    /// Keys from DTLS.
+    Dtls {
+        /// Who sends the ClientHello; nobody while the association is held (RFC 4145 §4).
+        role: Option<dtls::Role>,
+        /// The peer's certificate must match one of them.
+        fingerprints: Vec<Fingerprint>,
+    },
+}
+
+impl Keying {
+    /// What the policy calls it.
+    pub(crate) const fn security(&self) -> Security {
+        match self {
+            Self::Plain => Security::Rtp,
+            Self::Sdes { .. } => Security::Sdes,
+            Self::Dtls { .. } => Security::Dtls,
+        }
+    }
+}
+
+/// What a transport's part in an exchange starts from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy<'a> {
+    /// What may protect media, best first.
+    pub(crate) security: &'a [Security],
+    /// The suites allowed, best first.
+    pub(crate) suites: &'a [SrtpSuite],
+    /// How the peer is to be reached.
+    pub(crate) path: PathPolicy,
+}
+
+impl Policy<'_> {
+    /// Chooses what protects media from what the peer offers: DTLS before keys in the description before nothing, as
+    /// far as the leg's policy allows.
+    ///
+    /// # Errors
+    ///
+    /// Nothing that is offered is allowed, or usable.
+    pub(crate) fn choose(self, offered: &MediaPath) -> Result<Security, CommandError> {
+        let allowed = |security| self.security.contains(&security);
+        if let Some(dtls) = &offered.dtls
+            && allowed(Security::Dtls)
+        {
+            return if dtls.fingerprints.is_empty() { Err(CommandError::NoUsableKey) } else { Ok(Security::Dtls) };
+        }
+        if !offered.crypto.is_empty() && allowed(Security::Sdes) {
+            return self.usable_crypto(&offered.crypto).map(|_| Security::Sdes).ok_or(CommandError::NoUsableKey);
+        }
+        if offered.dtls.is_some() || offered.profile.is_secure() || !allowed(Security::Rtp) {
+            return Err(CommandError::SecurityRequired); // a leg that promised protection never falls back to none
+        }
+        Ok(Security::Rtp)
+    }
+
+    /// The first of the peer's keys that we can use.
+    pub(crate) fn usable_crypto(self, offered: &[Crypto]) -> Option<&Crypto> {
+        offered.iter().find(|crypto| self.suites.contains(&crypto.suite) && MasterKey::from_sdes(crypto).is_ok())
+    }
+
+    /// The peer's ICE credentials, if ICE is used with it.
+    ///
+    /// # Errors
+    ///
+    /// The policy requires ICE, and the peer has none.
+    pub(crate) fn ice(self, path: &MediaPath) -> Result<Option<&IceParameters>, CommandError> {
+        match (self.path, &path.ice) {
+            (PathPolicy::Ice { .. }, Some(ice)) => Ok(Some(ice)),
+            (PathPolicy::Ice { required: true, .. }, None) => Err(CommandError::IceRequired),
+            (PathPolicy::Ice { required: false, .. }, None) | (PathPolicy::Plain { .. }, _) => Ok(None),
+        }
+    }
+
+    /// The suites that DTLS may negotiate.
+    pub(crate) fn dtls_suites(self) -> Vec<SrtpSuite> {
+        self.suites.iter().copied().filter(|suite| suite.dtls_id().is_some()).collect()
+    }
+}
+
+/// Our role in an association that the peer offers (RFC 5763 §5, RFC 8842 §5.3): the one we have already where the
+/// peer leaves it to us, active where there is none.
+pub(crate) fn role_from_offer(offered: Setup, present: Option<dtls::Role>) -> Option<dtls::Role> {
+    match offered {
+        Setup::Actpass => Some(present.unwrap_or(dtls::Role::Client)),
+        Setup::Passive => Some(dtls::Role::Client),
+        Setup::Active => Some(dtls::Role::Server),
+        Setup::Holdconn => None,
+    }
+}
+
+/// Our role in an association that the peer answers; we offered `actpass`.
+///
+/// # Errors
+///
+/// An answer has to decide: `actpass` is no answer (RFC 5763 §5).
+pub(crate) fn role_from_answer(answered: &DtlsParameters) -> Result<Option<dtls::Role>, CommandError> {
+    match answered.setup {
+        Setup::Active => Ok(Some(dtls::Role::Server)),
+        Setup::Passive => Ok(Some(dtls::Role::Client)),
+        Setup::Actpass => Err(CommandError::BadSetup),
+        Setup::Holdconn => Ok(None),
+    }
+}
+
+/// How we write our role in an answer. Never `actpass`.
+pub(crate) const fn answered_setup(role: Option<dtls::Role>) -> Setup {
+    match role {
+        Some(dtls::Role::Client) => Setup::Active,
+        Some(dtls::Role::Server) => Setup::Passive,
+        None => Setup::Holdconn,
+    }
+}
+
+/// The profile of a stream that we offer.
+pub(crate) fn offered_profile(security: Security, stream: &MediaStream) -> Profile {
+    let feedback = !stream.feedback.is_empty() || stream.codecs.iter().any(|codec| !codec.feedback.is_empty());
+    match security {
+        Security::Rtp => Profile::Avp.with_feedback(feedback),
+        Security::Sdes => Profile::Savp.with_feedback(feedback),
+        Security::Dtls => Profile::TlsSavpf,
+    }
+}
+
+/// Draws a fresh key of our own.
+pub(crate) fn new_crypto(tag: u32, suite: SrtpSuite, random: &mut Random) -> Crypto {
+    let mut key_and_salt = vec![0; suite.key_length() + suite.salt_length()];
+    random(&mut key_and_salt);
+    Crypto { tag, suite, key_and_salt: Secret::new(key_and_salt), mki: None }
+}
+
+/// Says whether an answer has the streams of its offer, each once.
+pub(crate) fn fits(answer: &Description, offer: &Description) -> bool {
+    let ids = |description: &Description| {
+        let mut ids: Vec<StreamId> = description.streams.iter().map(|stream| stream.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let (answered, offered) = (ids(answer), ids(offer));
+    answered == offered && answered.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+/// The streams that an answer accepts, grouped by the transport they shall use: first the bundle, then each of the
+/// others alone (RFC 8843 §7.3).
+pub(crate) fn groups(answer: &Description, offer: &Description) -> Vec<Vec<StreamId>> {
+    let accepted = |id: &StreamId| {
+        let stands = |description: &Description| description.streams.iter().any(|s| s.id == *id && !s.rejected);
+        stands(answer) && stands(offer)
+    };
+    let mut bundle: Vec<StreamId> =
+        answer.bundle.iter().copied().filter(|id| offer.bundle.contains(id) && accepted(id)).collect();
+    let mut seen = Vec::new();
+    bundle.retain(|id| {
+        !seen.contains(id) && {
+            seen.push(*id);
+            true
+        }
+    });
+    let alone = answer.streams.iter().map(|stream| stream.id).filter(|id| accepted(id) && !bundle.contains(id));
+    let mut groups: Vec<Vec<StreamId>> = alone.map(|id| vec![id]).collect();
+    if !bundle.is_empty() {
+        groups.insert(0, bundle);
+    }
+    groups
+}
+
+/// The stream of a number.
+pub(crate) fn stream(description: &Description, id: StreamId) -> Option<&MediaStream> {
+    description.streams.iter().find(|stream| stream.id == id)
+}
+
+/// The path of a stream: its own, or that of its bundle where it says nothing of its own.
+pub(crate) fn path(description: &Description, id: StreamId) -> Option<&MediaPath> {
+    let own = &stream(description, id)?.path;
+    let silent = own.ice.is_none() && own.candidates.is_empty() && own.dtls.is_none() && own.rtp.is_none();
+    if silent && description.bundle.contains(&id) {
+        let first = description.bundle.iter().filter_map(|id| stream(description, *id)).find(|s| !s.rejected)?;
+        return Some(&first.path);
+    }
+    Some(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{HashFunction, MediaKind};
+
+    use super::*;
+
+    const POLICY: Policy<'static> = Policy {
+        security: &[Security::Dtls, Security::Sdes, Security::Rtp],
+        suites: &SrtpSuite::ALL,
+        path: PathPolicy::Ice { role: model::IceRole::Offerer, required: true },
+    };
+
+    fn dtls(setup: Setup) -> DtlsParameters {
+        DtlsParameters { fingerprints: vec![Fingerprint { hash: HashFunction::Sha1, digest: vec![0; 20] }], setup }
+    }
+
+    fn crypto() -> Crypto {
+        let mut random: Random = Box::new(|bytes| bytes.fill(7));
+        new_crypto(1, SrtpSuite::AesCm128Sha1_80, &mut random)
+    }
+
+    #[test]
+    fn dtls_wins_over_keys_in_the_description() {
+        let both = MediaPath { dtls: Some(dtls(Setup::Actpass)), crypto: vec![crypto()], ..MediaPath::default() };
+        assert_eq!(POLICY.choose(&both), Ok(Security::Dtls));
+        let sdes_only = Policy { security: &[Security::Sdes], ..POLICY };
+        assert_eq!(sdes_only.choose(&both), Ok(Security::Sdes));
+    }
+
+    #[test]
+    fn a_peer_that_promised_protection_is_never_taken_in_the_clear() {
+        let plain_only = Policy { security: &[Security::Rtp], ..POLICY };
+        let promised = MediaPath { dtls: Some(dtls(Setup::Active)), ..MediaPath::default() };
+        assert_eq!(plain_only.choose(&promised), Err(CommandError::SecurityRequired));
+        let savp = MediaPath { profile: Profile::Savp, ..MediaPath::default() };
+        assert_eq!(POLICY.choose(&savp), Err(CommandError::SecurityRequired));
+        let optional = MediaPath { crypto: vec![crypto()], ..MediaPath::default() };
+        assert_eq!(plain_only.choose(&optional), Ok(Security::Rtp), "RTP/AVP with keys leaves the choice to us");
+    }
+
+    #[test]
+    fn plain_rtp_needs_leave() {
+        let strict = Policy { security: &[Security::Dtls], ..POLICY };
+        assert_eq!(strict.choose(&MediaPath::default()), Err(CommandError::SecurityRequired));
+        assert_eq!(POLICY.choose(&MediaPath::default()), Ok(Security::Rtp));
+    }
+
+    #[test]
+    fn an_answer_to_actpass_is_active_and_actpass_is_no_answer() {
+        assert_eq!(answered_setup(role_from_offer(Setup::Actpass, None)), Setup::Active);
+        assert_eq!(answered_setup(role_from_offer(Setup::Active, None)), Setup::Passive);
+        assert_eq!(answered_setup(role_from_offer(Setup::Passive, None)), Setup::Active);
+        let kept = role_from_offer(Setup::Actpass, Some(dtls::Role::Server));
+        assert_eq!(answered_setup(kept), Setup::Passive, "a later offer does not change roles");
+        assert_eq!(role_from_answer(&dtls(Setup::Actpass)), Err(CommandError::BadSetup));
+        assert_eq!(role_from_answer(&dtls(Setup::Active)), Ok(Some(dtls::Role::Server)));
+    }
+
+    #[test]
+    fn the_answer_decides_what_is_bundled() {
+        let description = |bundle: &[u16], rejected: &[u16]| Description {
+            streams: (0..3)
+                .map(|id| MediaStream {
+                    rejected: rejected.contains(&id),
+                    ..MediaStream::new(StreamId(id), id.to_string(), MediaKind::Audio)
+                })
+                .collect(),
+            bundle: bundle.iter().copied().map(StreamId).collect(),
+        };
+        let ids = |groups: &[&[u16]]| -> Vec<Vec<StreamId>> {
+            groups.iter().map(|group| group.iter().copied().map(StreamId).collect()).collect()
+        };
+        let offer = description(&[0, 1, 2], &[]);
+        assert_eq!(groups(&description(&[], &[]), &offer), ids(&[&[0], &[1], &[2]]));
+        assert_eq!(groups(&description(&[0, 2, 2], &[]), &offer), ids(&[&[0, 2], &[1]]));
+        assert_eq!(groups(&description(&[0, 1], &[0]), &offer), ids(&[&[1], &[2]]));
+        assert_eq!(groups(&description(&[0, 1], &[]), &description(&[], &[])), ids(&[&[0], &[1], &[2]]));
+    }
+}

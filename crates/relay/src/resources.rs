@@ -1,0 +1,247 @@
+//! What all calls share: sockets, ports, randomness, and the queues of what is to be done outside.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use dtls::{AssociationId, ToDtls};
+use model::{CallId, CommandError, Component, Event, News};
+
+use crate::ports::{PortPair, Ports};
+use crate::relay::Random;
+use crate::scope::Reach;
+use crate::{Address, Config, Counters, Dropped, SocketId, Sockets, Transmit};
+
+/// One of the two sides of a call.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Side {
+    /// The leg that was named first.
+    First,
+    /// The other.
+    Second,
+}
+
+/// Which part of which call something belongs to.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Place {
+    /// The call's place in the relay.
+    pub(crate) call: usize,
+    /// Which of its legs.
+    pub(crate) side: Side,
+    /// The transport's place in the leg.
+    pub(crate) transport: usize,
+    /// Which of its components.
+    pub(crate) component: Component,
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    pub(crate) place: Place,
+    pub(crate) bound: SocketAddr,
+}
+
+/// A socket of ours, and what peers know it by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Socket {
+    pub(crate) id: SocketId,
+    pub(crate) bound: SocketAddr,
+    pub(crate) advertised: SocketAddr,
+}
+
+/// What all calls share.
+pub(crate) struct Resources {
+    pub(crate) config: Config,
+    pub(crate) reach: Reach,
+    pub(crate) random: Random,
+    pub(crate) counters: Counters,
+    pub(crate) transmits: VecDeque<Transmit>,
+    pub(crate) to_dtls: VecDeque<ToDtls>,
+    pub(crate) events: VecDeque<Event>,
+    ports: Ports,
+    routes: Vec<Option<Route>>,
+    free_routes: Vec<SocketId>,
+    own: HashSet<SocketAddr>,
+    associations: HashMap<AssociationId, Place>,
+    next_association: u64,
+}
+
+impl Resources {
+    pub(crate) fn new(config: Config, mut random: Random) -> Self {
+        let mut begin = [0; 2];
+        random(&mut begin);
+        Self {
+            reach: Reach::of(config.addresses.iter().map(|address| address.bind)),
+            ports: Ports::new(&config.ports, usize::from(u16::from_be_bytes(begin))),
+            config,
+            random,
+            counters: Counters::default(),
+            transmits: VecDeque::new(),
+            to_dtls: VecDeque::new(),
+            events: VecDeque::new(),
+            routes: Vec::new(),
+            free_routes: Vec::new(),
+            own: HashSet::new(),
+            associations: HashMap::new(),
+            next_association: 0,
+        }
+    }
+
+    /// What a socket is for: one look into an array.
+    pub(crate) fn route(&self, id: SocketId) -> Option<Route> {
+        *self.routes.get(id.0 as usize)?
+    }
+
+    /// Takes a pair of ports and opens sockets on each of the addresses: one for RTP, and one for RTCP if it is asked
+    /// for. Pairs that somebody else uses are passed over.
+    ///
+    /// # Errors
+    ///
+    /// There is no such pair, or no socket to be had.
+    pub(crate) fn open(
+        &mut self,
+        place: Place,
+        addresses: &[Address],
+        separate_rtcp: bool,
+        sockets: &mut dyn Sockets,
+    ) -> Result<Opened, CommandError> {
+        let mut passed_over = Vec::new();
+        let opened = loop {
+            let Some(ports) = self.ports.take() else { break None };
+            match self.open_pair(place, addresses, ports, separate_rtcp, sockets) {
+                Ok(opened) => break Some(opened),
+                Err(error) => {
+                    passed_over.push(ports);
+                    if error.kind() != std::io::ErrorKind::AddrInUse {
+                        break None;
+                    }
+                }
+            }
+        };
+        for pair in passed_over {
+            self.ports.give_back(pair);
+        }
+        opened.ok_or(CommandError::NoFreePort)
+    }
+
+    fn open_pair(
+        &mut self,
+        place: Place,
+        addresses: &[Address],
+        ports: PortPair,
+        separate_rtcp: bool,
+        sockets: &mut dyn Sockets,
+    ) -> std::io::Result<Opened> {
+        let mut opened = Opened { ports, rtp: Vec::new(), rtcp: Vec::new() };
+        let rtcp = separate_rtcp.then_some((Component::Rtcp, ports.rtcp));
+        for (component, port) in [(Component::Rtp, ports.rtp)].into_iter().chain(rtcp) {
+            for address in addresses {
+                match self.open_socket(Place { component, ..place }, address, port, sockets) {
+                    Ok(socket) => match component {
+                        Component::Rtp => opened.rtp.push(socket),
+                        Component::Rtcp => opened.rtcp.push(socket),
+                    },
+                    Err(error) => {
+                        self.close(opened.rtp.iter().chain(&opened.rtcp), sockets);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    fn open_socket(
+        &mut self,
+        place: Place,
+        address: &Address,
+        port: u16,
+        sockets: &mut dyn Sockets,
+    ) -> std::io::Result<Socket> {
+        let bound = SocketAddr::new(address.bind, port);
+        let advertised = SocketAddr::new(address.advertise.unwrap_or(address.bind), port);
+        let id = match self.free_routes.last() {
+            Some(id) => *id,
+            None => SocketId(u32::try_from(self.routes.len()).map_err(std::io::Error::other)?),
+        };
+        sockets.open(id, bound)?;
+        let route = Some(Route { place, bound });
+        match self.free_routes.pop() {
+            Some(id) => self.routes[id.0 as usize] = route,
+            None => self.routes.push(route),
+        }
+        self.own.extend([bound, advertised]);
+        self.counters.ports_in_use += 1;
+        Ok(Socket { id, bound, advertised })
+    }
+
+    /// Closes sockets.
+    pub(crate) fn close<'s>(&mut self, closed: impl IntoIterator<Item = &'s Socket>, sockets: &mut dyn Sockets) {
+        for socket in closed {
+            sockets.close(socket.id);
+            self.routes[socket.id.0 as usize] = None;
+            self.free_routes.push(socket.id);
+            self.own.remove(&socket.bound);
+            self.own.remove(&socket.advertised);
+            self.counters.ports_in_use -= 1;
+        }
+    }
+
+    /// Gives a pair of ports back, once its sockets are closed.
+    pub(crate) fn give_back(&mut self, ports: PortPair) {
+        self.ports.give_back(ports);
+    }
+
+    /// Says whether media may be sent to an address: it is within reach, and not our own.
+    pub(crate) fn may_send_to(&self, to: SocketAddr) -> bool {
+        self.reach.allows(to) && !self.own.contains(&to)
+    }
+
+    /// Names a new DTLS association.
+    pub(crate) fn new_association(&mut self, place: Place) -> AssociationId {
+        let id = AssociationId(self.next_association);
+        self.next_association += 1;
+        self.associations.insert(id, place);
+        id
+    }
+
+    /// Whose an association is.
+    pub(crate) fn association(&self, id: AssociationId) -> Option<Place> {
+        self.associations.get(&id).copied()
+    }
+
+    /// Forgets an association, without a word to the engine.
+    pub(crate) fn forget_association(&mut self, id: AssociationId) {
+        self.associations.remove(&id);
+    }
+
+    /// Ends an association.
+    pub(crate) fn close_association(&mut self, id: AssociationId) {
+        if self.associations.remove(&id).is_some() {
+            self.to_dtls.push_back(ToDtls::Close { association: id });
+        }
+    }
+
+    pub(crate) fn tell(&mut self, call: CallId, news: News) {
+        self.events.push_back(Event { call, news });
+    }
+
+    pub(crate) fn count_drop(&mut self, reason: Dropped) {
+        self.counters.dropped.count(reason);
+    }
+}
+
+/// A pair of ports with its sockets.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) ports: PortPair,
+    pub(crate) rtp: Vec<Socket>,
+    pub(crate) rtcp: Vec<Socket>,
+}
+
+/// What carrying out a command takes, beside the call.
+pub(crate) struct Work<'a> {
+    pub(crate) resources: &'a mut Resources,
+    pub(crate) sockets: &'a mut dyn Sockets,
+    pub(crate) now: Instant,
+}

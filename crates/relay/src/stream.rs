@@ -1,0 +1,330 @@
+//! One stream of a leg: what was agreed on, the sources its peer sends from, and the stream we send to the peer.
+
+use std::time::Instant;
+
+use media::dtmf::{self, KeyPress};
+use media::extension::{self, ExtensionMap};
+use media::rewrite::{Newcomers, Origin, PayloadTypeMap, Rewriter, Settings};
+use media::rtcp::SenderInfo;
+use media::rtp::{Header, RtpTime, SeqNo};
+use media::statistics::Reception;
+use model::{Codec, Direction, MediaKind, MediaStream, PayloadType, Ssrc, StreamId, StreamStatistics};
+
+use crate::relay::Random;
+
+/// Sources that a stream keeps apart; the oldest makes room.
+const MAX_SOURCES: usize = 4;
+
+/// The extension by which the packets of a bundle name their stream (RFC 8843 §15).
+const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+
+/// One stream of a leg.
+#[derive(Debug)]
+pub(crate) struct LegStream {
+    /// Which stream of the call.
+    pub(crate) id: StreamId,
+    /// Which transport of the leg carries it.
+    pub(crate) transport: usize,
+    /// What both sides said of it; nothing before the first answer.
+    pub(crate) agreed: Option<Agreed>,
+    /// What is sent to the leg's peer.
+    pub(crate) rewriter: Rewriter,
+    /// The peer may send, and we may take it.
+    pub(crate) receives: bool,
+    /// We may send, and the peer will take it.
+    pub(crate) sends: bool,
+    /// Whether the first packet from the peer was told.
+    pub(crate) told_received: bool,
+    /// Whether the first packet to the peer was told.
+    pub(crate) told_sent: bool,
+    /// The peer needs a whole picture to begin with.
+    pub(crate) needs_picture: bool,
+    kind: MediaKind,
+    sources: Vec<Source>,
+    past: StreamStatistics,
+    keys: Option<(PayloadType, dtmf::Receiver)>,
+}
+
+/// What both sides said of a stream, as it matters here.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    /// Ours: the payload types that the peer sends.
+    pub(crate) local: MediaStream,
+    /// The peer's: the payload types that we send.
+    pub(crate) remote: MediaStream,
+    /// The payload types of `local`, one bit each.
+    payload_types: u128,
+    telephone_events: Vec<PayloadType>,
+    /// The number of the extension by which packets name their stream.
+    mid_extension: Option<u8>,
+}
+
+#[derive(Debug)]
+struct Source {
+    ssrc: Ssrc,
+    reception: Reception,
+}
+
+impl LegStream {
+    /// Makes a stream that has nothing agreed on.
+    pub(crate) fn new(id: StreamId, kind: MediaKind, transport: usize, random: &mut Random) -> Self {
+        Self {
+            id,
+            transport,
+            agreed: None,
+            rewriter: Rewriter::new(new_origin(random), nothing_passes(kind)),
+            receives: false,
+            sends: false,
+            told_received: false,
+            told_sent: false,
+            needs_picture: false,
+            kind,
+            sources: Vec::with_capacity(MAX_SOURCES),
+            past: no_statistics(id),
+            keys: None,
+        }
+    }
+
+    /// Takes what both sides said.
+    pub(crate) fn agree(&mut self, local: MediaStream, remote: MediaStream) {
+        let telephone_events: Vec<PayloadType> =
+            local.codecs.iter().filter(|codec| codec.is_telephone_event()).map(|codec| codec.payload_type).collect();
+        let payload_types = local.codecs.iter().fold(0, |set, codec| set | bit(codec.payload_type));
+        let mid = local.extensions.iter().find(|extension| extension.uri == MID_URI);
+        let mid_extension = mid.and_then(|extension| u8::try_from(extension.id).ok());
+        self.agreed = Some(Agreed { local, remote, payload_types, telephone_events, mid_extension });
+    }
+
+    /// Which way media may flow, as we see it: what both sides said, narrowed by a hold.
+    pub(crate) fn direction(&self, hold: Direction) -> Direction {
+        self.agreed.as_ref().map_or(Direction::Inactive, |agreed| {
+            agreed.local.direction.and(agreed.remote.direction.reversed()).and(hold)
+        })
+    }
+
+    /// Takes what may now pass from the stream of the other leg to this one; `None` if nothing may.
+    pub(crate) fn connect(&mut self, from: Option<(&Agreed, Newcomers)>) {
+        let settings = match (&self.agreed, from) {
+            (Some(agreed), Some((from, newcomers))) => settings(self.kind, from, agreed, newcomers),
+            _ => nothing_passes(self.kind),
+        };
+        self.rewriter.set(settings);
+    }
+
+    /// Lets media flow or stops it.
+    pub(crate) fn flow(&mut self, direction: Direction) {
+        self.receives = direction.receives();
+        self.needs_picture |= self.kind == MediaKind::Video && direction.sends() && !self.sends;
+        self.sends = direction.sends();
+    }
+
+    /// Says whether the peer may send a payload type.
+    pub(crate) fn knows(&self, payload_type: PayloadType) -> bool {
+        self.agreed.as_ref().is_some_and(|agreed| agreed.payload_types & bit(payload_type) != 0)
+    }
+
+    /// Says whether a packet names this stream in its MID extension (RFC 8843 §15).
+    pub(crate) fn is_named_by(&self, header: &Header, packet: &[u8]) -> bool {
+        let Some((agreed, id)) = self.agreed.as_ref().and_then(|agreed| Some((agreed, agreed.mid_extension?))) else {
+            return false;
+        };
+        let name = header.extension().and_then(|range| extension::element(packet.get(range)?, id));
+        name == Some(agreed.remote.name.as_bytes())
+    }
+
+    /// Says whether key presses pass to the other leg's stream as they are.
+    pub(crate) fn keys_pass_to(&self, other: &Self) -> bool {
+        let (Some(from), Some(to)) = (&self.agreed, &other.agreed) else { return false };
+        let mut events = from.local.codecs.iter().filter(|codec| codec.is_telephone_event());
+        events.any(|codec| to.remote.codecs.iter().any(|other| codec.is_same_format(other)))
+    }
+
+    /// Says whether a payload type carries key presses.
+    pub(crate) fn is_telephone_event(&self, payload_type: PayloadType) -> bool {
+        self.agreed.as_ref().is_some_and(|agreed| agreed.telephone_events.contains(&payload_type))
+    }
+
+    /// The telephone-event that fits the clock of the audio we send; any, if none does.
+    pub(crate) fn outgoing_telephone_event(&self) -> Option<&Codec> {
+        let codecs = &self.agreed.as_ref()?.remote.codecs;
+        let clock = codecs.iter().find(|codec| is_sound(codec)).map(|codec| codec.clock_rate);
+        let events = || codecs.iter().filter(|codec| codec.is_telephone_event());
+        events().find(|codec| Some(codec.clock_rate) == clock).or_else(|| events().next())
+    }
+
+    /// Counts a packet of the peer that is believed.
+    pub(crate) fn count(&mut self, header: &Header, payload: usize, now: Instant) {
+        if !self.sources.iter().any(|source| source.ssrc == header.ssrc) {
+            self.add_source(header);
+        }
+        if let Some(source) = self.sources.iter_mut().find(|source| source.ssrc == header.ssrc) {
+            source.reception.count(header, payload, now);
+        }
+    }
+
+    fn add_source(&mut self, header: &Header) {
+        if self.sources.len() == MAX_SOURCES {
+            let oldest = self.sources.remove(0);
+            add_statistics(&mut self.past, &oldest.reception);
+        }
+        let clock_rate = self.clock_rate(header.payload_type);
+        self.sources.push(Source { ssrc: header.ssrc, reception: Reception::new(header.ssrc, clock_rate) });
+    }
+
+    /// Ticks per second of a payload type that the peer sends.
+    fn clock_rate(&self, payload_type: PayloadType) -> u32 {
+        self.agreed
+            .as_ref()
+            .and_then(|agreed| agreed.local.codecs.iter().find(|codec| codec.payload_type == payload_type))
+            .map_or(default_clock(self.kind), |codec| codec.clock_rate)
+    }
+
+    /// Says whether the peer sends from a source.
+    pub(crate) fn has_source(&self, ssrc: Ssrc) -> bool {
+        self.sources.iter().any(|source| source.ssrc == ssrc)
+    }
+
+    /// The source heard last.
+    pub(crate) fn newest_source(&self) -> Option<Ssrc> {
+        self.sources.last().map(|source| source.ssrc)
+    }
+
+    /// What the peer's sources are reported to have come to.
+    pub(crate) fn receptions(&mut self) -> impl Iterator<Item = &mut Reception> {
+        self.sources.iter_mut().map(|source| &mut source.reception)
+    }
+
+    /// Remembers a sender report.
+    pub(crate) fn handle_sender_report(&mut self, ssrc: Ssrc, info: &SenderInfo, now: Instant) {
+        if let Some(source) = self.sources.iter_mut().find(|source| source.ssrc == ssrc) {
+            source.reception.handle_sender_report(info, now);
+        }
+    }
+
+    /// Looks for a key press in a telephone-event packet.
+    pub(crate) fn handle_key(&mut self, header: &Header, payload: &[u8], now: Instant) -> Option<KeyPress> {
+        if self.keys.as_ref().is_none_or(|(payload_type, _)| *payload_type != header.payload_type) {
+            let clock_rate = self.clock_rate(header.payload_type);
+            self.keys = Some((header.payload_type, dtmf::Receiver::new(clock_rate)));
+        }
+        self.keys.as_mut()?.1.handle_packet(header, payload, now)
+    }
+
+    /// A key press whose end never came.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<KeyPress> {
+        self.keys.as_mut()?.1.handle_timeout(now)
+    }
+
+    /// When [`LegStream::handle_timeout`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.keys.as_ref()?.1.poll_timeout()
+    }
+
+    /// The figures so far.
+    pub(crate) fn statistics(&self) -> StreamStatistics {
+        let mut sum = self.past;
+        for source in &self.sources {
+            add_statistics(&mut sum, &source.reception);
+        }
+        let sent = self.rewriter.sent();
+        StreamStatistics { packets_sent: sent.packets, bytes_sent: sent.octets, ..sum }
+    }
+}
+
+impl Agreed {
+    /// Says whether the peer understands feedback (RFC 4585).
+    pub(crate) fn has_feedback(&self) -> bool {
+        self.remote.path.profile.has_feedback()
+            || !self.remote.feedback.is_empty()
+            || self.remote.codecs.iter().any(|codec| !codec.feedback.is_empty())
+    }
+
+    /// Says whether the peer understands that a picture is missing (RFC 4585 §6.3.1).
+    pub(crate) fn has_picture_loss(&self) -> bool {
+        let feedback = self.remote.feedback.iter().chain(self.remote.codecs.iter().flat_map(|codec| &codec.feedback));
+        feedback.into_iter().any(|feedback| feedback.kind == "nack" && feedback.subtype == "pli")
+    }
+
+    /// Says whether the peer takes RTCP that is not compound (RFC 5506).
+    pub(crate) const fn has_reduced_size(&self) -> bool {
+        self.remote.rtcp_reduced_size && self.local.rtcp_reduced_size
+    }
+}
+
+/// Which packets of one leg's stream pass to the other's: those of formats that both know.
+fn settings(kind: MediaKind, from: &Agreed, to: &Agreed, newcomers: Newcomers) -> Settings {
+    let mut payload_types = PayloadTypeMap::default();
+    let mut clock_rate = None;
+    for incoming in &from.local.codecs {
+        if let Some(outgoing) = to.remote.codecs.iter().find(|codec| incoming.is_same_format(codec)) {
+            payload_types.insert(incoming.payload_type, outgoing.payload_type);
+            if clock_rate.is_none() && is_sound(incoming) {
+                clock_rate = Some(incoming.clock_rate);
+            }
+        }
+    }
+    Settings {
+        kind,
+        clock_rate: clock_rate.unwrap_or(default_clock(kind)),
+        payload_types,
+        extensions: ExtensionMap::between(&from.local.extensions, &to.remote.extensions),
+        newcomers,
+    }
+}
+
+fn nothing_passes(kind: MediaKind) -> Settings {
+    Settings {
+        kind,
+        clock_rate: default_clock(kind),
+        payload_types: PayloadTypeMap::default(),
+        extensions: ExtensionMap::NONE,
+        newcomers: Newcomers::Welcome,
+    }
+}
+
+/// Random numbers to begin with (RFC 3550 §5.1, §8.1). The sequence number keeps away from its rollover, so that a
+/// receiver that misses the first packets knows which side of it they are on.
+fn new_origin(random: &mut Random) -> Origin {
+    let mut bytes = [0; 10];
+    random(&mut bytes);
+    let [s0, s1, s2, s3, t0, t1, t2, t3, q0, q1] = bytes;
+    Origin {
+        ssrc: Ssrc(u32::from_be_bytes([s0, s1, s2, s3])),
+        seq: SeqNo(u16::from_be_bytes([q0, q1]) >> 1),
+        time: RtpTime(u32::from_be_bytes([t0, t1, t2, t3])),
+    }
+}
+
+fn is_sound(codec: &Codec) -> bool {
+    !codec.is_telephone_event() && !codec.is_comfort_noise()
+}
+
+const fn default_clock(kind: MediaKind) -> u32 {
+    match kind {
+        MediaKind::Audio => 8_000,
+        MediaKind::Video => 90_000,
+    }
+}
+
+fn bit(payload_type: PayloadType) -> u128 {
+    1 << u8::from(payload_type)
+}
+
+const fn no_statistics(stream: StreamId) -> StreamStatistics {
+    StreamStatistics {
+        stream,
+        packets_received: 0,
+        bytes_received: 0,
+        packets_sent: 0,
+        bytes_sent: 0,
+        packets_lost: 0,
+        jitter_ms: 0.0,
+    }
+}
+
+fn add_statistics(sum: &mut StreamStatistics, source: &Reception) {
+    sum.packets_received += source.packets();
+    sum.bytes_received += source.octets();
+    sum.packets_lost += source.lost();
+    sum.jitter_ms = source.jitter_ms();
+}
