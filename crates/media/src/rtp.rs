@@ -172,7 +172,7 @@ impl Header {
         let header = Self {
             flags,
             marker: second & MARKER != 0,
-            payload_type: PayloadType::try_from(second & !MARKER).map_err(|_| RtpError::Version)?,
+            payload_type: PayloadType::try_from(second & !MARKER).expect("seven bits are at most 127"),
             seq: SeqNo(u16::from_be_bytes([s0, s1])),
             time: RtpTime(u32::from_be_bytes([t0, t1, t2, t3])),
             ssrc: Ssrc(u32::from_be_bytes([c0, c1, c2, c3])),
