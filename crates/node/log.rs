@@ -6,9 +6,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Log;
 
+/// The SIP stack logs whole messages below this level, with the SRTP keys and digests in them.
+const SIP_STACK: &str = "rsipstack=warn";
+
 /// Starts logging. `RUST_LOG`, where it is set, overrules the configuration.
 pub(crate) fn start(log: &Log) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
+    let filter = filter.add_directive(SIP_STACK.parse().expect("a directive"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if log.json {
         subscriber.json().init();
