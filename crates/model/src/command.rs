@@ -6,6 +6,8 @@
 //! fills in and understands the paths. Media flows between two streams of equal [`StreamId`] on the two legs of a
 //! call as soon as both legs have an answer.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -220,7 +222,7 @@ impl LegPolicy {
     pub fn plain_sip(leg: LegId) -> Self {
         Self {
             leg,
-            path: PathPolicy::Plain { learning: Learning::Off },
+            path: PathPolicy::Plain { learning: Learning::Off, sender: None },
             security: vec![Security::Rtp],
             suites: SrtpSuite::ALL.to_vec(),
             rtcp_mux: false,
@@ -243,6 +245,10 @@ pub enum PathPolicy {
     Plain {
         /// Whether another source than the named one may be learnt.
         learning: Learning,
+        /// The address that the peer's signalling comes from, if it is known: the peer has named it by using it, so its
+        /// media may come from there too, from the signalled port (baresip announces the address of its default route,
+        /// and sends from the one that is nearest).
+        sender: Option<IpAddr>,
     },
 }
 
@@ -260,10 +266,10 @@ pub enum IceRole {
 /// Whether a source other than the signalled one is believed on a leg without ICE (RFC 4961, RFC 7362).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Learning {
-    /// Only the signalled address and port.
+    /// Only the signalled port of the signalled address, or of the address that the signalling comes from.
     #[default]
     Off,
-    /// Any port of the signalled address, once per description.
+    /// Any port of those addresses, once per description.
     SignalledAddress,
     /// Any source, once per description, by three packets in a row of one SSRC and a negotiated payload type, within
     /// five seconds of the answer.

@@ -1,6 +1,6 @@
 //! Whose packets are believed on a component without ICE (RFC 4961, RFC 7362 §4).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use model::{Learning, Ssrc};
@@ -17,6 +17,7 @@ pub(crate) struct Latch {
     learning: Learning,
     until: Instant,
     signalled: Option<SocketAddr>,
+    sender: Option<IpAddr>,
     learnt: Option<SocketAddr>,
     trial: Option<Trial>,
 }
@@ -38,9 +39,9 @@ pub(crate) enum Standing {
 }
 
 impl Latch {
-    /// Begins with what a description names, which may be nothing.
-    pub(crate) fn new(learning: Learning, signalled: Option<SocketAddr>, now: Instant) -> Self {
-        Self { learning, until: now + LEARNING_TIME, signalled, learnt: None, trial: None }
+    /// Begins with what a description names, which may be nothing, and the address of the signalling that brought it.
+    pub(crate) fn new(learning: Learning, signalled: Option<SocketAddr>, sender: Option<IpAddr>, now: Instant) -> Self {
+        Self { learning, until: now + LEARNING_TIME, signalled, sender, learnt: None, trial: None }
     }
 
     /// Where packets are sent.
@@ -53,32 +54,33 @@ impl Latch {
         if let Some(learnt) = self.learnt {
             return (learnt == from).then_some(Standing::Known);
         }
-        let named = self.signalled == Some(from);
         match self.learning {
-            Learning::Off => named.then_some(Standing::Known),
-            Learning::SignalledAddress => {
-                self.signalled.is_some_and(|signalled| signalled.ip() == from.ip()).then_some(Standing::OnTrial)
-            }
-            Learning::Any => (named || now <= self.until).then_some(Standing::OnTrial),
+            Learning::Off => self.names(from).then_some(Standing::Known),
+            Learning::SignalledAddress => self.names(from).then_some(Standing::OnTrial),
+            Learning::Any => (self.names(from) || now <= self.until).then_some(Standing::OnTrial),
         }
     }
 
     /// Takes a packet of a source on trial, which is authentic if the leg has keys and of a negotiated payload type.
     /// Says whether the source is believed now; then no other will be, until the next description.
     pub(crate) fn learn(&mut self, from: SocketAddr, ssrc: Ssrc) -> bool {
-        let signalled = self.signalled.is_some_and(|signalled| match self.learning {
-            Learning::Off | Learning::Any => signalled == from,
-            Learning::SignalledAddress => signalled.ip() == from.ip(),
-        });
         let packets = match self.trial {
             Some(trial) if (trial.from, trial.ssrc) == (from, ssrc) => trial.packets.saturating_add(1),
             Some(_) | None => 1,
         };
         self.trial = Some(Trial { from, ssrc, packets });
-        if signalled || packets >= LEARNING_PACKETS {
+        if self.names(from) || packets >= LEARNING_PACKETS {
             self.learnt = Some(from);
         }
         self.learnt == Some(from)
+    }
+
+    /// Whether signalling has named a source as one that may send.
+    fn names(&self, from: SocketAddr) -> bool {
+        self.signalled.is_some_and(|signalled| {
+            let port = signalled.port() == from.port() || self.learning == Learning::SignalledAddress;
+            port && (signalled.ip() == from.ip() || self.sender == Some(from.ip()))
+        })
     }
 }
 
@@ -97,7 +99,16 @@ mod tests {
 
     fn latch(learning: Learning) -> (Latch, Instant) {
         let now = start();
-        (Latch::new(learning, Some(address("192.0.2.1:4000")), now), now)
+        let sender = address("192.0.2.3:5060").ip();
+        (Latch::new(learning, Some(address("192.0.2.1:4000")), Some(sender), now), now)
+    }
+
+    #[test]
+    fn the_signalled_port_is_believed_at_the_address_that_signalling_comes_from() {
+        let (latch, now) = latch(Learning::Off);
+        assert_eq!(latch.standing(address("192.0.2.3:4000"), now), Some(Standing::Known));
+        assert_eq!(latch.standing(address("192.0.2.3:5060"), now), None);
+        assert_eq!(latch.destination(), Some(address("192.0.2.1:4000")));
     }
 
     #[test]
