@@ -442,7 +442,10 @@ impl Bare {
             while let Some(output) = server.poll() {
                 match output {
                     FromDtls::Transmit { bytes, .. } => self.0.get_mut().incoming.push_back(bytes),
-                    other => news = Some(other),
+                    told @ (FromDtls::Connected { .. }
+                    | FromDtls::Refused { .. }
+                    | FromDtls::Failed { .. }
+                    | FromDtls::Closed { .. }) => news = Some(told),
                 }
             }
         }
