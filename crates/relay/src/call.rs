@@ -199,7 +199,7 @@ fn send_key_press(leg: &mut Leg, due: &Due, resources: &mut Resources, now: Inst
     let payload = due.update.payload;
     let stream = leg.stream_mut(due.by.stream).filter(|stream| stream.sends).ok_or(Dropped::NotSending)?;
     let mut header = stream.rewriter.originate(due.by.payload_type, payload.len(), now);
-    header.time = due.time.unwrap_or(header.time);
+    header.time = due.time.map_or(header.time, |first| first.plus(due.update.time_offset));
     header.marker = due.update.marker;
     let place = stream.transport;
     let mut bytes = vec![0; FIXED_HEADER + payload.len() + crate::Datagram::TAIL_ROOM];

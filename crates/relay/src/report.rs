@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use media::demux::Media;
 use media::packet::Packet;
-use media::rtcp::{ReportBlock, RtcpError, SenderInfo, Writer};
-use media::rtp::RtpTime;
+use media::rtcp::{ReportBlock, RtcpError, SenderInfo, Walk, Writer};
 use media::srtp;
 use model::{Ssrc, StreamId};
 
@@ -90,11 +89,6 @@ fn send(
 
 /// The sender report that a compound packet begins with, if it does (RFC 3550 §6.4.1).
 pub(crate) fn sender_report(packet: &[u8]) -> Option<(Ssrc, SenderInfo)> {
-    const SENDER_REPORT: u8 = 200;
-    let [_, SENDER_REPORT, _, _, words @ ..] = packet else { return None };
-    let mut words = words.chunks_exact(4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
-    let ssrc = Ssrc(words.next()?);
-    let ntp = u64::from(words.next()?) << 32 | u64::from(words.next()?);
-    let (time, packets, octets) = (RtpTime(words.next()?), words.next()?, words.next()?);
-    Some((ssrc, SenderInfo { ntp, time, packets, octets }))
+    let first = Walk::new(packet).next()?.ok()?;
+    Some((first.sender()?, first.sender_info()?))
 }
