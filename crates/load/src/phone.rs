@@ -330,3 +330,56 @@ fn random() -> u64 {
     getrandom::fill(&mut bytes).expect("the system has randomness");
     u64::from_ne_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_phone_calls_another_and_either_hangs_up() {
+        for security in [Security::Rtp, Security::Sdes] {
+            let (mut here, mut there) = (phone("100", security).await, phone("200", security).await);
+            for caller_ends in [true, false] {
+                ring(&mut here, &mut there).await;
+                there.answer().expect("it rings");
+                assert_eq!(next(&mut there).await, Event::Answered);
+                assert_eq!(next(&mut here).await, Event::Answered);
+                assert!(here.media().is_some() && there.media().is_some());
+                let (ends, hears) = if caller_ends { (&mut here, &mut there) } else { (&mut there, &mut here) };
+                ends.hang_up().expect("there is a call");
+                assert_eq!(next(hears).await, Event::Ended);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_can_be_refused_and_given_up() {
+        let (mut here, mut there) = (phone("100", Security::Rtp).await, phone("200", Security::Rtp).await);
+        ring(&mut here, &mut there).await;
+        there.reject(486).expect("it rings");
+        assert_eq!(next(&mut here).await, Event::Failed(486));
+
+        ring(&mut here, &mut there).await;
+        here.hang_up().expect("there is a call");
+        assert_eq!(next(&mut there).await, Event::Ended);
+    }
+
+    async fn phone(user: &str, security: Security) -> Phone {
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let config = Config { listen, user: user.to_owned(), security, tone: 440.0 };
+        Phone::start(config).await.expect("a free port")
+    }
+
+    /// Calls until it rings at both ends.
+    async fn ring(here: &mut Phone, there: &mut Phone) {
+        here.call(&format!("sip:200@{}", there.address())).expect("there is no call yet");
+        assert!(matches!(next(there).await, Event::Incoming { .. }));
+        assert_eq!(next(here).await, Event::Ringing);
+    }
+
+    async fn next(phone: &mut Phone) -> Event {
+        timeout(Duration::from_secs(10), phone.next()).await.expect("in time").expect("the agent runs")
+    }
+}
