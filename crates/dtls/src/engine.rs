@@ -192,6 +192,7 @@ impl Engine {
         match input {
             ToDtls::Open { association, role, suites, fingerprints, certificate } => {
                 self.remove(association);
+                let certificate = certificate.filter(|shown| !Arc::ptr_eq(shown, &self.config.certificate));
                 match self.make(role, &suites, fingerprints, certificate.as_deref()) {
                     Ok(made) => {
                         self.associations.insert(association, made);
