@@ -18,7 +18,6 @@ use model::{Candidate, Component, Description, DtlsState, IceState, Security, Sr
 use thiserror::Error;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use self::core::Core;
 
@@ -61,6 +60,8 @@ pub struct Status {
     pub packets_lost: i64,
     /// Interarrival jitter in milliseconds (RFC 3550 §A.8).
     pub jitter_ms: f32,
+    /// Datagrams that were not understood or not believed.
+    pub dropped: u64,
     /// The tone it hears, in hertz, to about 5 Hz.
     pub heard: Option<f32>,
 }
@@ -69,7 +70,6 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Endpoint {
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
 }
 
 struct Shared {
@@ -88,8 +88,8 @@ impl Endpoint {
         let (rtp, rtcp) = bind_pair(config.address).context("no pair of ports")?;
         let core = Core::new(config, rtp.local_addr()?, rtcp.local_addr()?, now())?;
         let shared = Arc::new(Shared { core: Mutex::new(core), changed: Notify::new() });
-        let task = tokio::spawn(run(Arc::clone(&shared), rtp, rtcp));
-        Ok(Self { shared, task })
+        tokio::spawn(run(Arc::clone(&shared), rtp, rtcp));
+        Ok(Self { shared })
     }
 
     /// Our offer, with all candidates.
@@ -133,7 +133,8 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.task.abort();
+        self.shared.core().close(now());
+        self.shared.changed.notify_one();
     }
 }
 
@@ -163,6 +164,9 @@ async fn run(shared: Arc<Shared>, rtp: UdpSocket, rtcp: UdpSocket) {
                 };
                 // What the kernel does not take is lost, as UDP may lose it.
                 let _ = socket.try_send_to(&bytes, to);
+            }
+            if core.is_closed() {
+                return;
             }
             core.poll_timeout().unwrap_or_else(|| now() + FAR)
         };
@@ -212,8 +216,8 @@ fn now() -> Instant {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use model::Setup;
-    use tokio::time::{interval, timeout};
+    use model::{Direction, Setup};
+    use tokio::time::{interval, sleep, timeout};
 
     use super::*;
 
@@ -221,7 +225,7 @@ mod tests {
     async fn two_ends_hear_each_other_by_ice_and_dtls_on_one_port_or_two() {
         for rtcp_mux in [true, false] {
             let both = talk(Config { ice: true, security: Security::Dtls, rtcp_mux, ..config() }).await;
-            for status in both {
+            for status in both.iter().map(Endpoint::status) {
                 assert_eq!(status.ice, Some(IceState::Connected));
                 assert!(matches!(status.dtls, Some(DtlsState::Connected { .. })), "{status:?}");
             }
@@ -237,7 +241,57 @@ mod tests {
     async fn two_ends_hear_each_other_at_their_signalled_addresses() {
         talk(config()).await;
         let both = talk(Config { security: Security::Sdes, ..config() }).await;
-        assert!(both.iter().all(|status| status.suite == Some(SrtpSuite::AeadAes128Gcm)), "{both:?}");
+        for status in both.iter().map(Endpoint::status) {
+            assert_eq!((status.suite, status.dropped), (Some(SrtpSuite::AeadAes128Gcm), 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_that_goes_says_goodbye() {
+        let [caller, callee] = talk(Config { ice: true, security: Security::Dtls, ..config() }).await;
+        drop(caller);
+        let closed = async {
+            while callee.status().dtls != Some(DtlsState::Closed) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(5), closed).await.expect("a close_notify comes");
+    }
+
+    #[tokio::test]
+    async fn an_end_on_hold_falls_silent_and_the_setup_role_stays_as_it_was() {
+        let [caller, callee] = talk(Config { ice: true, security: Security::Dtls, ..config() }).await;
+        let mut hold = callee.offer();
+        hold.streams[0].direction = Direction::SendOnly;
+        let answer = caller.answer(&hold).expect("the offer is good");
+        let path = &answer.streams[0].path;
+        assert_eq!(path.dtls.as_ref().map(|dtls| dtls.setup), Some(Setup::Passive));
+        assert_eq!(answer.streams[0].direction, Direction::RecvOnly);
+        assert_eq!(callee.accept(&answer), Ok(()));
+        sleep(Duration::from_millis(700)).await;
+        assert!(callee.status().heard.is_none() && caller.status().heard.is_some());
+    }
+
+    #[tokio::test]
+    async fn an_offer_with_new_credentials_restarts_ice() {
+        let config = Config { ice: true, security: Security::Dtls, ..config() };
+        let [caller, callee] = talk(config.clone()).await;
+        // Another endpoint stands for the caller after its restart: new credentials, new addresses.
+        let moved = Endpoint::start(config).expect("loopback has ports");
+        let mut offer = moved.offer();
+        offer.streams[0].path.dtls = caller.offer().streams[0].path.dtls.clone();
+        let before = callee.offer().streams[0].path.ice.clone();
+        let answer = callee.answer(&offer).expect("the offer is good");
+        let after = &answer.streams[0].path;
+        assert_ne!(after.ice, before);
+        assert!(after.candidates.iter().all(|candidate| candidate.generation == 1));
+        moved.accept(&answer).expect("the answer is good");
+        let connected = async {
+            while moved.status().ice != Some(IceState::Connected) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(5), connected).await.expect("the restart connects");
     }
 
     #[tokio::test]
@@ -260,7 +314,7 @@ mod tests {
     }
 
     /// Lets two ends talk until each hears the other's tone.
-    async fn talk(config: Config) -> [Status; 2] {
+    async fn talk(config: Config) -> [Endpoint; 2] {
         let caller = Endpoint::start(config.clone()).expect("loopback has ports");
         let callee = Endpoint::start(Config { offers: false, tone: 660.0, ..config }).expect("loopback has ports");
         let answer = callee.answer(&caller.offer()).expect("the offer is good");
@@ -272,11 +326,12 @@ mod tests {
                 let both = [caller.status(), callee.status()];
                 let near = |status: &Status, tone: f32| status.heard.is_some_and(|heard| (heard - tone).abs() <= 10.0);
                 if near(&both[0], 660.0) && near(&both[1], 440.0) {
-                    return both;
+                    return;
                 }
             }
         };
         let heard = timeout(Duration::from_secs(10), listen).await;
-        heard.unwrap_or_else(|_| panic!("{:?} {:?}", caller.status(), callee.status()))
+        heard.unwrap_or_else(|_| panic!("{:?} {:?}", caller.status(), callee.status()));
+        [caller, callee]
     }
 }

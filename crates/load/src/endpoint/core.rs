@@ -35,6 +35,8 @@ pub(super) struct Core {
     agreed: Option<Agreed>,
     dtls: Option<DtlsState>,
     suite: Option<SrtpSuite>,
+    dropped: u64,
+    closed: bool,
     transmits: VecDeque<(Component, SocketAddr, Vec<u8>)>,
 }
 
@@ -94,6 +96,8 @@ impl Core {
             agreed: None,
             dtls: None,
             suite: None,
+            dropped: 0,
+            closed: false,
             transmits: VecDeque::new(),
         })
     }
@@ -110,6 +114,7 @@ impl Core {
 
     /// Takes the peer's offer, and answers it.
     pub(super) fn answer(&mut self, offer: &Description, now: Instant) -> Result<Description, NegotiationError> {
+        self.follow_restart(offer, now);
         let (answer, agreed) = self.local().answer(offer)?;
         self.agree(agreed, now)?;
         Ok(answer)
@@ -120,6 +125,21 @@ impl Core {
         let offer = self.offer.clone().ok_or(NegotiationError("an answer without an offer"))?;
         let agreed = self.local().accept(&offer, answer)?;
         self.agree(agreed, now)
+    }
+
+    /// Restarts ICE where an offer comes with new credentials (RFC 8445 §9).
+    fn follow_restart(&mut self, offer: &Description, now: Instant) {
+        let known = self.agreed.as_ref().and_then(|agreed| agreed.remote.ice.as_ref());
+        let offered = offer.streams.iter().find_map(|stream| stream.path.ice.as_ref());
+        if let (Some(known), Some(offered)) = (known, offered)
+            && known.ufrag != offered.ufrag
+            && known.pwd != offered.pwd
+        {
+            self.credentials = ice::new_credentials();
+            for agent in self.transports.iter_mut().filter_map(|transport| transport.agent.as_mut()) {
+                agent.restart(self.credentials.clone(), now);
+            }
+        }
     }
 
     fn local(&self) -> Local<'_> {
@@ -135,7 +155,8 @@ impl Core {
         };
         let secured = self.config.security == Security::Dtls;
         let fingerprint = secured.then(|| self.certificate.fingerprint(HashFunction::Sha256));
-        Local { config: &self.config, path, fingerprint }
+        let dtls_client = self.agreed.as_ref().filter(|_| secured).map(|agreed| agreed.dtls_client);
+        Local { config: &self.config, path, fingerprint, dtls_client }
     }
 
     /// Begins what was agreed, or goes on with what changed.
@@ -145,6 +166,7 @@ impl Core {
         }
         self.voice.listen(agreed.receives);
         self.voice.talk(agreed.sends, now);
+        self.voice.mute(!agreed.direction.sends());
         for transport in &mut self.transports {
             match &agreed.crypto {
                 Some((ours, theirs)) => {
@@ -191,44 +213,49 @@ impl Core {
 
     /// Takes a datagram. What is not understood or not believed is dropped.
     pub(super) fn handle_packet(&mut self, component: Component, from: SocketAddr, buffer: &mut [u8], now: Instant) {
-        match Protocol::of(buffer) {
-            Ok(Protocol::Stun) => {
-                if let Some(transport) = self.transport(component)
-                    && let Some(agent) = &mut transport.agent
-                {
-                    let pair = Pair { local: transport.local, remote: from };
-                    let _ = agent.handle_packet(buffer, pair, now);
-                }
-            }
-            Ok(Protocol::Dtls) => {
-                let packet = ToDtls::Packet { association: association(component), bytes: buffer.to_vec() };
-                self.engine.handle(packet, now);
-            }
+        let believed = match Protocol::of(buffer) {
+            Ok(Protocol::Stun) => self.handle_stun(component, from, buffer, now),
+            Ok(Protocol::Dtls) => self.handle_handshake(component, from, buffer, now),
             Ok(Protocol::Media) => self.handle_media(component, from, buffer, now),
-            Err(_) => {}
-        }
+            Err(_) => None,
+        };
+        self.dropped += u64::from(believed.is_none());
         self.settle(now);
     }
 
-    fn handle_media(&mut self, component: Component, from: SocketAddr, buffer: &mut [u8], now: Instant) {
-        let kind = match component {
-            Component::Rtp => Media::of(buffer),
-            Component::Rtcp => Media::Rtcp,
+    fn handle_stun(&mut self, component: Component, from: SocketAddr, message: &[u8], now: Instant) -> Option<()> {
+        let transport = self.transport(component)?;
+        let pair = Pair { local: transport.local, remote: from };
+        transport.agent.as_mut()?.handle_packet(message, pair, now).ok()
+    }
+
+    fn handle_handshake(&mut self, component: Component, from: SocketAddr, packet: &[u8], now: Instant) -> Option<()> {
+        self.transport(component).filter(|transport| transport.trusts(from))?;
+        let packet = ToDtls::Packet { association: association(component), bytes: packet.to_vec() };
+        self.engine.handle(packet, now);
+        Some(())
+    }
+
+    fn handle_media(&mut self, component: Component, from: SocketAddr, buffer: &mut [u8], now: Instant) -> Option<()> {
+        let kind = match (component, self.transports.len()) {
+            (Component::Rtp, 1) => Media::of(buffer),
+            (Component::Rtp, _) => Media::Rtp,
+            (Component::Rtcp, _) => Media::Rtcp,
         };
-        let Some(transport) = self.transport(component) else { return };
+        let transport = self.transport(component).filter(|transport| transport.trusts(from))?;
         let length = buffer.len();
-        let Some(mut packet) = Packet::new(buffer, length) else { return };
-        let believed = match (&mut transport.protection, &transport.agent) {
-            (Protection::Srtp(keys), _) => keys.1.open(&mut packet, kind).is_ok(),
-            (Protection::Plain, Some(agent)) => agent.is_validated(Pair { local: transport.local, remote: from }),
-            (Protection::Plain, None) => transport.remote == Some(from),
-            (Protection::Awaited | Protection::Handshaking, _) => false,
-        };
+        let mut packet = Packet::new(buffer, length)?;
+        match &mut transport.protection {
+            Protection::Srtp(keys) => keys.1.open(&mut packet, kind).ok()?,
+            Protection::Plain => {}
+            Protection::Awaited | Protection::Handshaking => return None,
+        }
         match kind {
-            Media::Rtp if believed => self.voice.hear(&packet, now),
-            // A malformed report says nothing.
-            Media::Rtcp if believed => drop(self.voice.handle_report(&packet, now)),
-            Media::Rtp | Media::Rtcp => {}
+            Media::Rtp => {
+                self.voice.hear(&packet, now);
+                Some(())
+            }
+            Media::Rtcp => self.voice.handle_report(&packet, now).ok(),
         }
     }
 
@@ -271,8 +298,23 @@ impl Core {
             packets_received: reception.map_or(0, |reception| reception.packets()),
             packets_lost: reception.map_or(0, |reception| reception.lost()),
             jitter_ms: reception.map_or(0.0, |reception| reception.jitter_ms()),
+            dropped: self.dropped,
             heard: self.voice.heard(now),
         }
+    }
+
+    /// Ends what runs, and says goodbye to the peer's DTLS.
+    pub(super) fn close(&mut self, now: Instant) {
+        for component in [Component::Rtp, Component::Rtcp] {
+            self.engine.handle(ToDtls::Close { association: association(component) }, now);
+        }
+        self.settle(now);
+        self.closed = true;
+    }
+
+    /// Says whether it is closed: nothing is to be done but to send what is left.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// The state of the component that is worst off.
@@ -372,6 +414,16 @@ impl Core {
             }
             FromDtls::Failed { .. } => self.dtls = Some(DtlsState::Failed),
             FromDtls::Closed { .. } => self.dtls = Some(DtlsState::Closed),
+        }
+    }
+}
+
+impl Transport {
+    /// Says whether the peer may be there: ICE found it there, or signalling said so.
+    fn trusts(&self, from: SocketAddr) -> bool {
+        match &self.agent {
+            Some(agent) => agent.is_validated(Pair { local: self.local, remote: from }),
+            None => self.remote == Some(from),
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Agreed {
     pub(super) rtcp_mux: bool,
     /// Where the peer is.
     pub(super) remote: MediaPath,
+    /// Which way media flows, as we see it.
+    pub(super) direction: Direction,
     /// We open the DTLS association.
     pub(super) dtls_client: bool,
     /// The keys of SDES: ours, the peer's.
@@ -37,6 +39,8 @@ pub(super) struct Local<'a> {
     /// Addresses, candidates and credentials.
     pub(super) path: MediaPath,
     pub(super) fingerprint: Option<Fingerprint>,
+    /// Whether we opened the DTLS association, if one was agreed before: that does not change (RFC 8842 §5.5).
+    pub(super) dtls_client: Option<bool>,
 }
 
 impl Local<'_> {
@@ -80,10 +84,14 @@ impl Local<'_> {
                 crypto = Some((ours, chosen.clone()));
             }
             Security::Dtls => {
-                let setup = match theirs.dtls.as_ref().map(|dtls| dtls.setup) {
-                    Some(Setup::Actpass | Setup::Passive) => Setup::Active,
-                    Some(Setup::Active) => Setup::Passive,
-                    Some(Setup::Holdconn) | None => return Err(NegotiationError("no DTLS setup that can be answered")),
+                let setup = match (theirs.dtls.as_ref().map(|dtls| dtls.setup), self.dtls_client) {
+                    (Some(Setup::Actpass | Setup::Passive), Some(true) | None) => Setup::Active,
+                    (Some(Setup::Actpass), Some(false)) | (Some(Setup::Active), Some(false) | None) => Setup::Passive,
+                    (Some(Setup::Passive), Some(false))
+                    | (Some(Setup::Active), Some(true))
+                    | (Some(Setup::Holdconn) | None, _) => {
+                        return Err(NegotiationError("no DTLS setup that can be answered"));
+                    }
                 };
                 dtls_client = setup == Setup::Active;
                 path.dtls = self.dtls(setup);
@@ -93,12 +101,13 @@ impl Local<'_> {
             sends: pcmu.payload_type,
             receives: pcmu.payload_type,
             rtcp_mux: path.rtcp_mux,
+            direction: offered.direction.reversed(),
             remote: theirs.clone(),
             dtls_client,
             crypto,
         };
         let codecs = vec![pcmu.clone()];
-        let direction = offered.direction.reversed().and(Direction::SendRecv);
+        let direction = agreed.direction;
         let answered =
             MediaStream { codecs, direction, path, ..MediaStream::new(offered.id, &offered.name, offered.kind) };
         Ok((answer_around(offer, index, answered), agreed))
@@ -128,6 +137,7 @@ impl Local<'_> {
             sends: pcmu(answered)?.payload_type,
             receives: pcmu(ours)?.payload_type,
             rtcp_mux: ours.path.rtcp_mux && theirs.rtcp_mux,
+            direction: answered.direction.reversed(),
             remote: theirs.clone(),
             dtls_client,
             crypto,

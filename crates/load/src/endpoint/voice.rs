@@ -37,6 +37,8 @@ pub(super) struct Voice {
     began: Instant,
     /// What the peer takes PCMU under, once it is known, and when the next packet and report are due.
     talking: Option<Talking>,
+    /// Reports go on, but nothing is played.
+    muted: bool,
     /// What we take PCMU under.
     receives: Option<PayloadType>,
     /// What is known of the source that is heard.
@@ -64,6 +66,7 @@ impl Voice {
             sent: 0,
             began: now,
             talking: None,
+            muted: false,
             receives: None,
             reception: None,
             heard: VecDeque::with_capacity(WINDOW),
@@ -82,6 +85,11 @@ impl Voice {
         self.talking = Some(Talking { payload_type, ..self.talking.unwrap_or(fresh) });
     }
 
+    /// Plays or, on hold, does not.
+    pub(super) const fn mute(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
     /// When [`Self::packet`] or [`Self::report`] is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.talking.map(|talking| talking.next_packet.min(talking.next_report))
@@ -93,6 +101,10 @@ impl Voice {
         talking.next_packet += PTIME;
         if talking.next_packet <= now {
             talking.next_packet = now + PTIME; // it was held up: go on from here
+        }
+        if self.muted {
+            self.time = RtpTime(self.time.0.wrapping_add(SAMPLES));
+            return None;
         }
         let header = Header::new(talking.payload_type, self.seq, self.time, self.ssrc);
         header.write(buffer).ok()?;
