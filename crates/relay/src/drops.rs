@@ -2,7 +2,7 @@
 
 use media::demux::DemuxError;
 use media::rewrite::RewriteError;
-use media::rtcp::RtcpError;
+use media::rtcp::{RtcpError, Translated};
 use media::rtp::RtpError;
 use media::srtp::SrtpError;
 
@@ -111,12 +111,32 @@ reasons! {
     RtcpMalformed = "rtcp_malformed",
     /// RTCP with nothing in it that means something to the other leg.
     RtcpEnded = "rtcp_ended",
+    /// A part of RTCP that describes one hop only, and ends here.
+    RtcpTerminated = "rtcp_terminated",
+    /// A part of RTCP about an SSRC or sequence number that the other leg does not know.
+    RtcpUnmapped = "rtcp_unmapped",
+    /// Feedback in RTCP to a leg that did not negotiate it.
+    RtcpFeedback = "rtcp_feedback",
+    /// A part of RTCP that is of no known kind, or malformed.
+    RtcpUnknown = "rtcp_unknown",
     /// A trickled candidate of another generation.
     CandidateGeneration = "candidate_generation",
     /// A trickled candidate that cannot be used from here.
     CandidateUnusable = "candidate_unusable",
     /// A trickled candidate beyond those we keep.
     CandidateTooMany = "candidate_too_many",
+}
+
+impl Dropped {
+    /// The parts of an RTCP packet that were left out of its translation, and how many.
+    pub(crate) const fn parts(translated: &Translated) -> [(Self, u16); 4] {
+        [
+            (Self::RtcpTerminated, translated.terminated),
+            (Self::RtcpUnmapped, translated.unmapped),
+            (Self::RtcpFeedback, translated.feedback),
+            (Self::RtcpUnknown, translated.unknown),
+        ]
+    }
 }
 
 impl From<DemuxError> for Dropped {

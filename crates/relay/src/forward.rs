@@ -119,14 +119,14 @@ impl Call {
             let mut copy = vec![0; packet.len() + crate::Datagram::TAIL_ROOM];
             copy[..packet.len()].copy_from_slice(packet);
             let Some(mut copy) = Packet::new(&mut copy, packet.len()) else { continue };
-            match translate(near, arrived.place.transport, far, place, &mut copy, now) {
+            match translate(near, arrived.place.transport, far, place, &mut copy, resources, now) {
                 Ok(Destination { from, to }) => {
                     resources.transmits.push_back(Transmit { from, to, bytes: copy.to_vec() });
                 }
                 Err(reason) => resources.count_drop(reason),
             }
         }
-        translate(near, arrived.place.transport, far, first, packet, now)
+        translate(near, arrived.place.transport, far, first, packet, resources, now)
     }
 }
 
@@ -192,6 +192,7 @@ fn translate(
     far: &mut Leg,
     far_place: usize,
     packet: &mut Packet<'_>,
+    resources: &mut Resources,
     now: Instant,
 ) -> Result<Destination, Dropped> {
     let transport = far.transport_mut(far_place).ok_or(Dropped::OtherLegNotReady)?;
@@ -207,7 +208,10 @@ fn translate(
         far_place,
         speaker: speaker.ok_or(Dropped::OtherLegNotReady)?,
     };
-    rtcp::translate(packet, &mut streams, OtherLeg { cname: &far.cname, feedback, reduced_size })?;
+    let translated = rtcp::translate(packet, &mut streams, OtherLeg { cname: &far.cname, feedback, reduced_size })?;
+    for (reason, times) in Dropped::parts(&translated) {
+        (0..times).for_each(|_| resources.count_drop(reason));
+    }
     let transport = far.transport_mut(far_place).ok_or(Dropped::OtherLegNotReady)?;
     transport.carrier(Media::Rtcp).seal(packet, Media::Rtcp)?;
     transport.rtcp_sent = now;
