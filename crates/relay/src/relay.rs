@@ -49,9 +49,10 @@ impl Relay {
         let mut work = Work { resources: &mut self.resources, sockets, now };
         if let Command::End { .. } = command {
             let mut call = self.calls.remove(place).ok_or(CommandError::UnknownCall)?;
+            let last = call.statistics();
             call.close(&mut work);
             self.resources.counters.calls = self.calls.len();
-            return Ok(Reply::Statistics(call.statistics()));
+            return Ok(Reply::Statistics(last));
         }
         let call = self.calls.get_mut(place).ok_or(CommandError::UnknownCall)?;
         let reply = carry_out(call, command, &mut work);

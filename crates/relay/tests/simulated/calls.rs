@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use model::{DtlsState, FingerprintVerdict, IceState, News, Setup, Way};
+use model::Setup;
 
-use crate::network::Weather;
 use crate::peer::{Habits, by_source};
-use crate::world::{A, B, World, audio_and_video, config, sdes};
+use crate::world::{A, B, World, audio_and_video, sdes};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -61,10 +60,7 @@ fn a_plain_phone_and_one_with_keys_in_its_sdp() {
 #[test]
 fn audio_and_video_in_a_bundle() {
     let kinds = audio_and_video();
-    both_hear_each_other(
-        &Habits { kinds: kinds.clone(), ..Habits::jingle() },
-        &Habits { kinds, ..Habits::phone() },
-    );
+    both_hear_each_other(&Habits { kinds: kinds.clone(), ..Habits::jingle() }, &Habits { kinds, ..Habits::phone() });
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The relay core between two endpoints, over a network that loses, delays, reorders and duplicates.
 
 mod calls;
+mod flow;
+mod ice_paths;
+mod limits;
 mod network;
 mod peer;
+mod security;
 mod world;

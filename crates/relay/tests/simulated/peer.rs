@@ -312,8 +312,7 @@ impl Peer {
                 }
                 if let Some(dtls) = &path.dtls {
                     component.fingerprints.clone_from(&dtls.fingerprints);
-                    component.role =
-                        Some(if setup == Setup::Active { dtls::Role::Client } else { dtls::Role::Server });
+                    component.role = Some(if setup == Setup::Active { dtls::Role::Client } else { dtls::Role::Server });
                 }
             }
         }
@@ -410,10 +409,7 @@ impl Peer {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let agents = self.transports.iter().flat_map(|t| [Some(&t.rtp), t.rtcp.as_ref()]).flatten();
-        agents
-            .filter_map(|component| component.agent.as_ref()?.poll_timeout())
-            .chain(self.engine.poll_timeout())
-            .min()
+        agents.filter_map(|component| component.agent.as_ref()?.poll_timeout()).chain(self.engine.poll_timeout()).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {

@@ -10,9 +10,7 @@ use model::{
     CallId, Command, CommandError, Description, IceRole, Learning, LegId, LegPolicy, MediaKind, MediaPath, News,
     PathPolicy, Reply, Security, SrtpSuite,
 };
-use relay::{
-    Address, CertificatePolicy, Config, Datagram, Dropped, PortShare, Relay, SocketId, Sockets, Transmit,
-};
+use relay::{Address, CertificatePolicy, Config, Datagram, Dropped, PortShare, Relay, SocketId, Sockets, Transmit};
 
 use crate::network::{Dice, Flying, Network, Weather};
 use crate::peer::{FRAME, Habits, Odd, Peer, ip};

@@ -1,0 +1,133 @@
+//! ICE on a leg: trickling, restarts, consent.
+
+use std::time::Duration;
+
+use model::{Command, CommandError, IceState, News, Reply, StreamId};
+
+use crate::network::Weather;
+use crate::peer::Habits;
+use crate::world::{A, B, World, call, config, pathless};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn connected() -> World {
+    let mut world = World::new(Habits::jingle(), Habits::phone());
+    world.call();
+    world.run(3 * SECOND);
+    world.forget();
+    world
+}
+
+#[test]
+fn candidates_may_come_before_our_answer_and_after() {
+    for early in [true, false] {
+        let mut world = World::new(Habits::jingle(), Habits::phone());
+        let mut offer = world.a.offer();
+        let candidates = std::mem::take(&mut offer.streams[0].path.candidates);
+        offer.streams[0].path.end_of_candidates = false;
+        let ufrag = offer.streams[0].path.ice.as_ref().map(|ice| ice.ufrag.clone());
+        let add = Command::AddCandidates {
+            call: call(),
+            leg: A,
+            stream: StreamId(0),
+            ufrag,
+            candidates,
+            end_of_candidates: true,
+        };
+        assert_eq!(world.command(add.clone()), Err(CommandError::UnknownStream), "nothing was offered");
+        world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+        if early {
+            world.done(add.clone());
+        }
+        let ours = world.local(Command::LocalAnswer { call: call(), leg: A, answer: pathless(&offer) });
+        world.network.cut.push(world.a.habits.ip); // the peer's own checks would tell its address too
+        world.a.take_answer(&ours, world.now);
+        if !early {
+            world.done(add);
+        }
+        world.run(SECOND / 10);
+        world.network.cut.clear();
+        world.run(5 * SECOND);
+        let connected =
+            News::Ice { leg: A, stream: StreamId(0), component: model::Component::Rtp, state: IceState::Connected };
+        assert!(world.news.contains(&connected), "early: {early}, {:?}", world.news);
+    }
+}
+
+#[test]
+fn the_peer_restarts_ice_and_media_goes_on() {
+    let mut world = connected();
+    let theirs = world.a.restart(world.now);
+    let reply = world.command(Command::RestartIce { call: call(), leg: A, remote: Some(theirs.clone()) });
+    let Ok(Reply::Restarted(paths)) = reply else { panic!("{reply:?}") };
+    assert_eq!(paths.len(), 1);
+    assert!(paths[0].candidates.iter().all(|candidate| candidate.generation == 1));
+    world.a.take_restart(&paths[0].ice, &paths[0].candidates, world.now);
+    world.run(3 * SECOND);
+    let (a, b) = world.heard();
+    assert!(a[0] >= 148 && b[0] >= 148, "no packet is lost: {a:?} {b:?}");
+    assert!(!world.news.iter().any(|news| matches!(news, News::Dtls { .. })), "DTLS goes on: {:?}", world.news);
+}
+
+#[test]
+fn we_restart_ice_and_media_goes_on() {
+    let mut world = connected();
+    let reply = world.command(Command::RestartIce { call: call(), leg: A, remote: None });
+    let Ok(Reply::Restarted(paths)) = reply else { panic!("{reply:?}") };
+    world.run(SECOND);
+    let theirs = world.a.restart(world.now);
+    world.a.take_restart(&paths[0].ice, &paths[0].candidates, world.now);
+    let reply = world.command(Command::RestartIce { call: call(), leg: A, remote: Some(theirs) });
+    let Ok(Reply::Restarted(again)) = reply else { panic!("{reply:?}") };
+    assert_eq!(again[0].ice, paths[0].ice, "the answer to our restart is no restart of its own");
+    world.run(3 * SECOND);
+    let (a, b) = world.heard();
+    assert!(a[0] >= 198 && b[0] >= 198, "no packet is lost: {a:?} {b:?}");
+}
+
+#[test]
+fn an_offer_with_new_credentials_restarts_ice() {
+    let mut world = connected();
+    world.a.restart(world.now);
+    let offer = world.a.describe(model::Setup::Actpass);
+    world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+    let ours = world.local(Command::LocalAnswer { call: call(), leg: A, answer: pathless(&offer) });
+    let path = &ours.streams[0].path;
+    world.a.take_restart(path.ice.as_ref().expect("it uses ICE"), &path.candidates, world.now);
+    world.run(3 * SECOND);
+    let (a, b) = world.heard();
+    assert!(a[0] >= 148 && b[0] >= 148, "no packet is lost: {a:?} {b:?}");
+    assert!(!world.news.iter().any(|news| matches!(news, News::Dtls { .. })), "DTLS goes on: {:?}", world.news);
+}
+
+#[test]
+fn a_leg_without_ice_cannot_be_restarted() {
+    let mut world = connected();
+    let command = Command::RestartIce { call: call(), leg: B, remote: None };
+    assert_eq!(world.command(command), Err(CommandError::IceRequired));
+}
+
+#[test]
+fn nothing_is_sent_without_consent() {
+    let mut world = connected();
+    world.network.cut.push(world.a.habits.ip);
+    world.run(31 * SECOND);
+    assert!(world.news.contains(&News::ConsentLost { leg: A, stream: StreamId(0) }), "{:?}", world.news);
+    let sent = world.relay.counters().packets_forwarded;
+    world.run(SECOND);
+    assert_eq!(world.relay.counters().packets_forwarded, sent);
+}
+
+#[test]
+fn bad_weather_delays_a_call_and_does_not_prevent_it() {
+    for seed in 1..=6 {
+        let weather = Weather { loss: 100, duplication: 50, jitter: Duration::from_millis(30) };
+        let mut world = World::with(Habits::jingle(), Habits::phone(), seed, weather, config());
+        world.call();
+        world.run(15 * SECOND);
+        world.forget();
+        world.run(2 * SECOND);
+        let (a, b) = world.heard();
+        assert!(a[0] > 60 && b[0] > 60, "seed {seed}: {a:?} {b:?} {:?}", world.relay);
+    }
+}
