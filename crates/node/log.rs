@@ -6,13 +6,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Log;
 
-/// The SIP stack logs whole messages below this level, with the SRTP keys and digests in them.
-const SIP_STACK: &str = "rsipstack=warn";
+/// Below these levels the SIP stack logs whole messages, with the SRTP keys and digests in them, and the ICE checklist
+/// its credentials.
+const KEEPERS_OF_KEYS: [&str; 2] = ["rsipstack=warn", "is=warn"];
 
 /// Starts logging. `RUST_LOG`, where it is set, overrules the configuration.
 pub(crate) fn start(log: &Log) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
-    let filter = filter.add_directive(SIP_STACK.parse().expect("a directive"));
+    let filter = KEEPERS_OF_KEYS
+        .iter()
+        .fold(filter, |filter, quiet| filter.add_directive(quiet.parse().expect("the constants are directives")));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if log.json {
         subscriber.json().init();
