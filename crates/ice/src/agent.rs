@@ -429,9 +429,9 @@ impl Agent {
     /// Turns what the checklists did into what the world is told.
     fn settle(&mut self, now: Instant) {
         for generation in std::iter::once(&mut self.current).chain(&mut self.previous) {
-            generation.drain(&mut self.transmits);
+            generation.drain(&mut self.transmits, now);
             check_consent(generation, now);
-            generation.drain(&mut self.transmits);
+            generation.drain(&mut self.transmits, now);
         }
         if self.previous.is_some() && self.current.selected.is_some() && self.retire_at.is_none() {
             self.retire_at = Some(now + RETIRE_AFTER);

@@ -31,8 +31,8 @@ const MAX_SOURCES: usize = 64;
 const MAX_MAPPED: usize = 8;
 /// Checks kept for the time when the peer's credentials are known.
 const MAX_EARLY: usize = 16;
-/// Requests whose responses are waited for: all pairs, sent as often as they are.
-const MAX_OUTSTANDING: usize = MAX_PAIRS * RETRANSMITS;
+/// A response that comes later than this is of no use.
+const MAX_RESPONSE_TIME: Duration = Duration::from_secs(10);
 /// First retransmission of a check.
 const INITIAL_RTO: Duration = Duration::from_millis(250);
 /// Slowest retransmission of a check, and the pace of consent (RFC 7675 §5.1).
@@ -69,7 +69,8 @@ pub(crate) struct Generation {
     own: Vec<SocketAddr>,
     validated: Vec<Validated>,
     early: Vec<Early>,
-    outstanding: VecDeque<(TransactionId, Pair)>,
+    /// Requests that have no response yet.
+    outstanding: VecDeque<Outstanding>,
 }
 
 /// A pair at whose far end the peer is.
@@ -77,6 +78,13 @@ struct Validated {
     pair: Pair,
     /// The last response to a check of ours.
     answered: Option<Instant>,
+}
+
+/// A request of ours.
+struct Outstanding {
+    transaction: TransactionId,
+    pair: Pair,
+    sent: Instant,
 }
 
 /// A check that came before the peer's credentials.
@@ -223,7 +231,7 @@ impl Generation {
 
     /// Says whether a response is one to a request of this generation.
     pub(crate) fn has_sent(&self, transaction: TransactionId) -> bool {
-        self.outstanding.iter().any(|(sent, _)| *sent == transaction)
+        self.outstanding.iter().any(|request| request.transaction == transaction)
     }
 
     /// Takes the response to a request of this generation.
@@ -234,7 +242,8 @@ impl Generation {
         pair: Pair,
         now: Instant,
     ) -> Result<(), Dropped> {
-        let position = self.outstanding.iter().position(|(sent, along)| *sent == transaction && *along == pair);
+        let asked = |request: &Outstanding| request.transaction == transaction && request.pair == pair;
+        let position = self.outstanding.iter().position(asked);
         let position = position.ok_or(Dropped::UnexpectedResponse)?; // RFC 8445 §7.2.5.2.1
         let remote = self.remote.as_ref().ok_or(Dropped::UnexpectedResponse)?;
         if !stun::verify(&response, remote.pwd.reveal()) {
@@ -268,7 +277,10 @@ impl Generation {
     }
 
     /// Moves out what the checklist wants sent, and sees which pair it selected.
-    pub(crate) fn drain(&mut self, transmits: &mut VecDeque<Transmit>) {
+    pub(crate) fn drain(&mut self, transmits: &mut VecDeque<Transmit>, now: Instant) {
+        while self.outstanding.front().is_some_and(|request| request.sent + MAX_RESPONSE_TIME <= now) {
+            self.outstanding.pop_front();
+        }
         while let Some(transmit) = self.checks.poll_transmit() {
             if self.consent_lost {
                 continue;
@@ -276,10 +288,7 @@ impl Generation {
             let pair = Pair { local: transmit.source, remote: transmit.destination };
             let bytes = Vec::from(transmit.contents);
             if let Ok(Message { class: stun::Class::Request, transaction, .. }) = Message::parse(&bytes) {
-                if self.outstanding.len() == MAX_OUTSTANDING {
-                    self.outstanding.pop_front();
-                }
-                self.outstanding.push_back((transaction, pair));
+                self.outstanding.push_back(Outstanding { transaction, pair, sent: now });
             }
             transmits.push_back(Transmit { pair, bytes });
         }
