@@ -27,9 +27,16 @@
 //! - [`counters`]: what it counts
 
 pub mod action;
+mod call;
+mod caller;
+mod codecs;
 pub mod config;
 pub mod counters;
+mod directory;
+mod ending;
+mod outbox;
 pub mod route;
+mod tombstone;
 pub mod translator;
 
 pub use action::{Action, LogLine};

@@ -1,84 +1,640 @@
-//! The translator.
+//! The translator: which call an input is for, and whether there may be one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Instant;
 
-use model::FromRelay;
-use sip::message::FromAgent;
-use xmpp::stanza::Stanza;
+use jid::{BareJid, Jid};
+use model::{CallId, FromRelay, MediaKind, Reply};
+use sip::address::{AddressError, SipUri, host_to_ascii, normalise_number};
+use sip::message::{DialogId, FromAgent, IncomingInvite, OutgoingInvite, ToAgent};
+use sip::sdp::Session;
+use tracing::Level;
+use xmpp::description::describe;
+use xmpp::jingle::{Action as JingleAction, Jingle, Party, Reason, ReasonCondition};
+use xmpp::jingle_message::JingleMessage;
+use xmpp::stanza::{Condition, Payload, Stanza, StanzaError, StanzaKind};
 
-use crate::{Action, Config, Counters};
+use crate::call::{self, Call, Names, Side};
+use crate::directory::{self, Directory};
+use crate::ending::{Ending, Refusal};
+use crate::outbox::{Asked, Context, Outbox, Purpose, Question};
+use crate::route::{Destination, NoDestination, Origin};
+use crate::tombstone::{SessionKey, Tombstones};
+use crate::{Action, Config, Counters, DirectionCounters, caller, codecs};
 
 /// A source of random bytes that nobody can guess; a test seeds it.
 pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
 
+/// Hops a call from XMPP may take on the SIP side (RFC 3261 §8.1.1.6).
+const MAX_FORWARDS: u8 = 70;
+/// Dialogs of calls we make have this bit, those of the agent do not.
+const OUR_DIALOG: u64 = 1 << 63;
+/// Begins the id of a proposal's message; its error comes back with it.
+const PROPOSE_ID: &str = "jm-propose-";
+
 /// Joins XMPP and SIP.
 pub struct Translator {
-    actions: VecDeque<Action>,
-    counters: Counters,
+    config: Config,
+    out: Outbox,
+    directory: Directory,
+    calls: HashMap<CallId, Call>,
+    sessions: HashMap<SessionKey, CallId>,
+    dialogs: HashMap<DialogId, CallId>,
+    /// The calls of each user on the XMPP side.
+    users: HashMap<BareJid, Vec<CallId>>,
+    /// Calls not answered yet of each address that is no trunk's.
+    half_open: HashMap<IpAddr, usize>,
+    deadlines: BTreeSet<(Instant, CallId)>,
+    tombstones: Tombstones,
+    next_dialog: u64,
+    xmpp_is_up: bool,
+    stopping: bool,
 }
 
 impl Translator {
     /// A translator without calls, whose XMPP side is not connected yet.
     pub fn new(config: Config, random: Random) -> Self {
-        let _ = (config, random);
-        Self { actions: VecDeque::new(), counters: Counters::default() }
+        Self {
+            directory: Directory::new(&config),
+            out: Outbox::new(random),
+            config,
+            calls: HashMap::new(),
+            sessions: HashMap::new(),
+            dialogs: HashMap::new(),
+            users: HashMap::new(),
+            half_open: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            tombstones: Tombstones::default(),
+            next_dialog: 0,
+            xmpp_is_up: false,
+            stopping: false,
+        }
     }
 
     /// Takes a stanza.
     pub fn handle_stanza(&mut self, stanza: Stanza, now: Instant) {
-        let _ = (stanza, now);
+        match &stanza.payload {
+            Payload::Jingle(jingle) => {
+                let position = self.out.position();
+                let outcome = self.handle_jingle(&stanza, jingle, now);
+                self.answer(position, &stanza, outcome);
+            }
+            Payload::MalformedJingle(error) => {
+                self.out.count("malformed-jingle");
+                let bad = StanzaError::new(Condition::BadRequest).with_text(error.to_string());
+                self.answer(self.out.position(), &stanza, Err(bad));
+            }
+            Payload::JingleMessage(message) => self.handle_jingle_message(&stanza, message, now),
+            Payload::Result(_) => {
+                if let Some(asked) = self.out.answered(&stanza.id, &stanza.from) {
+                    self.handle_answer(asked, &stanza.payload, now);
+                }
+            }
+            Payload::Error { of: StanzaKind::Iq, .. } => {
+                if let Some(asked) = self.out.answered(&stanza.id, &stanza.from) {
+                    self.handle_answer(asked, &stanza.payload, now);
+                }
+            }
+            Payload::Error { of: StanzaKind::Message, error } => self.handle_undelivered(&stanza, error, now),
+            Payload::Error { of: StanzaKind::Presence, .. } => (), // of a subscription that came to nothing
+            Payload::Query { .. } => {
+                let answer = self.directory.answer(&stanza, &self.config);
+                self.out.stanza(answer);
+            }
+            Payload::Presence { kind, .. } => {
+                let mut cx = Context { config: &self.config, out: &mut self.out, now };
+                self.directory.handle_presence(&stanza, *kind, &mut cx);
+            }
+            Payload::Message { .. } => {
+                let mut cx = Context { config: &self.config, out: &mut self.out, now };
+                directory::answer_message(&stanza, &mut cx);
+            }
+        }
     }
 
-    /// Learns that the stream to the XMPP server is there, or is not.
+    /// Learns that the stream to the XMPP server is there, or is not. Calls go on: their media needs no stanzas.
     pub fn handle_xmpp_link(&mut self, up: bool, now: Instant) {
-        let _ = (up, now);
+        let _ = now;
+        self.xmpp_is_up = up;
+        if !up {
+            self.directory.forget();
+            self.out.forget_features();
+        }
     }
 
     /// Takes an event of the SIP user agent.
     pub fn handle_sip(&mut self, event: FromAgent, now: Instant) {
-        let _ = (event, now);
+        let dialog = match &event {
+            FromAgent::Invite(invite) => {
+                if let Err(refusal) = self.handle_invite(invite, now) {
+                    self.out.count(refusal.word());
+                    let text = format!("refused a call from {}: {}", invite.source, refusal.word());
+                    self.out.log(None, Level::INFO, text);
+                    let response = refusal.response(&self.config.component);
+                    self.out.sip(ToAgent::Respond { dialog: invite.dialog, response });
+                }
+                return;
+            }
+            FromAgent::Provisional { dialog, .. }
+            | FromAgent::Answered { dialog, .. }
+            | FromAgent::Failed { dialog, .. }
+            | FromAgent::Acknowledged { dialog, .. }
+            | FromAgent::Cancelled { dialog, .. }
+            | FromAgent::Ended { dialog, .. }
+            | FromAgent::Reinvited { dialog, .. }
+            | FromAgent::ReinviteAnswered { dialog, .. }
+            | FromAgent::ReinviteFailed { dialog, .. }
+            | FromAgent::Info { dialog, .. } => *dialog,
+        };
+        match self.dialogs.get(&dialog).copied() {
+            Some(id) => self.with_call(id, now, |call, cx| call.handle_sip(cx, event)),
+            None => {
+                let mut cx = Context { config: &self.config, out: &mut self.out, now };
+                call::answer_stray(&mut cx, &event);
+            }
+        }
     }
 
     /// Takes a reply or news of the relay.
     pub fn handle_relay(&mut self, from: FromRelay, now: Instant) {
-        let _ = (from, now);
+        match from {
+            FromRelay::Reply { id, outcome } => match (self.out.replied(id), outcome) {
+                (Some((call, Purpose::End)), Ok(Reply::Statistics(figures))) => {
+                    for leg in &figures.legs {
+                        let (received, sent) = leg.streams.iter().fold((0, 0), |(received, sent), stream| {
+                            (received + stream.packets_received, sent + stream.packets_sent)
+                        });
+                        let (number, security, suite) = (leg.leg.0, leg.security, leg.suite);
+                        let text =
+                            format!("leg {number}: {received} packets received, {sent} sent, {security:?} {suite:?}");
+                        self.out.log(Some(call), Level::INFO, text);
+                    }
+                }
+                (Some((call, purpose)), outcome) => {
+                    self.with_call(call, now, |call, cx| call.handle_reply(cx, purpose, outcome));
+                }
+                (None, _) => (), // of a call that gave up waiting
+            },
+            FromRelay::Event(event) => {
+                self.with_call(event.call, now, |call, cx| call.handle_news(cx, event.news));
+            }
+        }
     }
 
     /// Does what is due. Call it at [`Translator::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, id));
+            self.with_call(id, now, |call, cx| call.handle_timeout(cx));
+        }
+        while let Some(Asked { whom, what }) = self.out.unanswered(now) {
+            match what {
+                Question::Session(id) => {
+                    self.with_call(id, now, |call, cx| call.handle_session_failure(cx, &whom, None))
+                }
+                Question::Features(_) => (), // it stays unknown
+            }
+        }
+        while let Some((id, purpose)) = self.out.unreplied(now) {
+            if purpose != Purpose::End {
+                self.with_call(id, now, |call, cx| call.handle_no_reply(cx));
+            }
+        }
+        self.tombstones.forget_until(now);
     }
 
     /// Ends every call, on both sides; new ones are refused from now on.
     pub fn stop(&mut self, now: Instant) {
-        let _ = now;
+        self.stopping = true;
+        for id in self.calls.keys().copied().collect::<Vec<_>>() {
+            let ending = Ending::with_text(ReasonCondition::Gone, "the gateway is going down");
+            self.with_call(id, now, |call, cx| call.end(cx, Side::Neither, ending));
+        }
     }
 
     /// What to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        self.out.pop()
     }
 
     /// When to call [`Translator::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let call = self.deadlines.first().map(|(at, _)| *at);
+        [call, self.out.next_timeout(), self.tombstones.next_timeout()].into_iter().flatten().min()
     }
 
     /// Says whether there is no call.
     pub fn is_idle(&self) -> bool {
-        true
+        self.calls.is_empty()
     }
 
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.out.counters
+    }
+
+    /// Answers an IQ, before everything that followed from it.
+    fn answer(&mut self, position: usize, stanza: &Stanza, outcome: Result<(), StanzaError>) {
+        let answer = match outcome {
+            Ok(()) => Some(stanza.result(None)),
+            Err(error) => stanza.error(error),
+        };
+        if let Some(answer) = answer {
+            self.out.stanza_at(position, answer);
+        }
+    }
+
+    /// Gives an input to a call, if it still exists, and puts down what became of it.
+    fn with_call(&mut self, id: CallId, now: Instant, handle: impl FnOnce(&mut Call, &mut Context<'_>)) {
+        let Some(mut call) = self.calls.remove(&id) else { return };
+        if let Some(at) = call.next_timeout() {
+            self.deadlines.remove(&(at, id));
+        }
+        let was_answered = call.was_answered();
+        handle(&mut call, &mut Context { config: &self.config, out: &mut self.out, now });
+        self.settle(call, was_answered, now);
+    }
+
+    /// Takes a new call in.
+    fn admit(&mut self, call: Call, now: Instant) {
+        let id = call.id();
+        self.sessions.insert(session_key(&call), id);
+        self.dialogs.insert(call.dialog(), id);
+        self.users.entry(call.peer().to_bare()).or_default().push(id);
+        if let Some(source) = call.source {
+            *self.half_open.entry(source).or_default() += 1;
+        }
+        let counters = counters_of(&mut self.out.counters, &call);
+        counters.started += 1;
+        counters.active += 1;
+        counters.half_open += 1;
+        self.settle(call, false, now);
+    }
+
+    fn settle(&mut self, mut call: Call, was_answered: bool, now: Instant) {
+        let id = call.id();
+        let counters = counters_of(&mut self.out.counters, &call);
+        if call.was_answered() && !was_answered {
+            counters.answered += 1;
+            counters.half_open -= 1;
+        }
+        if let Some(ending) = call.ending() {
+            counters.active -= 1;
+            counters.half_open -= u64::from(!call.was_answered());
+            let by_reason = if call.was_answered() { &mut counters.ended } else { &mut counters.failed };
+            *by_reason.entry(ending.reason.as_str()).or_default() += 1;
+        }
+        if call.was_answered() || call.ending().is_some() {
+            self.close_half(call.source.take());
+        }
+        match call.ending() {
+            Some(ending) => {
+                let key = session_key(&call);
+                self.sessions.remove(&key);
+                self.dialogs.remove(&call.dialog());
+                if let Some(calls) = self.users.get_mut(&key.0) {
+                    calls.retain(|other| *other != id);
+                    if calls.is_empty() {
+                        self.users.remove(&key.0);
+                    }
+                }
+                self.tombstones.bury(key, ending.jingle_reason(), now);
+            }
+            None => {
+                self.deadlines.extend(call.next_timeout().map(|at| (at, id)));
+                self.calls.insert(id, call);
+            }
+        }
+    }
+
+    fn close_half(&mut self, source: Option<IpAddr>) {
+        let Some(source) = source else { return };
+        if let Some(count) = self.half_open.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.half_open.remove(&source);
+            }
+        }
+    }
+
+    /// Takes a Jingle action. The result is the answer to its IQ.
+    fn handle_jingle(&mut self, stanza: &Stanza, jingle: &Jingle, now: Instant) -> Result<(), StanzaError> {
+        let key = (stanza.from.to_bare(), jingle.sid.clone());
+        if let Some(id) = self.sessions.get(&key).copied() {
+            let mut outcome = Err(StanzaError::unknown_session());
+            self.with_call(id, now, |call, cx| {
+                if call.us().to_bare() == stanza.to.to_bare() {
+                    outcome = call.handle_jingle(cx, &stanza.from, jingle);
+                }
+            });
+            return outcome;
+        }
+        let over = self.tombstones.reason(&key).cloned();
+        match (jingle.action, over) {
+            (JingleAction::SessionInitiate, Some(reason)) => {
+                // Our refusal of the proposal crossed it.
+                self.terminate(stanza, jingle, reason);
+                Ok(())
+            }
+            (JingleAction::SessionInitiate, None) => self.handle_session_initiate(stanza, jingle, now),
+            (_, Some(_)) => Ok(()), // it crossed the end
+            (_, None) => Err(StanzaError::unknown_session()),
+        }
+    }
+
+    /// Takes a call from XMPP that begins with its session.
+    fn handle_session_initiate(&mut self, stanza: &Stanza, jingle: &Jingle, now: Instant) -> Result<(), StanzaError> {
+        let initiator = jingle.initiator.as_deref().map(Jid::new);
+        if initiator.is_some_and(|named| named.map(|named| named.to_bare()) != Ok(stanza.from.to_bare())) {
+            return Err(StanzaError::new(Condition::NotAllowed)); // XEP-0166 §7.1: in somebody else's name
+        }
+        let invite = self.find_callee(stanza).map_err(|refusal| {
+            self.refuse(&stanza.from, refusal);
+            refusal.stanza_error()
+        })?;
+        let described = describe(&jingle.contents, &jingle.bundle, Party::Initiator);
+        let offer = codecs::carried(&described.description, self.config.video);
+        if offer.streams.is_empty() {
+            self.out.count(Refusal::NoMedia.word());
+            self.terminate(stanza, jingle, Reason::new(call::why_not_carried(&jingle.contents)));
+            return Ok(());
+        }
+        let Some(names) = self.names(stanza, &jingle.sid, &invite) else {
+            return Err(Refusal::Unmappable.stanza_error());
+        };
+        let mut cx = Context { config: &self.config, out: &mut self.out, now };
+        let call = Call::initiated(&mut cx, names, offer, invite);
+        self.admit(call, now);
+        Ok(())
+    }
+
+    fn terminate(&mut self, stanza: &Stanza, jingle: &Jingle, reason: Reason) {
+        let end = Jingle { reason: Some(reason), ..Jingle::new(JingleAction::SessionTerminate, jingle.sid.clone()) };
+        self.out.tell(&stanza.to, &stanza.from, Payload::Jingle(Box::new(end)));
+    }
+
+    fn refuse(&mut self, from: &Jid, refusal: Refusal) {
+        self.out.count(refusal.word());
+        self.out.log(None, Level::INFO, format!("refused a call from {from}: {}", refusal.word()));
+    }
+
+    /// What a call from XMPP is known by.
+    fn names(&mut self, stanza: &Stanza, sid: &str, invite: &OutgoingInvite) -> Option<Names> {
+        let us = Jid::from(caller::with_resource(&stanza.to.to_bare())?);
+        let host = SipUri::parse(&invite.to).ok()?.host;
+        Some(Names {
+            id: self.new_call_id(),
+            us,
+            peer: stanza.from.clone(),
+            sid: sid.to_owned(),
+            dialog: invite.dialog,
+            trunk: invite.trunk.clone(),
+            sip_address: host.trim_matches(['[', ']']).parse().ok(),
+        })
+    }
+
+    fn new_call_id(&mut self) -> CallId {
+        loop {
+            let id = CallId::from(self.out.random());
+            if !self.calls.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Finds whom a call from XMPP is for on the SIP side, and makes the INVITE.
+    fn find_callee(&mut self, stanza: &Stanza) -> Result<OutgoingInvite, Refusal> {
+        let from = stanza.from.to_bare();
+        if from.domain().as_str() == self.config.component {
+            return Err(Refusal::Loop);
+        }
+        self.check_room(&from)?;
+        let node = stanza.to.node().ok_or(Refusal::NoRoute)?;
+        let user = xmpp::address::unescape(node.as_str());
+        let domain = stanza.to.domain().as_str();
+        let (to, trunk) = match self.config.routes.find(&Origin::Xmpp, &user, domain).map_err(refusal)? {
+            Destination::Trunk { name, user } => {
+                let trunk = self.config.trunks.get(&name).ok_or(Refusal::NoRoute)?;
+                (SipUri::new(&user, &trunk.host).to_string(), Some(name))
+            }
+            Destination::Sip(uri) if Ok(&uri.host) == host_to_ascii(&self.config.component).as_ref() => {
+                return Err(Refusal::Loop);
+            }
+            Destination::Sip(uri) => (uri.to_string(), None),
+            Destination::Xmpp(_) => return Err(Refusal::NoRoute), // the table has no such rows
+        };
+        let from = caller::sip_uri(&self.config, &from).ok_or(Refusal::Unmappable)?;
+        self.next_dialog += 1;
+        let dialog = DialogId(OUR_DIALOG | self.next_dialog);
+        let max_forwards = MAX_FORWARDS;
+        Ok(OutgoingInvite { dialog, trunk, to, from, from_display: None, sdp: None, max_forwards })
+    }
+
+    /// Checks that there may be another call, of this user.
+    fn check_room(&self, user: &BareJid) -> Result<(), Refusal> {
+        if self.stopping {
+            Err(Refusal::Stopping)
+        } else if self.calls.len() >= self.config.max_calls {
+            Err(Refusal::TooManyCalls)
+        } else if self.users.get(user).map_or(0, Vec::len) >= self.config.max_calls_per_user {
+            Err(Refusal::UserBusy)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes a message about a call.
+    fn handle_jingle_message(&mut self, stanza: &Stanza, message: &JingleMessage, now: Instant) {
+        let key = (stanza.from.to_bare(), message.id().to_owned());
+        if let Some(id) = self.sessions.get(&key).copied() {
+            self.with_call(id, now, |call, cx| {
+                if call.us().to_bare() == stanza.to.to_bare() {
+                    call.handle_jingle_message(cx, &stanza.from, message);
+                }
+            });
+            return;
+        }
+        match message {
+            JingleMessage::Propose { id, media } if self.tombstones.reason(&key).is_none() => {
+                self.handle_propose(stanza, id, media, now);
+            }
+            JingleMessage::Propose { .. }
+            | JingleMessage::Ringing { .. }
+            | JingleMessage::Proceed { .. }
+            | JingleMessage::Accept { .. }
+            | JingleMessage::Reject { .. }
+            | JingleMessage::Retract { .. }
+            | JingleMessage::Finish { .. } => self.out.count("message-of-no-call"),
+        }
+    }
+
+    /// Takes a call from XMPP that is proposed.
+    fn handle_propose(&mut self, stanza: &Stanza, sid: &str, media: &[MediaKind], now: Instant) {
+        if !stanza.from.is_full() || self.loses_tie(stanza, sid, now) {
+            return;
+        }
+        let wanted: Vec<MediaKind> =
+            media.iter().copied().filter(|kind| *kind == MediaKind::Audio || self.config.video).collect();
+        let callee = self.find_callee(stanza);
+        let reason = match callee {
+            Ok(_) if wanted.is_empty() => Reason::new(ReasonCondition::UnsupportedApplications),
+            Ok(invite) => match self.names(stanza, sid, &invite) {
+                Some(names) => {
+                    let mut cx = Context { config: &self.config, out: &mut self.out, now };
+                    let call = Call::proposed(&mut cx, names, &wanted, invite);
+                    return self.admit(call, now);
+                }
+                None => Refusal::Unmappable.reason(),
+            },
+            Err(refusal) => {
+                self.refuse(&stanza.from, refusal);
+                refusal.reason()
+            }
+        };
+        self.reject(stanza, sid, reason, false);
+    }
+
+    fn reject(&mut self, stanza: &Stanza, sid: &str, reason: Reason, tie_break: bool) {
+        let from = caller::with_resource(&stanza.to.to_bare()).map_or_else(|| stanza.to.clone(), Jid::from);
+        let message = JingleMessage::Reject { id: sid.to_owned(), reason: Some(reason), tie_break };
+        let payload = Payload::JingleMessage(message);
+        self.out.stanza(Stanza { from, to: stanza.from.clone(), id: format!("jm-reject-{sid}"), payload });
+    }
+
+    /// Two users call each other at the same moment: the lower id wins (XEP-0353 §4.2). True where it is ours.
+    fn loses_tie(&mut self, stanza: &Stanza, sid: &str, now: Instant) -> bool {
+        let (user, us) = (stanza.from.to_bare(), stanza.to.to_bare());
+        let ids = self.users.get(&user).map(Vec::as_slice).unwrap_or_default();
+        let crossing = ids.iter().filter_map(|id| self.calls.get(id)).find(|call| call.is_proposed_to(&user, &us));
+        let Some((id, ours)) = crossing.map(|call| (call.id(), call.sid().to_owned())) else { return false };
+        if (ours.as_str(), us.to_string()) < (sid, user.to_string()) {
+            self.reject(stanza, sid, Reason::new(ReasonCondition::Expired), true);
+            return true;
+        }
+        self.with_call(id, now, |call, cx| call.lose_tie(cx));
+        false
+    }
+
+    /// A message of ours came back. Only a proposal matters.
+    fn handle_undelivered(&mut self, stanza: &Stanza, error: &StanzaError, now: Instant) {
+        let Some(sid) = stanza.id.strip_prefix(PROPOSE_ID) else { return };
+        if let Some(id) = self.sessions.get(&(stanza.from.to_bare(), sid.to_owned())).copied() {
+            self.with_call(id, now, |call, cx| call.handle_undelivered(cx, error));
+        }
+    }
+
+    /// An IQ of ours was answered.
+    fn handle_answer(&mut self, asked: Asked, payload: &Payload, now: Instant) {
+        match (asked.what, payload) {
+            (Question::Features(ver), _) => self.directory.handle_features(&asked.whom, ver, payload),
+            (Question::Session(id), Payload::Error { error, .. }) => {
+                self.with_call(id, now, |call, cx| call.handle_session_failure(cx, &asked.whom, Some(error)));
+            }
+            (Question::Session(_), _) => (), // it went well
+        }
+    }
+
+    /// Takes a call from SIP.
+    fn handle_invite(&mut self, invite: &IncomingInvite, now: Instant) -> Result<(), Refusal> {
+        if self.stopping {
+            return Err(Refusal::Stopping);
+        }
+        if invite.max_forwards == 0 {
+            return Err(Refusal::TooManyHops);
+        }
+        if self.is_our_caller(&invite.from) {
+            return Err(Refusal::Loop);
+        }
+        let callee = self.find_user(invite)?;
+        if !self.xmpp_is_up {
+            return Err(Refusal::XmppDown);
+        }
+        let source = if invite.trunk.is_none() { Some(invite.source.ip()) } else { None };
+        let half_open = source.and_then(|source| self.half_open.get(&source)).copied().unwrap_or_default();
+        if half_open >= self.config.max_half_open_per_source {
+            return Err(Refusal::TooManyCalls);
+        }
+        self.check_room(&callee)?;
+        let mut session = Session::new(self.out.random());
+        let described = invite.sdp.as_deref().map(|sdp| session.read_offer(sdp)).transpose();
+        let described = described.map_err(|_| Refusal::Malformed)?;
+        let offer = described.map(|described| codecs::carried(&described.description, self.config.video));
+        if offer.as_ref().is_some_and(|offer| offer.streams.is_empty()) {
+            return Err(Refusal::NoMedia);
+        }
+        let us = caller::jid(&self.config, invite).ok_or(Refusal::Unmappable)?;
+        let way = self.directory.way_to(&callee);
+        let names = Names {
+            id: self.new_call_id(),
+            us: us.into(),
+            peer: callee.into(),
+            sid: self.out.uuid(),
+            dialog: invite.dialog,
+            trunk: invite.trunk.clone(),
+            sip_address: Some(invite.source.ip()),
+        };
+        let mut cx = Context { config: &self.config, out: &mut self.out, now };
+        let mut call = Call::invited(&mut cx, names, offer, session, way);
+        call.source = source;
+        self.admit(call, now);
+        Ok(())
+    }
+
+    /// Finds which XMPP user a call from SIP is for.
+    fn find_user(&self, invite: &IncomingInvite) -> Result<BareJid, Refusal> {
+        let uri = SipUri::parse(&invite.request_uri)
+            .map_err(|error| if error == AddressError::Scheme { Refusal::UnknownScheme } else { Refusal::Malformed })?;
+        match uri.scheme.as_str() {
+            "sip" | "tel" => (),
+            "sips" => return Err(Refusal::Sips),
+            _ => return Err(Refusal::UnknownScheme),
+        }
+        let user = uri.user_text().map_err(|_| Refusal::Unmappable)?.ok_or(Refusal::NoRoute)?;
+        let origin = invite.trunk.clone().map_or(Origin::Stranger, Origin::Trunk);
+        // A tel URI has no host.
+        let host = if uri.host.is_empty() { &self.config.component } else { &uri.host };
+        match self.config.routes.find(&origin, &normalise_number(&user), host) {
+            Ok(Destination::Xmpp(jid)) if jid.domain().as_str() == self.config.component => Err(Refusal::Loop),
+            Ok(Destination::Xmpp(jid)) => Ok(jid),
+            Ok(Destination::Trunk { .. } | Destination::Sip(_)) => Err(Refusal::NoRoute), // the table has no such rows
+            Err(NoDestination::NoRoute) if origin == Origin::Stranger => Err(Refusal::Forbidden),
+            Err(none) => Err(refusal(none)),
+        }
+    }
+
+    /// Says whether a From URI is one under which a user of ours is calling right now: its call came back.
+    fn is_our_caller(&self, from: &str) -> bool {
+        let Ok(uri) = SipUri::parse(from) else { return false };
+        let (user, host) = (uri.user_text(), uri.host);
+        self.calls
+            .values()
+            .filter_map(Call::caller_uri)
+            .any(|known| SipUri::parse(known).is_ok_and(|known| known.host == host && known.user_text() == user))
+    }
+}
+
+fn session_key(call: &Call) -> SessionKey {
+    (call.peer().to_bare(), call.sid().to_owned())
+}
+
+fn counters_of<'a>(counters: &'a mut Counters, call: &Call) -> &'a mut DirectionCounters {
+    match call.caller() {
+        Side::Xmpp => &mut counters.from_xmpp,
+        Side::Sip | Side::Neither => &mut counters.from_sip,
+    }
+}
+
+const fn refusal(none: NoDestination) -> Refusal {
+    match none {
+        NoDestination::NoRoute => Refusal::NoRoute,
+        NoDestination::Unmappable => Refusal::Unmappable,
     }
 }
 
 impl fmt::Debug for Translator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Translator").field("counters", &self.counters).finish_non_exhaustive()
+        f.debug_struct("Translator").field("calls", &self.calls.len()).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,552 @@
+//! A call: its two legs, and the relay between them.
+//!
+//! Each leg has a state of its own ([`jingle_leg`], [`sip_leg`]), and what happens on one is said on the other in the
+//! words of where that one is. So a hang-up means the right thing at any moment: whoever ends the call, the other leg
+//! ends from its own state. [`setup`] brings both to an answer, [`change`] is what happens after it, [`trickle`] is
+//! about paths.
+
+mod change;
+mod jingle_leg;
+mod setup;
+mod sip_leg;
+mod trickle;
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use jid::{BareJid, Jid};
+use model::{
+    CallId, Command, CommandError, Description, DtlsState, DtmfDigit, FingerprintVerdict, IceState, LegId, MediaKind,
+    News, Reply,
+};
+use sip::message::{DialogId, FromAgent, InDialogId, OutgoingInvite, Response, ToAgent};
+use sip::sdp::Session;
+use tracing::Level;
+use xmpp::jingle::{Action, Jingle, Party, ReasonCondition};
+use xmpp::jingle_message::JingleMessage;
+use xmpp::stanza::StanzaError;
+
+use self::change::Change;
+use self::jingle_leg::JingleLeg;
+use self::sip_leg::SipLeg;
+use crate::directory::Way;
+use crate::ending::Ending;
+use crate::outbox::{Context, Purpose};
+
+pub(crate) use self::setup::why_not_carried;
+
+/// The XMPP side's leg.
+pub(crate) const JINGLE: LegId = LegId(0);
+/// The SIP side's leg.
+pub(crate) const SIP: LegId = LegId(1);
+
+/// How long a key pressed by INFO sounds where it does not say so, in milliseconds.
+const DTMF_DURATION: u32 = 160;
+/// A body that is none of ours (RFC 6086 §4.2.2).
+const UNSUPPORTED_MEDIA_TYPE: u16 = 415;
+/// A body that cannot be read.
+const BAD_REQUEST: u16 = 400;
+
+/// A side of a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Side {
+    Xmpp,
+    Sip,
+    /// We ourselves.
+    Neither,
+}
+
+/// What a call is known by.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) id: CallId,
+    /// Our user on the XMPP side.
+    pub(crate) us: Jid,
+    /// The user on the XMPP side, or its device.
+    pub(crate) peer: Jid,
+    pub(crate) sid: String,
+    pub(crate) dialog: DialogId,
+    pub(crate) trunk: Option<String>,
+    /// Where the signalling of the SIP side comes from, if it is known.
+    pub(crate) sip_address: Option<IpAddr>,
+}
+
+/// A call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    id: CallId,
+    /// Who called.
+    caller: Side,
+    trunk: Option<String>,
+    sip_address: Option<IpAddr>,
+    jingle: JingleLeg,
+    sip: SipLeg,
+    started: Instant,
+    give_up_at: Option<Instant>,
+    /// Both sides have answered.
+    was_answered: bool,
+    ending: Option<Ending>,
+    /// The address of a caller who is no trunk.
+    pub(crate) source: Option<IpAddr>,
+    /// The From URI of a caller on the XMPP side.
+    caller_uri: Option<String>,
+}
+
+impl Call {
+    fn new(
+        names: Names,
+        caller: Side,
+        now: Instant,
+        jingle: jingle_leg::Phase,
+        sip: sip_leg::Phase,
+        sdp: Session,
+    ) -> Self {
+        let party = if caller == Side::Xmpp { Party::Responder } else { Party::Initiator };
+        let caller_uri = match &sip {
+            sip_leg::Phase::Idle { invite } => Some(invite.from.clone()),
+            sip_leg::Phase::Calling { .. }
+            | sip_leg::Phase::Called { .. }
+            | sip_leg::Phase::Answered
+            | sip_leg::Phase::Ended => None,
+        };
+        Self {
+            id: names.id,
+            caller,
+            trunk: names.trunk,
+            sip_address: names.sip_address,
+            jingle: JingleLeg::new(names.us, names.peer, names.sid, party, jingle),
+            sip: SipLeg::new(names.dialog, sip, sdp),
+            started: now,
+            give_up_at: None,
+            was_answered: false,
+            ending: None,
+            source: None,
+            caller_uri,
+        }
+    }
+
+    /// A call from XMPP that was proposed.
+    pub(crate) fn proposed(cx: &mut Context<'_>, names: Names, media: &[MediaKind], invite: OutgoingInvite) -> Self {
+        let session = Session::new(cx.out.random());
+        let idle = sip_leg::Phase::Idle { invite: Box::new(invite) };
+        let mut call = Self::new(names, Side::Xmpp, cx.now, jingle_leg::Phase::Proposed, idle, session);
+        call.jingle.jmi = true;
+        call.start(cx);
+        call.begin_proposed(cx, media);
+        call
+    }
+
+    /// A call from XMPP that begins with its session.
+    pub(crate) fn initiated(cx: &mut Context<'_>, names: Names, offer: Description, invite: OutgoingInvite) -> Self {
+        let session = Session::new(cx.out.random());
+        let idle = sip_leg::Phase::Idle { invite: Box::new(invite) };
+        let mut call = Self::new(names, Side::Xmpp, cx.now, jingle_leg::Phase::Initiated, idle, session);
+        call.start(cx);
+        call.begin_initiated(cx, offer);
+        call
+    }
+
+    /// A call from SIP.
+    pub(crate) fn invited(
+        cx: &mut Context<'_>,
+        names: Names,
+        offer: Option<Description>,
+        session: Session,
+        way: Way,
+    ) -> Self {
+        let called = sip_leg::Phase::Called { rang: false };
+        let mut call = Self::new(names, Side::Sip, cx.now, jingle_leg::Phase::Idle { way }, called, session);
+        call.start(cx);
+        call.begin_invited(cx, offer);
+        call
+    }
+
+    fn start(&self, cx: &mut Context<'_>) {
+        let (xmpp, ours) = (&self.jingle.peer, self.jingle.us.to_bare());
+        let trunk = self.trunk.as_ref().map_or_else(|| "nobody's trunk".to_owned(), |name| format!("trunk {name}"));
+        let text = match self.caller {
+            Side::Xmpp => format!("call from {xmpp} to {ours}, by {trunk}"),
+            Side::Sip | Side::Neither => format!("call from {ours} to {xmpp}, by {trunk}"),
+        };
+        self.log(cx, Level::INFO, text);
+    }
+
+    pub(crate) const fn id(&self) -> CallId {
+        self.id
+    }
+
+    pub(crate) const fn caller(&self) -> Side {
+        self.caller
+    }
+
+    pub(crate) const fn dialog(&self) -> DialogId {
+        self.sip.dialog
+    }
+
+    pub(crate) fn sid(&self) -> &str {
+        &self.jingle.sid
+    }
+
+    pub(crate) const fn us(&self) -> &Jid {
+        &self.jingle.us
+    }
+
+    pub(crate) const fn peer(&self) -> &Jid {
+        &self.jingle.peer
+    }
+
+    /// The From URI that the SIP side sees of a caller on the XMPP side.
+    pub(crate) fn caller_uri(&self) -> Option<&str> {
+        self.caller_uri.as_deref()
+    }
+
+    pub(crate) const fn was_answered(&self) -> bool {
+        self.was_answered
+    }
+
+    /// Why it ended, if it did.
+    pub(crate) const fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
+    }
+
+    /// Says whether it is proposed to this user, in our name, and not taken yet.
+    pub(crate) fn is_proposed_to(&self, user: &BareJid, us: &BareJid) -> bool {
+        self.jingle.phase == jingle_leg::Phase::Proposing
+            && self.jingle.peer.to_bare() == *user
+            && self.jingle.us.to_bare() == *us
+    }
+
+    /// When something is due.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let retry = match &self.sip.change {
+            Change::Retrying { at } => Some(*at),
+            Change::None
+            | Change::Taking { .. }
+            | Change::Answering { .. }
+            | Change::Offering { .. }
+            | Change::AwaitingAck { .. }
+            | Change::Preparing
+            | Change::Reinviting { .. } => None,
+        };
+        self.give_up_at.into_iter().chain(retry).min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        if matches!(self.sip.change, Change::Retrying { at } if at <= cx.now) {
+            self.sip.change = Change::None;
+            self.adjust_sip(cx);
+        }
+        if self.give_up_at.is_some_and(|at| at <= cx.now) {
+            let waited = self.jingle.phase == jingle_leg::Phase::Proceeded;
+            let text = if waited { "no session-initiate came" } else { "nobody answered" };
+            self.end(cx, Side::Neither, Ending::with_text(ReasonCondition::Timeout, text));
+        }
+    }
+
+    /// Takes a Jingle action. The result is the answer to its IQ.
+    pub(crate) fn handle_jingle(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &Jid,
+        jingle: &Jingle,
+    ) -> Result<(), StanzaError> {
+        if *from != self.jingle.peer {
+            return Err(StanzaError::unknown_session()); // of another device, or before there is a session
+        }
+        let accepted = self.jingle.phase == jingle_leg::Phase::Accepted;
+        match jingle.action {
+            Action::SessionInitiate => return self.handle_initiate(cx, jingle),
+            Action::SessionAccept => return self.handle_accept(cx, jingle),
+            Action::SessionTerminate => {
+                let global = cx.config.global_failures;
+                let ending = Ending::from_jingle(jingle.reason.as_ref(), ReasonCondition::GeneralError, global);
+                self.end(cx, Side::Xmpp, ending);
+            }
+            Action::SessionInfo => return jingle.info.as_ref().map_or(Ok(()), |info| self.handle_info(cx, info)),
+            Action::TransportInfo => return self.handle_transport(cx, &jingle.contents),
+            Action::TransportReplace => self.jingle.send_about(cx, Action::TransportReject, &jingle.contents),
+            Action::DescriptionInfo => (), // advice that nothing here needs
+            Action::SecurityInfo => return Err(StanzaError::unsupported_info()),
+            Action::ContentAdd if accepted => self.refuse_content(cx, &jingle.contents),
+            Action::ContentModify if accepted => self.handle_modify(cx, &jingle.contents),
+            Action::ContentRemove if accepted => self.handle_remove(cx, &jingle.contents),
+            Action::ContentAccept
+            | Action::ContentAdd
+            | Action::ContentModify
+            | Action::ContentReject
+            | Action::ContentRemove
+            | Action::TransportAccept
+            | Action::TransportReject => return Err(StanzaError::out_of_order()),
+        }
+        Ok(())
+    }
+
+    /// Takes a message about a proposal.
+    pub(crate) fn handle_jingle_message(&mut self, cx: &mut Context<'_>, from: &Jid, message: &JingleMessage) {
+        self.handle_message(cx, from, message);
+    }
+
+    /// Our proposal came back.
+    pub(crate) fn handle_undelivered(&mut self, cx: &mut Context<'_>, error: &StanzaError) {
+        self.handle_message_error(cx, error);
+    }
+
+    /// The callee's own proposal came first (XEP-0353 §4.2): this call makes way for it.
+    pub(crate) fn lose_tie(&mut self, cx: &mut Context<'_>) {
+        self.jingle.lose_tie(cx);
+        self.end(cx, Side::Xmpp, Ending::with_text(ReasonCondition::Busy, "both called at the same time"));
+    }
+
+    /// Our session-initiate or session-accept was answered with an error, or not at all.
+    pub(crate) fn handle_session_failure(&mut self, cx: &mut Context<'_>, whom: &Jid, error: Option<&StanzaError>) {
+        match error {
+            Some(error) => self.handle_session_error(cx, whom, error),
+            None => self.handle_no_session_answer(cx, whom),
+        }
+    }
+
+    /// Takes an event of the SIP side.
+    pub(crate) fn handle_sip(&mut self, cx: &mut Context<'_>, event: FromAgent) {
+        match event {
+            FromAgent::Invite(_) => (), // begins a call, and is none of an existing one
+            FromAgent::Provisional { status, reliable, sdp, .. } => {
+                self.handle_provisional(cx, status, reliable, sdp.as_deref());
+            }
+            FromAgent::Answered { sdp, .. } => self.handle_answer(cx, sdp.as_deref()),
+            FromAgent::Failed { failure, .. } => {
+                let ending = Ending::from_failure(&failure, self.sip.rang());
+                self.end(cx, Side::Sip, ending);
+            }
+            FromAgent::Acknowledged { sdp, .. } => self.handle_ack(cx, sdp.as_deref()),
+            FromAgent::Cancelled { reason, .. } => self.end(cx, Side::Sip, Ending::from_cancel(&reason)),
+            FromAgent::Ended { reason, .. } => self.end(cx, Side::Sip, Ending::from_bye(&reason)),
+            FromAgent::Reinvited { request, sdp, .. } => self.handle_reinvite(cx, request, sdp.as_deref()),
+            FromAgent::ReinviteAnswered { sdp, .. } => self.handle_reinvite_answer(cx, sdp.as_deref()),
+            FromAgent::ReinviteFailed { failure, .. } => self.handle_reinvite_failure(cx, &failure),
+            FromAgent::Info { request, content_type, body, .. } => self.press(cx, request, &content_type, &body),
+        }
+    }
+
+    /// Takes a key press that comes by INFO.
+    fn press(&self, cx: &mut Context<'_>, request: InDialogId, content_type: &str, body: &[u8]) {
+        let text = String::from_utf8_lossy(body);
+        let pressed = match content_type {
+            _ if body.is_empty() => Ok(None),
+            "application/dtmf-relay" => parse_dtmf_relay(&text).map(Some).ok_or(BAD_REQUEST),
+            "application/dtmf" => parse_key(&text).map(|key| Some((key, DTMF_DURATION))).ok_or(BAD_REQUEST),
+            _ => Err(UNSUPPORTED_MEDIA_TYPE),
+        };
+        if let Ok(Some((digit, duration_ms))) = pressed {
+            cx.out.relay(Command::SendDtmf { call: self.id, leg: JINGLE, digit, duration_ms }, Purpose::Aside, cx.now);
+        }
+        let response = Response::new(pressed.err().unwrap_or(200));
+        self.sip.respond_in_dialog(cx, request, response);
+    }
+
+    /// Takes a reply of the relay.
+    pub(crate) fn handle_reply(
+        &mut self,
+        cx: &mut Context<'_>,
+        purpose: Purpose,
+        outcome: Result<Reply, CommandError>,
+    ) {
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(error) => return self.handle_relay_error(cx, purpose, &error),
+        };
+        match (purpose, reply) {
+            (Purpose::Create, Reply::Done) if self.sip.remote.is_none() => self.call_xmpp(cx),
+            (Purpose::TakeOffer(SIP), Reply::Done) if self.was_answered => self.offer_taken(cx),
+            (Purpose::TakeOffer(SIP), Reply::Done) => self.call_xmpp(cx),
+            (Purpose::GiveOffer(SIP), Reply::Local(offer)) => self.offer_to_sip(cx, offer),
+            (Purpose::GiveAnswer(SIP), Reply::Local(answer)) => self.answer_sip(cx, answer),
+            (Purpose::GiveOffer(JINGLE), Reply::Local(offer)) => self.initiate(cx, offer),
+            (Purpose::GiveAnswer(JINGLE), Reply::Local(answer)) => self.accept(cx, answer),
+            (Purpose::Restart(_), Reply::Restarted(paths)) => self.restarted(cx, paths),
+            (
+                Purpose::Create
+                | Purpose::TakeOffer(_)
+                | Purpose::GiveAnswer(_)
+                | Purpose::GiveOffer(_)
+                | Purpose::TakeAnswer(_)
+                | Purpose::Restart(_)
+                | Purpose::Aside
+                | Purpose::End,
+                _,
+            ) => (),
+        }
+    }
+
+    fn handle_relay_error(&mut self, cx: &mut Context<'_>, purpose: Purpose, error: &CommandError) {
+        match purpose {
+            Purpose::TakeOffer(SIP) | Purpose::GiveAnswer(SIP) | Purpose::GiveOffer(SIP)
+                if self.was_answered && self.change_failed(cx, &error.to_string()) => {}
+            Purpose::Create
+            | Purpose::TakeOffer(_)
+            | Purpose::GiveAnswer(_)
+            | Purpose::GiveOffer(_)
+            | Purpose::TakeAnswer(_) => self.end(cx, Side::Neither, Ending::from_relay(error)),
+            Purpose::Restart(_) | Purpose::Aside => self.log(cx, Level::DEBUG, format!("relay: {error}")),
+            Purpose::End => (),
+        }
+    }
+
+    /// The relay did not reply.
+    pub(crate) fn handle_no_reply(&mut self, cx: &mut Context<'_>) {
+        self.end(cx, Side::Neither, Ending::with_text(ReasonCondition::GeneralError, "the relay does not answer"));
+    }
+
+    /// Takes news of the relay.
+    pub(crate) fn handle_news(&mut self, cx: &mut Context<'_>, news: News) {
+        let ending = match news {
+            News::Candidate { leg: JINGLE, stream, candidate } => return self.candidate_found(cx, stream, candidate),
+            News::Ice { leg, state: IceState::Failed, .. } => {
+                Ending::with_text(ReasonCondition::ConnectivityError, format!("no path to the {} side", word(leg)))
+            }
+            News::Dtls { leg, state: DtlsState::Failed, .. } => {
+                Ending::with_text(ReasonCondition::SecurityError, format!("no DTLS with the {} side", word(leg)))
+            }
+            News::Dtls { leg, state: DtlsState::Connected { fingerprint, .. }, .. }
+                if fingerprint != FingerprintVerdict::Matched =>
+            {
+                let text = format!("the {} side has another certificate than it said", word(leg));
+                Ending::with_text(ReasonCondition::SecurityError, text)
+            }
+            News::ConsentLost { leg, .. } => {
+                Ending::with_text(ReasonCondition::ConnectivityError, format!("lost the {} side", word(leg)))
+            }
+            News::MediaTimeout { leg } => {
+                Ending::with_text(ReasonCondition::Timeout, format!("no media from the {} side", word(leg)))
+            }
+            News::Lost => Ending::with_text(ReasonCondition::GeneralError, "the relay lost the call"),
+            News::Statistics(_) => return,
+            News::Candidate { .. }
+            | News::Ice { .. }
+            | News::Dtls { .. }
+            | News::FirstPacket { .. }
+            | News::Dtmf { .. } => return self.log(cx, Level::DEBUG, describe(&news)),
+        };
+        self.end(cx, Side::Neither, ending);
+    }
+
+    /// Both sides have answered.
+    fn answered(&mut self, cx: &mut Context<'_>) {
+        self.give_up_at = None;
+        if !self.was_answered {
+            self.was_answered = true;
+            self.log(cx, Level::INFO, "answered");
+            self.adjust_sip(cx);
+        }
+    }
+
+    /// Ends the call. The side that did so is not told.
+    pub(crate) fn end(&mut self, cx: &mut Context<'_>, by: Side, ending: Ending) {
+        if self.ending.is_some() {
+            return;
+        }
+        match by {
+            Side::Xmpp => {
+                self.jingle.ended_by_peer(cx, &ending);
+                self.sip.end(cx, &ending);
+            }
+            Side::Sip => {
+                self.sip.ended_by_peer();
+                self.jingle.end(cx, &ending);
+            }
+            Side::Neither => {
+                self.jingle.end(cx, &ending);
+                self.sip.end(cx, &ending);
+            }
+        }
+        cx.out.relay(Command::End { call: self.id }, Purpose::End, cx.now);
+        let by = match by {
+            Side::Xmpp => "by the XMPP side",
+            Side::Sip => "by the SIP side",
+            Side::Neither => "by us",
+        };
+        let text = ending.text.as_ref().map_or_else(String::new, |text| format!(" ({text})"));
+        let seconds = cx.now.saturating_duration_since(self.started).as_secs();
+        self.log(cx, Level::INFO, format!("ended {by} after {seconds} s: {}{text}", ending.reason.as_str()));
+        self.ending = Some(ending);
+        self.give_up_at = None;
+    }
+
+    fn read_answer(&mut self, cx: &mut Context<'_>, sdp: &str) -> Option<Description> {
+        match self.sip.session.read_answer(sdp) {
+            Ok(described) => {
+                self.losses(cx, "SIP", &described.losses);
+                Some(described.description)
+            }
+            Err(error) => {
+                self.log(cx, Level::WARN, format!("an answer from the SIP side cannot be used: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Tells the log what a side said and the other will not hear.
+    fn losses(&self, cx: &mut Context<'_>, side: &str, losses: &[String]) {
+        if !losses.is_empty() {
+            self.log(cx, Level::DEBUG, format!("left out of what the {side} side said: {}", losses.join(", ")));
+        }
+    }
+
+    fn log(&self, cx: &mut Context<'_>, level: Level, text: impl Into<String>) {
+        cx.out.log(Some(self.id), level, text);
+    }
+}
+
+/// Answers an event of a dialog that is no call any more.
+pub(crate) fn answer_stray(cx: &mut Context<'_>, event: &FromAgent) {
+    /// There is no such call (RFC 3261 §12.2.2).
+    const NO_DIALOG: u16 = 481;
+    match event {
+        // It crossed our CANCEL.
+        FromAgent::Answered { dialog, .. } => cx.out.sip(ToAgent::Bye { dialog: *dialog, reason: Vec::new() }),
+        FromAgent::Reinvited { dialog, request, .. } | FromAgent::Info { dialog, request, .. } => {
+            let (dialog, request) = (*dialog, *request);
+            cx.out.sip(ToAgent::RespondInDialog { dialog, request, response: Response::new(NO_DIALOG) });
+        }
+        FromAgent::Invite(_)
+        | FromAgent::Provisional { .. }
+        | FromAgent::Failed { .. }
+        | FromAgent::Acknowledged { .. }
+        | FromAgent::Cancelled { .. }
+        | FromAgent::Ended { .. }
+        | FromAgent::ReinviteAnswered { .. }
+        | FromAgent::ReinviteFailed { .. } => (),
+    }
+}
+
+fn word(leg: LegId) -> &'static str {
+    if leg == JINGLE { "XMPP" } else { "SIP" }
+}
+
+/// News in words. Keys that were pressed are not told: they may be a secret.
+fn describe(news: &News) -> String {
+    match news {
+        News::Candidate { leg, .. } => format!("a candidate for the {} side", word(*leg)),
+        News::Ice { leg, component, state, .. } => format!("ICE {component:?} of the {} side: {state:?}", word(*leg)),
+        News::Dtls { leg, component, state, .. } => format!("DTLS {component:?} of the {} side: {state:?}", word(*leg)),
+        News::FirstPacket { leg, way, .. } => format!("first packet of the {} side {way:?}", word(*leg)),
+        News::Dtmf { leg, .. } => format!("a key was pressed on the {} side", word(*leg)),
+        News::ConsentLost { .. } | News::MediaTimeout { .. } | News::Statistics(_) | News::Lost => String::new(),
+    }
+}
+
+/// Reads `Signal=5` and `Duration=160`, one to a line.
+fn parse_dtmf_relay(text: &str) -> Option<(DtmfDigit, u32)> {
+    let value = |name: &str| {
+        let mut lines = text.split(['\r', '\n']).filter_map(|line| line.split_once('='));
+        lines.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    };
+    let duration = value("Duration").and_then(|duration| duration.parse().ok()).unwrap_or(DTMF_DURATION);
+    Some((parse_key(value("Signal")?)?, duration.clamp(40, 5_000)))
+}
+
+fn parse_key(text: &str) -> Option<DtmfDigit> {
+    let mut characters = text.trim().chars();
+    let (key, None) = (characters.next()?, characters.next()) else { return None };
+    DtmfDigit::try_from(key).ok()
+}

@@ -1,0 +1,255 @@
+//! The XMPP side of a call.
+//!
+//! ```text
+//! a call from XMPP                                   a call to XMPP
+//!
+//! Proposed    <- propose                             Idle
+//!             -> ringing, on 18x                     Proposing   -> propose
+//! Proceeded   -> proceed                                         <- ringing
+//! Initiated   <- session-initiate                    Preparing   <- proceed
+//!             -> session-info ringing, on 18x        Initiating  -> session-initiate
+//! Accepted    -> session-accept                      Accepted    <- session-accept
+//!             <> session-terminate, finish                       <> session-terminate, finish
+//! ```
+//!
+//! Without proposals a call from XMPP starts at Initiated, and one to XMPP goes from Idle to Preparing.
+
+use jid::{FullJid, Jid};
+use model::{Description, Direction, StreamId};
+use xmpp::jingle::{Action, Content, Info, Jingle, Party, Reason, ReasonCondition};
+use xmpp::jingle_message::JingleMessage;
+use xmpp::stanza::{Payload, Stanza};
+
+use super::trickle::Trickled;
+use crate::directory::Way;
+use crate::ending::Ending;
+use crate::outbox::Context;
+
+/// The XMPP side of a call.
+#[derive(Debug)]
+pub(super) struct JingleLeg {
+    /// Our user.
+    pub(super) us: Jid,
+    /// Who we talk to: the bare JID until a device is known.
+    pub(super) peer: Jid,
+    pub(super) sid: String,
+    /// Which party of the session we are.
+    pub(super) party: Party,
+    /// The call was proposed first (XEP-0353).
+    pub(super) jmi: bool,
+    pub(super) phase: Phase,
+    /// What the peer described last.
+    pub(super) remote: Description,
+    /// What we described last.
+    pub(super) local: Description,
+    /// Candidates that came before the relay could know what they belong to.
+    pub(super) waiting: Vec<Trickled>,
+    /// The peer does not listen (XEP-0167 §8).
+    pub(super) held: bool,
+    /// The peer does not send.
+    pub(super) muted: bool,
+}
+
+/// Where the session is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Phase {
+    /// Nothing was said yet.
+    Idle {
+        /// How to begin.
+        way: Way,
+    },
+    /// The caller's device proposed.
+    Proposed,
+    /// We told it to go on.
+    Proceeded,
+    /// Its session-initiate came.
+    Initiated,
+    /// We proposed to all devices of the callee.
+    Proposing,
+    /// We know the device; the relay makes our offer.
+    Preparing {
+        /// Devices to try if this one cannot be called.
+        others: Vec<FullJid>,
+    },
+    /// Our session-initiate is sent.
+    Initiating {
+        /// Devices to try if this one cannot be called.
+        others: Vec<FullJid>,
+    },
+    /// One of us accepted.
+    Accepted,
+    /// It is over.
+    Ended,
+}
+
+impl JingleLeg {
+    pub(super) fn new(us: Jid, peer: Jid, sid: String, party: Party, phase: Phase) -> Self {
+        Self {
+            us,
+            peer,
+            sid,
+            party,
+            jmi: false,
+            phase,
+            remote: Description::default(),
+            local: Description::default(),
+            waiting: Vec::new(),
+            held: false,
+            muted: false,
+        }
+    }
+
+    /// The other party.
+    pub(super) const fn peer_party(&self) -> Party {
+        match self.party {
+            Party::Initiator => Party::Responder,
+            Party::Responder => Party::Initiator,
+        }
+    }
+
+    /// What both have agreed on: the answer, whoever gave it.
+    pub(super) const fn agreed(&self) -> &Description {
+        match self.party {
+            Party::Initiator => &self.remote,
+            Party::Responder => &self.local,
+        }
+    }
+
+    /// The description that named the contents.
+    pub(super) const fn offer(&self) -> &Description {
+        match self.party {
+            Party::Initiator => &self.local,
+            Party::Responder => &self.remote,
+        }
+    }
+
+    /// The stream of a content. Who created it is not looked at, because several clients always say the initiator.
+    pub(super) fn stream_of(&self, content: &str) -> Option<StreamId> {
+        self.offer().streams.iter().find(|stream| stream.name == content).map(|stream| stream.id)
+    }
+
+    /// What the session calls a stream.
+    pub(super) fn content_of(&self, id: StreamId) -> Option<&str> {
+        self.offer().streams.iter().find(|stream| stream.id == id).map(|stream| stream.name.as_str())
+    }
+
+    /// Which way the peer wants a stream to flow, as it sees it. One that holds sends, but does not listen.
+    pub(super) fn wish(&self, id: StreamId) -> Direction {
+        let stream = self.remote.streams.iter().find(|stream| stream.id == id);
+        let said = stream.map_or(Direction::SendRecv, |stream| stream.direction);
+        if self.held { said.and(Direction::SendOnly) } else { said }
+    }
+
+    /// An action of this session.
+    pub(super) fn action(&self, action: Action) -> Jingle {
+        Jingle::new(action, self.sid.clone())
+    }
+
+    /// Sends an action whose answer changes nothing.
+    pub(super) fn send(&self, cx: &mut Context<'_>, jingle: Jingle) {
+        cx.out.tell(&self.us, &self.peer, Payload::Jingle(Box::new(jingle)));
+    }
+
+    /// Sends an action that repeats contents by name alone.
+    pub(super) fn send_about(&self, cx: &mut Context<'_>, action: Action, contents: &[Content]) {
+        let contents = contents.iter().map(|content| Content::new(content.creator, content.name.as_str())).collect();
+        self.send(cx, Jingle { contents, ..self.action(action) });
+    }
+
+    /// Tells what happens in the session.
+    pub(super) fn inform(&self, cx: &mut Context<'_>, info: Info) {
+        self.send(cx, Jingle { info: Some(info), ..self.action(Action::SessionInfo) });
+    }
+
+    /// Sends a message: to the device that is known, or to all.
+    pub(super) fn message(&self, cx: &mut Context<'_>, message: JingleMessage) {
+        let (verb, to) = match &message {
+            JingleMessage::Propose { .. } => ("propose", Jid::from(self.peer.to_bare())),
+            JingleMessage::Retract { .. } => ("retract", Jid::from(self.peer.to_bare())),
+            JingleMessage::Ringing { .. } => ("ringing", self.peer.clone()),
+            JingleMessage::Proceed { .. } => ("proceed", self.peer.clone()),
+            JingleMessage::Accept { .. } => ("accept", self.peer.clone()),
+            JingleMessage::Reject { .. } => ("reject", self.peer.clone()),
+            JingleMessage::Finish { .. } => ("finish", self.peer.clone()),
+        };
+        let id = format!("jm-{verb}-{}", self.sid);
+        cx.out.stanza(Stanza { from: self.us.clone(), to, id, payload: Payload::JingleMessage(message) });
+    }
+
+    /// Tells the caller that it rings.
+    pub(super) fn ring(&self, cx: &mut Context<'_>) {
+        match self.phase {
+            Phase::Proposed => self.message(cx, JingleMessage::Ringing { id: self.sid.clone() }),
+            Phase::Initiated => self.inform(cx, Info::Ringing),
+            Phase::Idle { .. }
+            | Phase::Proceeded
+            | Phase::Proposing
+            | Phase::Preparing { .. }
+            | Phase::Initiating { .. }
+            | Phase::Accepted
+            | Phase::Ended => (),
+        }
+    }
+
+    /// Tells the peer that it is over, in the words of where the session is.
+    pub(super) fn end(&mut self, cx: &mut Context<'_>, ending: &Ending) {
+        let reason = Some(ending.jingle_reason());
+        let id = self.sid.clone();
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Idle { .. } | Phase::Ended => (),
+            Phase::Proposed | Phase::Proceeded => {
+                self.message(cx, JingleMessage::Reject { id, reason, tie_break: false });
+            }
+            Phase::Proposing => self.retract(cx, ending),
+            Phase::Preparing { .. } if self.jmi => self.retract(cx, ending),
+            Phase::Preparing { .. } => (),
+            Phase::Initiating { .. } => {
+                if self.jmi {
+                    self.retract(cx, ending);
+                }
+                self.terminate(cx, ending);
+            }
+            Phase::Initiated | Phase::Accepted => {
+                self.terminate(cx, ending);
+                self.finish(cx, ending);
+            }
+        }
+    }
+
+    /// Learns that the peer ended it. A session that was proposed is finished, too, as the archives want it.
+    pub(super) fn ended_by_peer(&mut self, cx: &mut Context<'_>, ending: &Ending) {
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Initiated | Phase::Accepted => self.finish(cx, ending),
+            Phase::Idle { .. }
+            | Phase::Proposed
+            | Phase::Proceeded
+            | Phase::Proposing
+            | Phase::Preparing { .. }
+            | Phase::Initiating { .. }
+            | Phase::Ended => (),
+        }
+    }
+
+    /// Takes our proposal back because the other one has the lower id.
+    pub(super) fn lose_tie(&self, cx: &mut Context<'_>) {
+        let reason = Some(Reason::new(ReasonCondition::Expired));
+        self.message(cx, JingleMessage::Retract { id: self.sid.clone(), reason, tie_break: true });
+    }
+
+    fn retract(&self, cx: &mut Context<'_>, ending: &Ending) {
+        let reason = Some(ending.jingle_reason());
+        self.message(cx, JingleMessage::Retract { id: self.sid.clone(), reason, tie_break: false });
+    }
+
+    fn terminate(&self, cx: &mut Context<'_>, ending: &Ending) {
+        let reason = Some(ending.jingle_reason());
+        self.send(cx, Jingle { reason, ..self.action(Action::SessionTerminate) });
+    }
+
+    fn finish(&self, cx: &mut Context<'_>, ending: &Ending) {
+        if self.jmi {
+            let reason = Some(ending.jingle_reason());
+            self.message(cx, JingleMessage::Finish { id: self.sid.clone(), reason, migrated_to: None });
+        }
+    }
+}
