@@ -6,7 +6,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use model::{Fingerprint, FingerprintVerdict, HashFunction, SrtpSuite};
+use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslStream, SslVerifyMode, SslVersion};
@@ -24,6 +26,16 @@ static OTHER: LazyLock<Arc<Certificate>> = LazyLock::new(|| Arc::new(Certificate
 static RSA: LazyLock<Arc<Certificate>> = LazyLock::new(|| {
     let key = PKey::from_rsa(Rsa::generate(2048).expect("OpenSSL works")).expect("a key is a key");
     Arc::new(Certificate::of(key, MessageDigest::sha1()).expect("OpenSSL works"))
+});
+
+static P521: LazyLock<Arc<Certificate>> = LazyLock::new(|| {
+    let group = EcGroup::from_curve_name(Nid::SECP521R1).expect("OpenSSL knows it");
+    let key = PKey::from_ec_key(EcKey::generate(&group).expect("OpenSSL works")).expect("a key is a key");
+    Arc::new(Certificate::of(key, MessageDigest::sha512()).expect("OpenSSL works"))
+});
+static ED25519: LazyLock<Arc<Certificate>> = LazyLock::new(|| {
+    let key = PKey::generate_ed25519().expect("OpenSSL works");
+    Arc::new(Certificate::of(key, MessageDigest::null()).expect("OpenSSL works"))
 });
 
 /// Two engines with one association, and a network between them. Loss and delay come from a seed.
@@ -130,7 +142,10 @@ fn sha256(certificate: &Certificate) -> Fingerprint {
 
 #[test]
 fn both_ends_connect_and_hold_the_same_keys_whatever_their_certificates() {
-    for (a, b) in [(&*ECDSA, &*OTHER), (&*ECDSA, &*RSA), (&*RSA, &*ECDSA), (&*RSA, &*RSA)] {
+    let same = [(&*ECDSA, &*OTHER), (&*RSA, &*RSA)];
+    let mixed = [&*RSA, &*P521].into_iter().flat_map(|other| [(&*ECDSA, other), (other, &*ECDSA)]);
+    let client_only = [(&*ED25519, &*ECDSA)]; // OpenSSL serves TLS with it, but not DTLS
+    for (a, b) in mixed.chain(same).chain(client_only) {
         let mut network = Network::open([a, b], [&SUITES, &SUITES], 1);
         network.run(SECOND);
         let [told_a, told_b] = &network.told;
