@@ -1,5 +1,6 @@
 //! The SIP user agent: calls as a B2BUA sees them, over UDP, TCP and TLS.
 
+mod accept;
 mod call;
 mod dialog;
 mod digest;
@@ -28,17 +29,18 @@ use rsipstack::resolver::SipResolver;
 use rsipstack::transaction::endpoint::EndpointOption;
 use rsipstack::transaction::{CallIdFormat, Endpoint as Stack, EndpointBuilder};
 use rsipstack::transport::udp::UdpConnection;
-use rsipstack::transport::{SipConnection, TcpListenerConnection, TlsListenerConnection, TransportLayer};
+use rsipstack::transport::{TlsConfig, TransportLayer};
 use thiserror::Error;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::accept::Acceptor;
 use self::dispatch::Dispatcher;
 use self::endpoint::{Counters, Directory, Endpoint};
 use self::ingress::{Ingress, LocalMark, StreamGate};
 use self::registration::Registration;
-use self::socket::{Sockets, bind_udp, probe_tcp};
+use self::socket::{Sockets, bind_tcp, bind_udp};
 use self::trunk::Trunks;
 use crate::message::{FromAgent, ToAgent};
 
@@ -204,15 +206,16 @@ impl Agent {
         let trunks = Arc::new(Trunks::new(&config.trunks)?);
         let (directory, counters) = (Arc::new(Directory::default()), Arc::new(Counters::default()));
         let layer = TransportLayer::new(cancel.clone());
-        let bound = Bound::bind(&config, &layer).await?;
+        let tls = tls::config(&config.tls)?;
+        let bound = Bound::bind(&config.listen, &tls).await?;
+        layer.set_tls_config(tls);
+        layer.set_stream_idle_timeout(STREAM_IDLE);
         let ingress = Arc::new(Ingress {
             directory: Arc::clone(&directory),
             counters: Arc::clone(&counters),
             user_agent: config.user_agent.clone(),
             stack: OnceLock::new(),
         });
-        let (gate, known) = (Arc::clone(&ingress), Arc::clone(&trunks));
-        layer.set_whitelist(move |address| std::future::ready(gate.lets_in(address, &known)));
         let stack = stack(&config, layer, &cancel, &ingress);
         let arriving = stack.incoming_transactions().map_err(|error| StartError::Stack(error.to_string()))?;
         // Set once, here.
@@ -239,6 +242,9 @@ impl Agent {
         let mut below = JoinSet::new();
         for (socket, connection) in bound.udp {
             below.spawn(Arc::clone(&ingress).read(socket, connection));
+        }
+        for acceptor in bound.acceptors {
+            below.spawn(acceptor.run(Arc::clone(&stack.inner), Arc::clone(&ingress), Arc::clone(&endpoint.trunks)));
         }
         below.spawn(async move { stack.serve().await });
         below.spawn(refresh_trunks(Arc::clone(&endpoint)));
@@ -286,41 +292,33 @@ impl Agent {
 }
 
 /// The sockets, bound.
+#[derive(Default)]
 struct Bound {
     listeners: Vec<Listen>,
     udp: Vec<(Arc<UdpSocket>, UdpConnection)>,
+    acceptors: Vec<Acceptor>,
 }
 
 impl Bound {
-    async fn bind(config: &Config, layer: &TransportLayer) -> Result<Self, StartError> {
-        let uses_tls = |transport| transport == Transport::Tls;
-        let tls = tls::config(&config.tls, config.listen.iter().any(|listen| uses_tls(listen.transport)))?;
-        layer.set_tls_config(tls.clone());
-        layer.set_stream_idle_timeout(STREAM_IDLE);
-        let mut bound = Self { listeners: Vec::new(), udp: Vec::new() };
-        for Listen { transport, address } in config.listen.iter().copied() {
+    async fn bind(listen: &[Listen], tls: &TlsConfig) -> Result<Self, StartError> {
+        let mut bound = Self::default();
+        for Listen { transport, address } in listen.iter().copied() {
             let refused = |source| StartError::Listen { transport, address, source };
-            let broken = |error: rsipstack::Error| refused(std::io::Error::other(error.to_string()));
             let address = match transport {
                 Transport::Udp => {
                     let socket = bind_udp(address).map_err(refused)?;
                     let connection = UdpConnection::from_socket(Arc::<UdpSocket>::clone(&socket), None, None)
                         .await
-                        .map_err(broken)?;
+                        .map_err(|error| refused(std::io::Error::other(error.to_string())))?;
                     let address = socket.local_addr().map_err(refused)?;
                     bound.udp.push((socket, connection));
                     address
                 }
-                Transport::Tcp => {
-                    let address = probe_tcp(address).map_err(refused)?;
-                    let listener = TcpListenerConnection::new(address, None).await.map_err(broken)?;
-                    layer.add_transport(SipConnection::TcpListener(listener));
-                    address
-                }
-                Transport::Tls => {
-                    let address = probe_tcp(address).map_err(refused)?;
-                    let listener = TlsListenerConnection::new(address, None, tls.clone()).await.map_err(broken)?;
-                    layer.add_transport(SipConnection::TlsListener(listener));
+                Transport::Tcp | Transport::Tls => {
+                    let listener = bind_tcp(address).map_err(refused)?;
+                    let address = listener.local_addr().map_err(refused)?;
+                    let tls = (transport == Transport::Tls).then(|| tls::acceptor(tls)).transpose()?;
+                    bound.acceptors.push(Acceptor { listener, tls });
                     address
                 }
             };

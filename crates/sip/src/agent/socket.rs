@@ -10,7 +10,7 @@ use rsipstack::sip::{Domain, Host, HostWithPort, Transport as WireTransport};
 use rsipstack::transport::udp::UdpConnection;
 use rsipstack::transport::{SipAddr, SipConnection, TransportLayer};
 use socket2::{Domain as Family, Protocol, Socket, Type};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 
 use super::{Listen, Transport};
 use crate::address::{AddressError, SipUri};
@@ -70,15 +70,18 @@ pub(super) fn bind_udp(address: SocketAddr) -> io::Result<Arc<UdpSocket>> {
     Ok(Arc::new(UdpSocket::from_std(socket.into())?))
 }
 
-/// Finds out whether a TCP address can be bound, and which port is free if none is asked for. The listener itself is
-/// rsipstack's, which would only log a failure.
-pub(super) fn probe_tcp(address: SocketAddr) -> io::Result<SocketAddr> {
+/// Binds a TCP socket, likewise.
+pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let family = if address.is_ipv6() { Family::IPV6 } else { Family::IPV4 };
     let socket = Socket::new(family, Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(1)?;
-    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("no IP address"))
+    socket.listen(128)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// A next hop: an address to try.

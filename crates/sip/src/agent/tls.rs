@@ -1,8 +1,13 @@
 //! Certificates from files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rsipstack::transport::TlsConfig;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
 
 use super::{StartError, Tls};
 
@@ -14,17 +19,13 @@ const SYSTEM_AUTHORITIES: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
 ];
 
-/// Reads the files.
-pub(super) fn config(tls: &Tls, listens: bool) -> Result<TlsConfig, StartError> {
+/// Reads the files, for connections that we open.
+pub(super) fn config(tls: &Tls) -> Result<TlsConfig, StartError> {
     // Two libraries for it are linked; without a choice the first connection would panic. An earlier choice stands.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|error| StartError::Tls(format!("cannot read {}: {error}", path.display())))
-    };
     let (cert, key) = match (&tls.certificate, &tls.key) {
         (Some(certificate), Some(key)) => (Some(read(certificate)?), Some(read(key)?)),
-        (None, None) if !listens => (None, None),
-        (None, None) => return Err(StartError::Tls("to listen, a certificate and a key are needed".to_owned())),
+        (None, None) => (None, None),
         (Some(_), None) | (None, Some(_)) => {
             return Err(StartError::Tls("certificate and key belong together".to_owned()));
         }
@@ -42,4 +43,25 @@ pub(super) fn config(tls: &Tls, listens: bool) -> Result<TlsConfig, StartError> 
         ca_certs: Some(authorities),
         sni_hostname: None,
     })
+}
+
+/// What takes connections that peers open.
+pub(super) fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, StartError> {
+    let (Some(certificate), Some(key)) = (&config.cert, &config.key) else {
+        return Err(StartError::Tls("to listen, a certificate and a key are needed".to_owned()));
+    };
+    let problem = |what: &str, error: &dyn std::fmt::Display| StartError::Tls(format!("{what}: {error}"));
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
+        .collect::<Result<_, _>>()
+        .map_err(|error| problem("certificate", &error))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| problem("key", &error))?;
+    let server = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| problem("certificate and key", &error))?;
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|error| StartError::Tls(format!("cannot read {}: {error}", path.display())))
 }
