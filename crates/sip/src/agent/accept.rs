@@ -47,13 +47,13 @@ impl Acceptor {
                 continue;
             }
             let Some(tls) = &self.tls else {
-                let added = stream
+                let connection = stream
                     .local_addr()
-                    .map_err(Into::into)
-                    .and_then(|own| TcpConnection::from_stream(stream, address(WireTransport::Tcp, own), None));
-                match added {
-                    Ok(connection) => stack.transport_layer.add_connection(SipConnection::Tcp(connection)),
-                    Err(error) => tracing::debug!(%peer, %error, "a connection broke at once"),
+                    .ok()
+                    .and_then(|own| TcpConnection::from_stream(stream, address(WireTransport::Tcp, own), None).ok());
+                // `None`: it broke at once.
+                if let Some(connection) = connection {
+                    stack.transport_layer.add_connection(SipConnection::Tcp(connection));
                 }
                 continue;
             };

@@ -1,7 +1,7 @@
 //! Reading and making messages: headers by name, lists, tags, bodies, responses.
 
 use rsipstack::sip::headers::make_header;
-use rsipstack::sip::{Header, Headers, Request, Response as WireResponse, StatusCode};
+use rsipstack::sip::{Header, Headers, Request, Response as WireResponse, StatusCode, Version};
 
 use crate::address::parse_name_addr;
 use crate::message::{Reason, Response};
@@ -248,7 +248,7 @@ pub(super) fn respond(
         Some(phrase) => StatusCode::Other(response.status, phrase.replace(['\r', '\n', '\0'], " ")),
         None => StatusCode::from(response.status),
     };
-    WireResponse { status_code, wire_reason: None, version: request.version, headers: headers.into(), body }
+    WireResponse { status_code, wire_reason: None, version: Version::V2, headers: headers.into(), body }
 }
 
 /// The phrase of a response that arrived.

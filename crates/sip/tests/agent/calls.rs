@@ -1,8 +1,9 @@
 //! Calls between two agents.
 
+use std::path::Path;
 use std::time::Duration;
 
-use sip::agent::Transport;
+use sip::agent::{Agent, Config, StartError, Tls, Transport, Trunk};
 use sip::message::{Failure, FromAgent, Reason, Response, ToAgent};
 
 use crate::{Side, T1, connect, pair, sdp};
@@ -35,6 +36,49 @@ async fn a_call_is_made_and_ended_by_either_side() {
         assert!(ended(caller.news().await).is_empty());
         caller.stop().await;
         callee.stop().await;
+    }
+}
+
+/// Certificates for 127.0.0.1 by an authority of their own; they end in 2126.
+fn with_tls(mut config: Config) -> Config {
+    let file = |name| Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/agent/tls").join(name));
+    let (certificate, key, authorities) = (file("certificate.pem"), file("key.pem"), file("authority.pem"));
+    config.tls = Tls { certificate, key, authorities };
+    config
+}
+
+#[tokio::test]
+async fn tls_is_one_more_transport() {
+    let mut callee = Side::start(with_tls(Side::config(Transport::Tls))).await;
+    let mut config = with_tls(Side::config(Transport::Tls));
+    config.trunks.push(crate::trunk(Transport::Tls, callee.address()));
+    let mut caller = Side::start(config.clone()).await;
+    let (out, _) = connect(&mut caller, &mut callee).await;
+    caller.bye(out).await;
+    ended(callee.news().await);
+    let (_, into) = connect(&mut caller, &mut callee).await;
+    callee.bye(into).await;
+    ended(caller.news().await);
+
+    // Whoever does not know the authority does not call.
+    config.tls.authorities = None;
+    let mut stranger = Side::start(config).await;
+    stranger.call(Some(sdp(1))).await;
+    let refused = failure(stranger.news().await);
+    assert_eq!((refused.status, refused.local), (503, true));
+}
+
+#[tokio::test]
+async fn the_agent_does_not_start_on_what_it_cannot_have() {
+    let side = Side::start(Side::config(Transport::Udp)).await;
+    let mut config = Side::config(Transport::Udp);
+    config.listen[0].address = side.address();
+    assert!(matches!(Agent::start(config).await, Err(StartError::Listen { .. })));
+    assert!(matches!(Agent::start(Side::config(Transport::Tls)).await, Err(StartError::Tls(_))));
+    for uri in ["mailto:x@y", "tel:+1555", "sip:host;transport=carrier-pigeon"] {
+        let mut config = Side::config(Transport::Udp);
+        config.trunks.push(Trunk { uri: uri.to_owned(), ..crate::trunk(Transport::Udp, side.address()) });
+        assert!(matches!(Agent::start(config).await, Err(StartError::Trunk { .. })), "{uri}");
     }
 }
 

@@ -534,3 +534,26 @@ async fn a_response_goes_back_where_rport_asks_for_it() {
     let via = answer.required("Via");
     assert!(via.contains("received=127.0.0.1") && via.contains(&format!("rport={}", address.port())), "{via}");
 }
+
+/// `rsip` is another parser than the one below the agent.
+#[tokio::test]
+async fn another_parser_reads_what_the_agent_sends() {
+    use rsip::headers::ToTypedHeader;
+    use rsip::prelude::{HeadersExt, UntypedHeader};
+
+    let (mut side, mut peer, dialog, invite) = calling(Some(sdp(1))).await;
+    peer.send(invite.response("200 OK", "b1", &contact(&peer), &sdp(2))).await;
+    let ack = peer.until("ACK").await;
+    assert!(matches!(side.news().await, FromAgent::Answered { .. }));
+    side.bye(dialog).await;
+    let bye = peer.until("BYE").await;
+    for (message, cseq) in [(invite, "1 INVITE"), (ack, "1 ACK"), (bye, "2 BYE")] {
+        let request = rsip::Request::try_from(message.text.as_bytes()).expect("a request");
+        assert_eq!(request.method().to_string(), message.method());
+        assert_eq!(request.cseq_header().expect("a CSeq").value(), cseq);
+        assert_eq!(request.call_id_header().expect("a Call-ID").value(), message.required("Call-ID"));
+        let via = request.via_header().expect("a Via").typed().expect("a Via");
+        assert_eq!(via.uri.host_with_port.to_string(), side.address().to_string());
+        assert_eq!(request.body, message.body().as_bytes());
+    }
+}

@@ -15,7 +15,6 @@ pub(crate) struct Peer {
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) text: String,
-    pub(crate) from: SocketAddr,
 }
 
 impl Message {
@@ -86,10 +85,6 @@ impl Peer {
         self.socket.local_addr().expect("bound")
     }
 
-    pub(crate) fn set_agent(&mut self, agent: SocketAddr) {
-        self.agent = Some(agent);
-    }
-
     pub(crate) async fn send(&self, text: impl AsRef<[u8]>) {
         let agent = self.agent.expect("the agent's address is known");
         self.socket.send_to(text.as_ref(), agent).await.expect("loopback works");
@@ -105,7 +100,7 @@ impl Peer {
         let (length, from) = tokio::time::timeout(time, self.socket.recv_from(&mut buffer)).await.ok()?.ok()?;
         self.agent = Some(from);
         buffer.truncate(length);
-        Some(Message { text: String::from_utf8(buffer).expect("text"), from })
+        Some(Message { text: String::from_utf8(buffer).expect("text") })
     }
 
     /// The next message that is a request of a method, or a response of a status; others before it are skipped.

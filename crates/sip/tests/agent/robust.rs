@@ -44,7 +44,9 @@ async fn a_broken_request_gets_400() {
         peer.send(broken.replace("c1", &format!("broken{number}"))).await;
         assert_eq!(peer.until("SIP/2.0").await.status(), 400, "{broken}");
     }
-    assert!(side.agent.statistics().malformed >= 7);
+    peer.send(good.replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia")).await;
+    assert_eq!(peer.until("SIP/2.0").await.status(), 505);
+    assert!(side.agent.statistics().malformed >= 8);
 }
 
 #[tokio::test]
