@@ -9,7 +9,7 @@ use model::{CallId, CallStatistics, CommandError, DtmfDigit, LegId, LegPolicy, N
 
 use crate::component::Destination;
 use crate::keypress::{Carrier, Due};
-use crate::leg::{Leg, REPORT_INTERVAL};
+use crate::leg::Leg;
 use crate::report;
 use crate::resources::{Resources, Side, Work};
 use crate::stream::Agreed;
@@ -82,7 +82,12 @@ impl Call {
     }
 
     /// Works out what may pass from each leg to the other, after an agreement or a hold changed.
-    pub(crate) fn connect(&mut self) {
+    pub(crate) fn connect(&mut self, now: Instant) {
+        if self.legs.iter().all(Leg::is_agreed) {
+            for leg in &mut self.legs {
+                leg.silent_since.get_or_insert(now);
+            }
+        }
         for side in [Side::First, Side::Second] {
             let Sides { near, far } = self.sides(side);
             let hold = far.hold();
@@ -146,7 +151,7 @@ impl Call {
             send_key_presses(near, resources, now);
             if near.report_at.is_some_and(|at| at <= now) {
                 report::send_reports(near, resources, now);
-                near.report_at = Some(now + REPORT_INTERVAL / 5);
+                near.report_at = near.next_report(now);
             }
             tell_silence(call, near, resources, now);
         }
@@ -225,7 +230,7 @@ fn tell_silence(call: CallId, leg: &mut Leg, resources: &mut Resources, now: Ins
 
 fn silence_deadline(leg: &Leg, resources: &Resources) -> Option<Instant> {
     let timeout = if leg.expects_media() { resources.config.media_timeout } else { resources.config.silent_timeout };
-    leg.heard.filter(|_| !leg.told_silence).and_then(|heard| heard.checked_add(timeout))
+    leg.silent_since.filter(|_| !leg.told_silence).and_then(|since| since.checked_add(timeout))
 }
 
 fn leg_deadline(leg: &Leg, resources: &Resources) -> Option<Instant> {

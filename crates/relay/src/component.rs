@@ -380,6 +380,18 @@ impl Component {
         self.open_dtls(name, resources);
     }
 
+    /// Sends a STUN request that needs no answer, so that a translator between us and a peer whose ClientHello we wait
+    /// for lets it pass (RFC 5763 §6.7.2).
+    pub(crate) fn knock(&self, resources: &mut Resources) {
+        const BINDING_REQUEST: [u8; 8] = [0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xA4, 0x42];
+        if let Some(Destination { from, to }) = self.destination() {
+            let mut bytes = BINDING_REQUEST.to_vec();
+            bytes.resize(20, 0);
+            (resources.random)(&mut bytes[8..]);
+            resources.transmits.push_back(Transmit { from, to, bytes });
+        }
+    }
+
     /// Leaves DTLS undone while its setup role is `holdconn`.
     pub(crate) fn hold_dtls(&mut self) {
         if matches!(self.protection, Protection::Plain) {
@@ -522,14 +534,15 @@ impl Component {
             let (key, salt) = key_and_salt.split_at_checked(suite.key_length())?;
             MasterKey::new(suite, key, salt).ok()
         };
-        let (ours, theirs) = (master(keys.local.reveal()), master(keys.remote.reveal()));
-        if ours.is_none() || theirs.is_none() {
+        let (Some(ours), Some(theirs)) = (master(keys.local.reveal()), master(keys.remote.reveal())) else {
             self.protection = Protection::Nothing;
-        }
-        self.replace_keys(ours, theirs, now);
+            return;
+        };
+        let outbound = Outbound::new(&ours);
+        self.replace_keys(Some(ours), Some(theirs), now);
         if let Protection::Srtp(srtp) = &mut self.protection {
-            srtp.suite = suite;
-            srtp.sdes = None;
+            // Another association is another SRTP session: its rollover counters begin at zero (RFC 5764 §3).
+            (srtp.outbound, srtp.suite, srtp.sdes) = (outbound, suite, None);
         }
     }
 

@@ -146,7 +146,9 @@ impl Leg {
             let component = transport.component_mut(arrived.place.component).ok_or(Dropped::UnknownSocket)?;
             component.learn(arrived.from, ssrc)?;
         }
-        self.heard = Some(now);
+        if let Some(since) = &mut self.silent_since {
+            *since = now;
+        }
         self.told_silence = false;
         Ok(())
     }

@@ -39,8 +39,8 @@ pub(crate) struct Leg {
     pub(crate) cname: String,
     /// Why packets of this leg's peer went no further.
     pub(crate) dropped: Drops,
-    /// When something of the peer was last believed.
-    pub(crate) heard: Option<Instant>,
+    /// When something of the peer was last believed, or the call began; nothing before.
+    pub(crate) silent_since: Option<Instant>,
     /// Whether its silence was told.
     pub(crate) told_silence: bool,
     /// When to see whether RTCP is due.
@@ -130,7 +130,7 @@ impl Leg {
             streams: Vec::new(),
             cname: cname.iter().map(|byte| format!("{byte:02x}")).collect(),
             dropped: Drops::default(),
-            heard: None,
+            silent_since: None,
             told_silence: false,
             report_at: None,
             key_presses: KeyPresses::default(),
@@ -361,7 +361,6 @@ impl Leg {
         }
         self.close_unused(work);
         self.add_early_candidates(work);
-        self.heard.get_or_insert(work.now);
         self.report_at.get_or_insert(work.now + REPORT_INTERVAL);
     }
 
@@ -493,6 +492,17 @@ impl Leg {
     /// Which way each stream may flow now.
     pub(crate) fn hold(&self) -> Direction {
         self.hold
+    }
+
+    /// Says whether it has an answer.
+    pub(crate) fn is_agreed(&self) -> bool {
+        self.streams.iter().any(|stream| stream.agreed.is_some())
+    }
+
+    /// When the next transport will have heard no RTCP for too long.
+    pub(crate) fn next_report(&self, now: Instant) -> Option<Instant> {
+        let due = |transport: &Transport| (transport.rtcp_sent + REPORT_INTERVAL).max(now + REPORT_INTERVAL / 5);
+        self.transports.iter().flatten().map(due).min()
     }
 
     /// Says whether the peer is expected to send.

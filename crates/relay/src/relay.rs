@@ -56,7 +56,7 @@ impl Relay {
         }
         let call = self.calls.get_mut(place).ok_or(CommandError::UnknownCall)?;
         let reply = carry_out(call, command, &mut work);
-        call.connect();
+        call.connect(now);
         self.calls.set_alarm(place, &self.resources);
         reply
     }

@@ -422,6 +422,9 @@ impl Transport {
                     };
                     // Without ICE and tls-id, another address is another association (RFC 8842 §3.2).
                     component.protect_by_dtls(dtls, without_ice && moved, name, work.resources);
+                    if without_ice && *role == dtls::Role::Server {
+                        component.knock(work.resources);
+                    }
                 }
             }
         }

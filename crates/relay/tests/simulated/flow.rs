@@ -292,6 +292,9 @@ fn offers_and_answers_keep_their_order() {
         assert_eq!(world.command(out_of_order.clone()), Err(CommandError::OutOfOrder));
     }
     world.done(remote_offer.clone());
+    world.done(rollback.clone());
+    assert_eq!(world.command(rollback.clone()), Err(CommandError::OutOfOrder));
+    world.done(remote_offer.clone());
     for out_of_order in [&remote_offer, &local_offer, &remote_answer] {
         assert_eq!(world.command(out_of_order.clone()), Err(CommandError::OutOfOrder));
     }
@@ -325,7 +328,7 @@ fn an_unnamed_source_is_learnt_where_the_operator_allows_it() {
     {
         let mut world = World::with(Habits::jingle(), Habits::phone(), 3, Default::default(), config());
         let mut phone = policy(B, &world.b.habits);
-        phone.path = model::PathPolicy::Plain { learning };
+        phone.path = model::PathPolicy::Plain { learning, sender: None };
         let client = policy(A, &world.a.habits);
         world.create(vec![client, phone]);
         world.call();

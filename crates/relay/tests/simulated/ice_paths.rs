@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use model::{Command, CommandError, IceState, News, Reply, StreamId};
+use model::{
+    Command, CommandError, IceRole, IceState, LegPolicy, News, PathPolicy, Reply, Security, Setup, SrtpSuite, StreamId,
+};
+use relay::{Address, Config};
 
 use crate::network::Weather;
-use crate::peer::Habits;
-use crate::world::{A, B, World, call, config, pathless};
+use crate::peer::{Habits, ip};
+use crate::world::{A, B, World, call, config, pathless, policy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -130,4 +133,53 @@ fn bad_weather_delays_a_call_and_does_not_prevent_it() {
         let (a, b) = world.heard();
         assert!(a[0] > 60 && b[0] > 60, "seed {seed}: {a:?} {b:?} {:?}", world.relay);
     }
+}
+
+#[test]
+fn a_trunk_that_is_offered_ice_may_do_without() {
+    for (setup, suite) in [(Setup::Active, SrtpSuite::AeadAes128Gcm), (Setup::Passive, SrtpSuite::AesCm128Sha1_80)] {
+        let trunk = Habits { security: Security::Dtls, setup, suites: vec![suite], ..Habits::phone() };
+        let mut world = World::new(Habits::jingle(), trunk);
+        let client = policy(A, &world.a.habits);
+        let path = PathPolicy::Ice { role: IceRole::Offerer, required: false };
+        let trunk = LegPolicy { path, ..policy(B, &world.b.habits) };
+        world.create(vec![client, trunk]);
+        let offer = world.a.offer();
+        world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+        let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&offer) });
+        let path = &ours.streams[0].path;
+        assert!(path.ice.is_some() && path.candidates.len() == 2 && path.rtp.is_some() && path.rtcp.is_some());
+        let answer = world.b.answer(&ours, world.now);
+        world.done(Command::RemoteAnswer { call: call(), leg: B, answer: answer.clone() });
+        let ours = world.local(Command::LocalAnswer { call: call(), leg: A, answer: pathless(&answer) });
+        world.a.take_answer(&ours, world.now);
+        world.run(3 * SECOND);
+        let (a, b) = world.heard();
+        assert!(a[0] > 100 && b[0] > 100, "{setup:?}: {a:?} {b:?} {:?}", world.relay);
+    }
+}
+
+#[test]
+fn both_families_are_offered_and_a_phone_is_reached_by_its_own() {
+    let address =
+        |bind: &str, advertise: Option<&str>| Address { name: None, bind: ip(bind), advertise: advertise.map(ip) };
+    let addresses = vec![address("10.0.0.1", Some("198.51.100.1")), address("2001:db8::1", None)];
+    let config = Config { addresses, ..config() };
+    let phone = Habits { ip: ip("2001:db8::20"), ..Habits::phone() };
+    let mut world =
+        World::with(Habits { ip: ip("2001:db8::10"), ..Habits::jingle() }, phone, 4, Weather::default(), config);
+    let offer = world.b.offer();
+    world.done(Command::RemoteOffer { call: call(), leg: B, offer: offer.clone() });
+    let ours = world.local(Command::LocalOffer { call: call(), leg: A, offer: pathless(&offer) });
+    let told: Vec<String> = ours.streams[0].path.candidates.iter().map(|c| c.address.ip().to_string()).collect();
+    assert_eq!(told, ["198.51.100.1", "2001:db8::1", "198.51.100.1", "2001:db8::1"]);
+    let answer = world.a.answer(&ours, world.now);
+    world.done(Command::RemoteAnswer { call: call(), leg: A, answer: answer.clone() });
+    let ours = world.local(Command::LocalAnswer { call: call(), leg: B, answer: pathless(&answer) });
+    assert_eq!(ours.streams[0].path.rtp.map(|rtp| rtp.ip()), Some(ip("2001:db8::1")));
+    let now = world.now;
+    world.b.take_answer(&ours, now);
+    world.run(4 * SECOND);
+    let (a, b) = world.heard();
+    assert!(a[0] > 100 && b[0] > 100, "{a:?} {b:?} {:?}", world.relay);
 }

@@ -80,7 +80,7 @@ pub(crate) fn policy(leg: LegId, habits: &Habits) -> LegPolicy {
         path: if habits.ice {
             PathPolicy::Ice { role: IceRole::Offerer, required: true }
         } else {
-            PathPolicy::Plain { learning: Learning::Off }
+            PathPolicy::Plain { learning: Learning::Off, sender: None }
         },
         security: vec![habits.security],
         suites: SrtpSuite::ALL.to_vec(),

@@ -1,0 +1,36 @@
+//! One packet through the relay core, from the bytes that arrive to the bytes that leave.
+//!
+//! 172-byte RTP packets (20 ms of G.711), one call, in a single thread and without any input or output:
+//! `cargo bench -p stox-relay --bench forward`. What the kernel adds to it is several microseconds.
+
+#[path = "../crates/relay/tests/spine/fixture.rs"]
+mod fixture;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use fixture::Fixture;
+use model::SrtpSuite::{AeadAes128Gcm, AesCm128Sha1_80};
+
+fn forward(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("forward");
+    group.throughput(Throughput::Elements(1));
+    for (name, near, far) in [
+        ("plain to plain", None, None),
+        ("AES-CM to plain", Some(AesCm128Sha1_80), None),
+        ("plain to AES-CM", None, Some(AesCm128Sha1_80)),
+        ("AES-CM to AES-CM", Some(AesCm128Sha1_80), Some(AesCm128Sha1_80)),
+        ("AES-GCM to AES-GCM", Some(AeadAes128Gcm), Some(AeadAes128Gcm)),
+    ] {
+        let fixture = std::cell::RefCell::new(Fixture::new(near, far));
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched_ref(
+                || fixture.borrow_mut().next_packet(),
+                |packet| fixture.borrow_mut().forward(packet),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, forward);
+criterion_main!(benches);
