@@ -125,6 +125,8 @@ pub enum Command {
         call: CallId,
         /// The leg.
         leg: LegId,
+        /// The stream whose transport restarts, and with it all of its bundle; every transport of the leg without.
+        stream: Option<StreamId>,
         /// The peer's new credentials, if it began or has answered.
         remote: Option<IceParameters>,
     },

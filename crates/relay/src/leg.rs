@@ -451,17 +451,22 @@ impl Leg {
         }
     }
 
-    /// Restarts ICE on every transport, or takes the peer's answer to that.
+    /// Restarts ICE on a stream's transport or on all, or takes the peer's answer to that.
     pub(crate) fn restart_ice(
         &mut self,
+        stream: Option<StreamId>,
         remote: Option<&IceParameters>,
         work: &mut Work<'_>,
     ) -> Result<Vec<RestartedPath>, CommandError> {
         if let Some(remote) = remote {
             ice::check_credentials(remote).map_err(|_| CommandError::NoUsableKey)?;
         }
+        let only = match stream {
+            Some(id) => Some(self.stream(id).ok_or(CommandError::UnknownStream)?.transport),
+            None => None,
+        };
         let mut restarted = Vec::new();
-        for place in 0..self.transports.len() {
+        for place in self.places().filter(|place| only.is_none_or(|only| only == *place)) {
             let name = self.name_of(place);
             let Some(transport) = self.transports.get_mut(place).and_then(Option::as_mut) else { continue };
             if transport.terms().is_none() {

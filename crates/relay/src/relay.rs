@@ -207,8 +207,8 @@ fn carry_out(call: &mut Call, command: Command, work: &mut Work<'_>) -> Result<R
             leg.add_candidates(stream, ufrag.as_deref(), candidates, end_of_candidates, work)?;
             Ok(Reply::Done)
         }
-        Command::RestartIce { leg, remote, .. } => {
-            call.leg_mut(leg)?.restart_ice(remote.as_ref(), work).map(Reply::Restarted)
+        Command::RestartIce { leg, stream, remote, .. } => {
+            call.leg_mut(leg)?.restart_ice(stream, remote.as_ref(), work).map(Reply::Restarted)
         }
         Command::Hold { leg, direction, .. } => {
             call.leg_mut(leg)?.set_hold(direction);

@@ -61,7 +61,12 @@ fn candidates_may_come_before_our_answer_and_after() {
 fn the_peer_restarts_ice_and_media_goes_on() {
     let mut world = connected();
     let theirs = world.a.restart(world.now);
-    let reply = world.command(Command::RestartIce { call: call(), leg: A, remote: Some(theirs.clone()) });
+    let reply = world.command(Command::RestartIce {
+        call: call(),
+        leg: A,
+        stream: Some(StreamId(0)),
+        remote: Some(theirs.clone()),
+    });
     let Ok(Reply::Restarted(paths)) = reply else { panic!("{reply:?}") };
     assert_eq!(paths.len(), 1);
     assert!(paths[0].candidates.iter().all(|candidate| candidate.generation == 1));
@@ -75,12 +80,12 @@ fn the_peer_restarts_ice_and_media_goes_on() {
 #[test]
 fn we_restart_ice_and_media_goes_on() {
     let mut world = connected();
-    let reply = world.command(Command::RestartIce { call: call(), leg: A, remote: None });
+    let reply = world.command(Command::RestartIce { call: call(), leg: A, stream: None, remote: None });
     let Ok(Reply::Restarted(paths)) = reply else { panic!("{reply:?}") };
     world.run(SECOND);
     let theirs = world.a.restart(world.now);
     world.a.take_restart(&paths[0].ice, &paths[0].candidates, world.now);
-    let reply = world.command(Command::RestartIce { call: call(), leg: A, remote: Some(theirs) });
+    let reply = world.command(Command::RestartIce { call: call(), leg: A, stream: None, remote: Some(theirs) });
     let Ok(Reply::Restarted(again)) = reply else { panic!("{reply:?}") };
     assert_eq!(again[0].ice, paths[0].ice, "the answer to our restart is no restart of its own");
     world.run(3 * SECOND);
@@ -106,7 +111,7 @@ fn an_offer_with_new_credentials_restarts_ice() {
 #[test]
 fn a_leg_without_ice_cannot_be_restarted() {
     let mut world = connected();
-    let command = Command::RestartIce { call: call(), leg: B, remote: None };
+    let command = Command::RestartIce { call: call(), leg: B, stream: None, remote: None };
     assert_eq!(world.command(command), Err(CommandError::IceRequired));
 }
 

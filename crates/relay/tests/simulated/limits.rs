@@ -139,7 +139,12 @@ fn command() -> impl Strategy<Value = Command> {
             6 => Command::LocalOffer { call, leg, offer: description },
             7 => Command::RemoteAnswer { call, leg, answer: description },
             8 => Command::Rollback { call, leg },
-            9 => Command::RestartIce { call, leg, remote: yes.then(|| ice.clone()) },
+            9 => Command::RestartIce {
+                call,
+                leg,
+                stream: Some(stream).filter(|_| yes),
+                remote: yes.then(|| ice.clone()),
+            },
             10 => Command::RemoveStream { call, stream },
             11 if yes => Command::Hold { call, leg, direction: Direction::SendOnly },
             11 => {

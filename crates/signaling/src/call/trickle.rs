@@ -106,7 +106,7 @@ impl Call {
             stream.path.ice = Some(ice.clone());
         }
         self.log(cx, Level::DEBUG, "the XMPP side restarts ICE");
-        let command = Command::RestartIce { call: self.id, leg: JINGLE, remote: Some(ice.clone()) };
+        let command = Command::RestartIce { call: self.id, leg: JINGLE, stream: Some(id), remote: Some(ice.clone()) };
         cx.out.relay(command, Purpose::Restart(id), cx.now);
     }
 
