@@ -17,7 +17,7 @@ use load::component_server::ComponentServer;
 use load::endpoint::Status;
 use load::jingle::{self, Client};
 use load::phone::{self, Phone};
-use model::{DtlsState, Secret, Security};
+use model::{Secret, Security};
 use tokio::time::{Instant, interval, timeout};
 
 use self::screen::{Row, Screen};
@@ -200,11 +200,10 @@ impl Scene {
                 (None, None) => both_since = Some(Instant::now()),
                 (None, Some(since)) if since.elapsed() >= LISTEN => {
                     self.screen.leave_table();
-                    let media = (since - answered).as_secs_f32();
-                    let setup = (answered - begun).as_secs_f32();
+                    let (setup, media) = ((answered - begun).as_millis(), (since - answered).as_millis());
                     let hears = |status: Option<Status>| status.and_then(|status| status.heard).unwrap_or_default();
                     return Ok(format!(
-                        "answered after {setup:.1} s, media {media:.1} s later; alice heard {:.0} Hz, the phone {:.0} Hz",
+                        "answered after {setup} ms, heard both ways {media} ms later; alice heard {:.0} Hz, the phone {:.0} Hz",
                         hears(alice),
                         hears(phone)
                     ));
@@ -255,8 +254,8 @@ impl Scene {
 
     fn show(&mut self) {
         let rows = [
-            self.alice.media().map(|status| row("Jingle", "ICE, DTLS-SRTP", status)),
-            self.phone.media().map(|status| row("SIP", "plain RTP", status)),
+            self.alice.media().map(|status| Row { leg: "Jingle", security: "DTLS", status }),
+            self.phone.media().map(|status| Row { leg: "SIP", security: "plain RTP", status }),
         ];
         self.screen.table(rows.into_iter().flatten());
     }
@@ -278,20 +277,6 @@ fn missing(alice: Option<Status>, phone: Option<Status>) -> Option<String> {
         }
     }
     None
-}
-
-fn row(leg: &'static str, path: &str, status: Status) -> Row {
-    let state = match (status.ice, status.dtls) {
-        (_, Some(DtlsState::Connected { .. })) => "connected".to_owned(),
-        (_, Some(dtls)) => format!("DTLS {dtls:?}").to_lowercase(),
-        (Some(ice), None) => format!("ICE {ice:?}").to_lowercase(),
-        (None, None) => "connected".to_owned(),
-    };
-    let security = match status.suite {
-        Some(suite) => format!("{path} {}", suite.as_str()),
-        None => path.to_owned(),
-    };
-    Row { leg, state, security, status }
 }
 
 /// The configuration of the gateway: the smallest useful file, at ports that are free.

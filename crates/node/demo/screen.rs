@@ -1,19 +1,19 @@
 //! What the demonstration shows: lines, and a table that is drawn anew in place where the output is a terminal.
 
 use std::io::{self, IsTerminal, Write};
+use std::iter;
 use std::time::Duration;
 
 use load::endpoint::Status;
+use model::{DtlsState, IceState};
 use tokio::time::Instant;
 
 /// One leg.
 pub(crate) struct Row {
     /// Which.
     pub(crate) leg: &'static str,
-    /// Where it is.
-    pub(crate) state: String,
-    /// What protects it.
-    pub(crate) security: String,
+    /// What protects it, less the suite.
+    pub(crate) security: &'static str,
     /// Its figures, as its end sees them.
     pub(crate) status: Status,
 }
@@ -39,7 +39,7 @@ impl Screen {
         println!("{text}");
     }
 
-    /// Draws the table: on a terminal in the place of the last one, elsewhere once a second.
+    /// Draws the table: on a terminal in the place of the last one, elsewhere a new one each second.
     pub(crate) fn table(&mut self, rows: impl Iterator<Item = Row>) {
         if !self.terminal && Instant::now() < self.next_plain {
             return;
@@ -49,17 +49,15 @@ impl Screen {
         if self.terminal && self.drawn > 0 {
             text.push_str(&format!("\x1b[{}A", self.drawn));
         }
-        let mut lines = 0;
-        let header = ["leg", "state", "security", "sent", "received", "lost", "jitter", "hears"].map(str::to_owned);
-        for cells in std::iter::once(header).chain(rows.map(cells)) {
-            let [leg, state, security, sent, received, lost, jitter, hears] = cells;
-            let clear = if self.terminal { "\x1b[2K" } else { "" };
+        let clear = if self.terminal { "\x1b[2K" } else { "" };
+        let header = ["leg", "state", "security", "sent", "recv", "lost", "jitter", "hears"].map(str::to_owned);
+        self.drawn = 0;
+        for [leg, state, security, sent, received, lost, jitter, hears] in iter::once(header).chain(rows.map(cells)) {
             text.push_str(&format!(
-                "{clear}  {leg:<7} {state:<16} {security:<38} {sent:>6} {received:>8} {lost:>5} {jitter:>8} {hears:>7}\n"
+                "{clear}  {leg:<7}{state:<13}{security:<23}{sent:>6}{received:>6}{lost:>5}{jitter:>9}{hears:>8}\n"
             ));
-            lines += 1;
+            self.drawn += 1;
         }
-        self.drawn = if self.terminal { lines } else { 0 };
         print!("{text}");
         // A screen that is gone shows nothing; the calls go on.
         let _ = io::stdout().flush();
@@ -72,15 +70,28 @@ impl Screen {
     }
 }
 
-fn cells(Row { leg, state, security, status }: Row) -> [String; 8] {
+fn cells(Row { leg, security, status }: Row) -> [String; 8] {
+    let suite = status.suite.map(|suite| format!(" {}", suite.as_str())).unwrap_or_default();
     [
         leg.to_owned(),
-        state,
-        security,
+        state(status).to_owned(),
+        format!("{security}{suite}"),
         status.packets_sent.to_string(),
         status.packets_received.to_string(),
         status.packets_lost.to_string(),
         format!("{:.1} ms", status.jitter_ms),
         status.heard.map_or_else(|| "nothing".to_owned(), |heard| format!("{heard:.0} Hz")),
     ]
+}
+
+/// Where the leg is: ICE comes before DTLS.
+const fn state(status: Status) -> &'static str {
+    match (status.ice, status.dtls) {
+        (Some(IceState::Checking), _) => "checking",
+        (Some(IceState::Disconnected), _) => "disconnected",
+        (Some(IceState::Failed), _) | (_, Some(DtlsState::Failed)) => "failed",
+        (_, Some(DtlsState::Handshaking)) => "handshaking",
+        (_, Some(DtlsState::Closed)) => "closed",
+        (Some(IceState::Connected) | None, Some(DtlsState::Connected { .. }) | None) => "connected",
+    }
 }

@@ -62,6 +62,13 @@ enum Protection {
     Srtp(Box<(Outbound, Inbound)>),
 }
 
+impl Transport {
+    /// Media can be sent.
+    const fn is_ready(&self) -> bool {
+        self.remote.is_some() && matches!(self.protection, Protection::Plain | Protection::Srtp(_))
+    }
+}
+
 impl Core {
     /// Makes an endpoint whose sockets are bound to these addresses.
     pub(super) fn new(config: Config, rtp: SocketAddr, rtcp: SocketAddr, now: Instant) -> anyhow::Result<Self> {
@@ -165,7 +172,6 @@ impl Core {
             self.transports.truncate(1);
         }
         self.voice.listen(agreed.receives);
-        self.voice.talk(agreed.sends, now);
         self.voice.mute(!agreed.direction.sends());
         for transport in &mut self.transports {
             match &agreed.crypto {
@@ -365,6 +371,11 @@ impl Core {
         self.open_associations(now);
         while let Some(told) = self.engine.poll() {
             self.handle_dtls(told);
+        }
+        if let (Some(agreed), Some(rtp)) = (&self.agreed, self.transports.first())
+            && rtp.is_ready()
+        {
+            self.voice.talk(agreed.sends, now);
         }
     }
 
