@@ -225,7 +225,7 @@ impl Agent {
         let (to_agent, commands) = mpsc::channel(QUEUE);
         let sockets = Sockets {
             listeners: bound.listeners,
-            udp: bound.udp.iter().map(|(_, connection)| connection.clone()).collect(),
+            udp: bound.udp.iter().map(|(address, _, connection)| (*address, connection.clone())).collect(),
             advertise: config.advertise,
             resolver: SipResolver::new(),
         };
@@ -237,10 +237,11 @@ impl Agent {
             directory,
             counters: Arc::clone(&counters),
             from_agent,
+            cancel: cancel.clone(),
         });
         endpoint.trunks.refresh(&endpoint.sockets).await;
         let mut below = JoinSet::new();
-        for (socket, connection) in bound.udp {
+        for (_, socket, connection) in bound.udp {
             below.spawn(Arc::clone(&ingress).read(socket, connection));
         }
         for acceptor in bound.acceptors {
@@ -295,7 +296,7 @@ impl Agent {
 #[derive(Default)]
 struct Bound {
     listeners: Vec<Listen>,
-    udp: Vec<(Arc<UdpSocket>, UdpConnection)>,
+    udp: Vec<(SocketAddr, Arc<UdpSocket>, UdpConnection)>,
     acceptors: Vec<Acceptor>,
 }
 
@@ -311,7 +312,7 @@ impl Bound {
                         .await
                         .map_err(|error| refused(std::io::Error::other(error.to_string())))?;
                     let address = socket.local_addr().map_err(refused)?;
-                    bound.udp.push((socket, connection));
+                    bound.udp.push((address, socket, connection));
                     address
                 }
                 Transport::Tcp | Transport::Tls => {

@@ -114,7 +114,7 @@ impl Leg {
         let number = self.number();
         self.sent.insert(number, outgoing.clone());
         let (endpoint, events) = (Arc::clone(&self.endpoint), self.events.clone());
-        tokio::spawn(async move {
+        self.endpoint.spawn(async move {
             if let Some(before) = before {
                 // Broken or not, it is over.
                 let _ = before.await;

@@ -6,6 +6,7 @@ use rsipstack::sip::{Header, Method, Request};
 use rsipstack::transaction::{Transaction, TransactionReceiver};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::call::{Input, Leg};
 use super::dialog::Dialog;
@@ -122,7 +123,8 @@ impl Dispatcher {
             Some(trunk) => Destination { uri: trunk.uri.clone(), flow: None, any_size: true },
             None => Destination { uri: invite.to.clone(), flow: None, any_size: false },
         };
-        self.calls.spawn(outgoing::run(leg, invite, call_id, local_tag, destination));
+        let span = tracing::info_span!("sip", dialog = invite.dialog.0, call_id);
+        self.calls.spawn(outgoing::run(leg, invite, call_id, local_tag, destination).instrument(span));
     }
 
     async fn fail(&self, invite: &OutgoingInvite, status: u16, phrase: &str) {
@@ -186,7 +188,7 @@ impl Dispatcher {
         let tag = wire::random(8);
         let mut response = self.endpoint.respond(&transaction.original, Some(&tag), response);
         response.headers.extend(headers);
-        answer(transaction, response);
+        answer(&self.endpoint, transaction, response);
     }
 
     /// Somebody calls.
@@ -227,7 +229,8 @@ impl Dispatcher {
         leg.listing.served = Some(served);
         leg.credentials = trunk.as_ref().and_then(credentials);
         let server: Server = leg.serve(transaction);
-        self.calls.spawn(incoming::run(leg, server, dialog, invite));
+        let span = tracing::info_span!("sip", dialog = id.0, call_id = invite.sip_call_id);
+        self.calls.spawn(incoming::run(leg, server, dialog, invite).instrument(span));
     }
 
     /// What can be wrong with an INVITE before anybody is asked.

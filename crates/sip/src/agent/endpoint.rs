@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rsipstack::platform::CancellationToken;
 use rsipstack::sip::{Header, Headers, Request, Response as WireResponse};
 use rsipstack::transaction::endpoint::EndpointInnerRef;
 use rsipstack::transport::SipConnection;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::call::Input;
 use super::socket::{Hop, Link, Sockets};
@@ -34,6 +36,8 @@ pub(super) struct Endpoint {
     pub(super) directory: Arc<Directory>,
     pub(super) counters: Arc<Counters>,
     pub(super) from_agent: mpsc::Sender<FromAgent>,
+    /// Ends all that the agent started.
+    pub(super) cancel: CancellationToken,
 }
 
 /// Where a request is to go.
@@ -107,6 +111,17 @@ impl Endpoint {
         let mut response = self.respond(request, None, &Response::new(status));
         response.headers.push(Header::Other(LOCAL.to_owned(), String::new()));
         response
+    }
+
+    /// Starts a task that ends with the agent.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let cancel = self.cancel.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = task => {}
+            }
+        })
     }
 
     /// Tells the translator. If it has gone, nobody wants to know.

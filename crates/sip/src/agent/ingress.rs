@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rsipstack::sip::{Header, Request, Response as WireResponse, SipMessage, Version};
@@ -29,6 +30,9 @@ const MAX_BODY: usize = 64 * 1024;
 const MAX_TRANSACTIONS: usize = 20_000;
 /// Connections at once, not counting those of trunks.
 const MAX_CONNECTIONS: usize = 500;
+
+/// How long a socket that fails is left alone.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Headers that a request must have once (RFC 3261 §8.1.1).
 const ONCE: [&str; 4] = ["From", "To", "Call-ID", "CSeq"];
@@ -64,9 +68,13 @@ impl Ingress {
     pub(super) async fn read(self: Arc<Self>, socket: Arc<UdpSocket>, connection: UdpConnection) {
         let mut buffer = vec![0; MAX_DATAGRAM];
         loop {
-            // An error here is that of an earlier send: a port that is closed.
-            let Ok((length, source)) = socket.recv_from(&mut buffer).await else {
-                continue;
+            let (length, source) = match socket.recv_from(&mut buffer).await {
+                Ok(received) => received,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot receive");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
             };
             let Some(bytes) = buffer.get(..length) else {
                 continue;

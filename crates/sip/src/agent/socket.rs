@@ -17,6 +17,8 @@ use crate::address::{AddressError, SipUri};
 
 /// How long a TCP or TLS connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long names are looked up.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Transport {
     /// The word in Via and in a URI's `transport` parameter.
@@ -107,7 +109,8 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) listeners: Vec<Listen>,
-    pub(super) udp: Vec<UdpConnection>,
+    /// The UDP listeners, by the address they are bound to.
+    pub(super) udp: Vec<(SocketAddr, UdpConnection)>,
     pub(super) advertise: Option<IpAddr>,
     pub(super) resolver: SipResolver,
 }
@@ -121,25 +124,33 @@ impl Sockets {
         let bare = uri.host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(ip) = bare.parse::<IpAddr>() {
             let transport = transport.unwrap_or(Transport::Udp);
-            let port = uri.port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 });
+            let port = uri.port.unwrap_or_else(|| default_port(transport));
             return vec![Hop { transport, address: SocketAddr::new(ip, port), host: bare.to_owned() }];
         }
+        let lookup = self.look_up(uri, transport);
+        tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await.unwrap_or_default()
+    }
+
+    /// Asks DNS for SRV and addresses, else the system, which also knows names that are not in DNS.
+    async fn look_up(&self, uri: &SipUri, transport: Option<Transport>) -> Vec<Hop> {
         let domain = Domain(uri.host.clone());
         let wire = transport.map(Transport::wire);
         let secure = transport == Some(Transport::Tls);
         let targets = self.resolver.lookup(&domain, uri.port.map(Into::into), wire, secure).await.unwrap_or_default();
+        let hop = |transport, address| Hop { transport, address, host: uri.host.clone() };
+        if targets.is_empty() {
+            let transport = transport.unwrap_or(Transport::Udp);
+            let port = uri.port.unwrap_or_else(|| default_port(transport));
+            let found = tokio::net::lookup_host((uri.host.as_str(), port)).await;
+            return found.into_iter().flatten().map(|address| hop(transport, address)).collect();
+        }
         targets
             .into_iter()
-            .filter_map(|target| {
-                let transport = match target.transport {
-                    WireTransport::Udp => Transport::Udp,
-                    WireTransport::Tcp => Transport::Tcp,
-                    WireTransport::Tls => Transport::Tls,
-                    WireTransport::TlsSctp | WireTransport::Sctp | WireTransport::Ws | WireTransport::Wss => {
-                        return None;
-                    }
-                };
-                Some(Hop { transport, address: target.addr, host: uri.host.clone() })
+            .filter_map(|target| match target.transport {
+                WireTransport::Udp => Some(hop(Transport::Udp, target.addr)),
+                WireTransport::Tcp => Some(hop(Transport::Tcp, target.addr)),
+                WireTransport::Tls => Some(hop(Transport::Tls, target.addr)),
+                WireTransport::TlsSctp | WireTransport::Sctp | WireTransport::Ws | WireTransport::Wss => None,
             })
             .collect()
     }
@@ -186,13 +197,9 @@ impl Sockets {
     /// The UDP socket from which a peer is reached.
     fn udp_towards(&self, peer: SocketAddr) -> Option<&UdpConnection> {
         let source = source_towards(peer)?;
-        let udp: Vec<(&UdpConnection, SocketAddr)> = self
-            .udp
-            .iter()
-            .filter_map(|socket| Some((socket, socket.get_addr().get_socketaddr().ok()?)))
-            .filter(|(_, address)| address.is_ipv4() == peer.is_ipv4())
-            .collect();
-        udp.iter().find(|(_, address)| address.ip() == source).or_else(|| udp.first()).map(|(socket, _)| *socket)
+        let fitting = || self.udp.iter().filter(|(bound, _)| bound.is_ipv4() == peer.is_ipv4());
+        let exact = fitting().find(|(bound, _)| bound.ip() == source);
+        exact.or_else(|| fitting().next()).map(|(_, connection)| connection)
     }
 
     /// What we call ourselves towards a peer: the listener that it would reach, by the address that it sees.
@@ -218,6 +225,13 @@ impl Sockets {
             Some(_) | None => {}
         }
         Some(own)
+    }
+}
+
+const fn default_port(transport: Transport) -> u16 {
+    match transport {
+        Transport::Udp | Transport::Tcp => 5060,
+        Transport::Tls => 5061,
     }
 }
 

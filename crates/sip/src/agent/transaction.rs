@@ -1,7 +1,6 @@
 //! Transactions, each run by a task of its own: requests we make, and requests that arrive.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rsipstack::sip::{Method, Request, Response as WireResponse, SipMessage};
 use rsipstack::transaction::Transaction;
@@ -74,8 +73,9 @@ fn size(request: &Request) -> usize {
 
 /// Sends an ACK of a 2xx: a request of its own, without response and without transaction.
 pub(super) fn acknowledge(endpoint: &Arc<Endpoint>, outgoing: Outgoing) -> JoinHandle<()> {
-    let endpoint = Arc::clone(endpoint);
-    tokio::spawn(async move {
+    let own = Arc::clone(endpoint);
+    endpoint.spawn(async move {
+        let endpoint = own;
         for attempt in endpoint.attempts(&outgoing.destination, size(&outgoing.request)).await {
             let Some(link) = endpoint.open(&attempt).await else {
                 continue;
@@ -122,7 +122,7 @@ impl InviteClient {
             heard: false,
             cancel: Cancel::Not,
         };
-        tokio::spawn(runner.run());
+        endpoint.spawn(runner.run());
         Self { number, commands }
     }
 
@@ -270,7 +270,7 @@ impl InviteRunner {
         headers.push(header("Content-Length", "0"));
         let cancel = Request { method: Method::Cancel, headers: headers.into(), body: Vec::new(), ..invite.clone() };
         let (endpoint, link) = (Arc::clone(&self.endpoint), link.clone());
-        tokio::spawn(async move {
+        self.endpoint.spawn(async move {
             let response = transact(&endpoint, cancel, &link).await;
             tracing::debug!(status = response.status_code.code(), "CANCEL answered");
         });
@@ -308,7 +308,7 @@ impl Server {
         let (responses, received) = mpsc::channel(32);
         let request = transaction.original.clone();
         let connection = transaction.connection.clone();
-        tokio::spawn(serve(Arc::clone(endpoint), transaction, number, events, received));
+        endpoint.spawn(serve(Arc::clone(endpoint), transaction, number, events, received));
         Self { number, request, connection, responses, answered: false }
     }
 
@@ -378,16 +378,12 @@ async fn serve(
 }
 
 /// Answers a request that belongs to no call, and stays until its transaction is over.
-pub(super) fn answer(mut transaction: Transaction, response: WireResponse) {
-    tokio::spawn(async move {
+pub(super) fn answer(endpoint: &Endpoint, mut transaction: Transaction, response: WireResponse) {
+    endpoint.spawn(async move {
         if let Err(error) = transaction.respond(response).await {
             tracing::debug!(%error, "cannot send a response");
             return;
         }
-        let patience = Duration::from_secs(64);
-        let rest = async { while transaction.receive().await.is_some() {} };
-        if tokio::time::timeout(patience, rest).await.is_err() {
-            tracing::debug!("a transaction outlived its timers");
-        }
+        while transaction.receive().await.is_some() {}
     });
 }

@@ -69,6 +69,52 @@ async fn tls_is_one_more_transport() {
 }
 
 #[tokio::test]
+async fn a_call_goes_over_ipv6_and_from_a_socket_of_all_addresses() {
+    for (listen, reach) in [("[::1]:0", "[::1]"), ("0.0.0.0:0", "127.0.0.1"), ("[::]:0", "[::1]")] {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let mut config = Side::config(transport);
+            config.listen[0].address = listen.parse().expect("an address");
+            let mut callee = Side::start(config.clone()).await;
+            let there = format!("{reach}:{}", callee.address().port()).parse().expect("an address");
+            config.trunks.push(crate::trunk(transport, there));
+            let mut caller = Side::start(config).await;
+            let (_, into) = connect(&mut caller, &mut callee).await;
+            callee.bye(into).await;
+            ended(caller.news().await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trunk_may_have_a_name() {
+    let mut callee = Side::start(Side::config(Transport::Udp)).await;
+    let mut config = Side::config(Transport::Udp);
+    let trunk = crate::trunk(Transport::Udp, callee.address());
+    config.trunks.push(Trunk { uri: format!("sip:localhost:{}", callee.address().port()), ..trunk });
+    let mut caller = Side::start(config).await;
+    let (out, _) = connect(&mut caller, &mut callee).await;
+    caller.bye(out).await;
+    ended(callee.news().await);
+    callee = Side::with_trunk(Transport::Udp, caller.address()).await;
+    callee.call(Some(sdp(1))).await;
+    assert_eq!(caller.invited().await.trunk.as_deref(), Some("other"), "known by its host");
+}
+
+#[tokio::test]
+async fn a_stopped_agent_leaves_its_ports() {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let (mut caller, mut callee) = pair(transport).await;
+        connect(&mut caller, &mut callee).await;
+        let mut config = Side::config(transport);
+        config.listen[0].address = callee.address();
+        caller.stop().await;
+        callee.stop().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Side::start(config).await;
+    }
+}
+
+#[tokio::test]
 async fn the_agent_does_not_start_on_what_it_cannot_have() {
     let side = Side::start(Side::config(Transport::Udp)).await;
     let mut config = Side::config(Transport::Udp);
