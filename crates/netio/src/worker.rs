@@ -152,6 +152,9 @@ impl Worker {
                 Token(slot) => self.readable.extend(u32::try_from(slot).map(SocketId)),
             }
         }
+        // One that was left over may have become readable again.
+        self.readable.sort_unstable();
+        self.readable.dedup();
         Ok(())
     }
 
