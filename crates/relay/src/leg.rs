@@ -8,6 +8,7 @@
 //!
 //! Nothing agreed on changes before the answer, and nothing at all if that cannot be carried out.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -160,24 +161,16 @@ impl Leg {
         if self.has_open_offer() {
             return Err(CommandError::OutOfOrder);
         }
-        let mut refusal = None;
-        for stream in offer.streams.iter().filter(|stream| !stream.rejected) {
-            match self.consider(&offer, stream.id) {
-                Ok(()) => {
-                    self.we_offered_first.get_or_insert(false);
-                    self.exchange = Exchange::PeerOffers(offer);
-                    return Ok(());
-                }
-                Err(error) => refusal = Some(error),
-            }
+        let offered = offer.streams.iter().filter(|stream| !stream.rejected);
+        let considered: Vec<_> = offered.map(|stream| self.consider(&offer, stream.id)).collect();
+        if let Some(refusal) = considered.iter().find_map(|verdict| verdict.clone().err())
+            && !considered.contains(&Ok(()))
+        {
+            return Err(refusal);
         }
-        match refusal {
-            Some(error) => Err(error),
-            None => {
-                self.exchange = Exchange::PeerOffers(offer);
-                Ok(())
-            }
-        }
+        self.we_offered_first.get_or_insert(false);
+        self.exchange = Exchange::PeerOffers(offer);
+        Ok(())
     }
 
     /// Says whether a stream of the peer's offer could be accepted at all.
@@ -585,10 +578,9 @@ impl Leg {
         self.transport(self.stream(id)?.transport)
     }
 
-    /// The places of its transports.
-    pub(crate) fn places(&self) -> impl Iterator<Item = usize> + use<> {
-        let used: Vec<bool> = self.transports.iter().map(Option::is_some).collect();
-        used.into_iter().enumerate().filter(|(_, used)| *used).map(|(place, _)| place)
+    /// The places of its transports, some of which may be free.
+    pub(crate) fn places(&self) -> Range<usize> {
+        0..self.transports.len()
     }
 
     /// What a transport calls itself in its news: the first stream that it carries.

@@ -158,7 +158,8 @@ impl Relay {
 
     /// Does what is due. Call it at [`Relay::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(place) = self.calls.take_due(now) {
+        let due: Vec<usize> = std::iter::from_fn(|| self.calls.take_due(now)).collect();
+        for place in due {
             if let Some(call) = self.calls.get_mut(place) {
                 call.handle_timeout(&mut self.resources, now);
             }

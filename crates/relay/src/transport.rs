@@ -305,7 +305,7 @@ impl Transport {
         let rtcp_mux = present.is_some_and(|transport| transport.rtcp.is_none())
             || offer.rtcp_mux_only
             || (offer.rtcp_mux && rtcp_mux);
-        let reached = Self::reached(policy, offer, rtcp_mux, resources)?;
+        let reached = Self::reached(present, policy, offer, rtcp_mux, resources)?;
         Ok(Terms { remote: offer.clone(), rtcp_mux, keying, reached, profile: offer.profile })
     }
 
@@ -345,12 +345,7 @@ impl Transport {
         };
         Self::refuse_to_lose_dtls(Some(self), &keying)?;
         let rtcp_mux = self.rtcp.is_none() || (offered.rtcp_mux && answer.rtcp_mux);
-        let reached = Self::reached(policy, answer, rtcp_mux, resources)?;
-        if let Reached::At { rtp: Some(rtp), .. } = reached
-            && !self.rtp.has_family_of(rtp)
-        {
-            return Err(CommandError::NoUsableAddress);
-        }
+        let reached = Self::reached(Some(self), policy, answer, rtcp_mux, resources)?;
         Ok(Terms { remote: answer.clone(), rtcp_mux, keying, reached, profile: offered.profile })
     }
 
@@ -366,7 +361,9 @@ impl Transport {
         self.sdes_key().into_iter().chain(&self.offered).find(|crypto| crypto.suite == suite)
     }
 
+    /// How a path leads to the peer, from the sockets there are or, where there are none yet, from any.
     fn reached(
+        present: Option<&Self>,
         policy: Policy<'_>,
         path: &MediaPath,
         rtcp_mux: bool,
@@ -380,7 +377,7 @@ impl Transport {
         if rtp.ip().is_unspecified() {
             return Ok(Reached::At { rtp: None, rtcp: None }); // RFC 3264 §8.4: the old way to say hold
         }
-        if !resources.may_send_to(rtp) {
+        if !resources.may_send_to(rtp) || present.is_some_and(|transport| !transport.rtp.has_family_of(rtp)) {
             return Err(CommandError::NoUsableAddress);
         }
         let above = rtp.port().checked_add(1).map(|port| SocketAddr::new(rtp.ip(), port));
