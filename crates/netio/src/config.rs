@@ -1,6 +1,7 @@
 //! What the threads are told once, when they start.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 /// The settings of the relay's threads.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct Config {
     pub tos: u8,
     /// Bytes the kernel may hold for each socket until they are read; its own default where nothing is said.
     pub receive_buffer: Option<usize>,
+    /// How long a worker with much to do may let packets gather, so that one wake-up serves several; zero: not at all.
+    pub longest_wait: Duration,
     /// Commands that may wait for one worker. One more is answered by [`model::CommandError::Overloaded`].
     pub command_queue: usize,
 }
@@ -21,7 +24,14 @@ pub struct Config {
 impl Config {
     /// The usual settings around a relay's own.
     pub fn new(relay: relay::Config) -> Self {
-        Self { workers: None, relay, tos: 184, receive_buffer: None, command_queue: 1024 }
+        Self {
+            workers: None,
+            relay,
+            tos: 184,
+            receive_buffer: None,
+            longest_wait: Duration::from_millis(1),
+            command_queue: 1024,
+        }
     }
 
     /// The settings of one of `count` relays.

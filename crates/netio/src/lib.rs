@@ -21,6 +21,7 @@
 //! - [`RelayThreads`]: starting, sending, stopping
 //! - [`Counters`]: what they count
 //! - `worker`: the loop; `sockets`: a worker's sockets; `handshakes`: the DTLS engine on a thread beside the worker
+//! - `pace`: how long packets gather
 //! - `kernel`: the system calls, and the only `unsafe`
 
 mod config;
@@ -28,6 +29,7 @@ mod counters;
 mod handshakes;
 #[allow(unsafe_code, reason = "system calls that std, mio and socket2 lack")]
 mod kernel;
+mod pace;
 mod sockets;
 mod threads;
 mod worker;

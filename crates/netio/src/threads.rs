@@ -92,7 +92,8 @@ impl RelayThreads {
             stopping: Arc::clone(&self.stopping),
         };
         let name = format!("relay-{number}");
-        let (worker, waker) = Worker::new(name.clone(), config.share(number, count), options, outside)?;
+        let (worker, waker) =
+            Worker::new(name.clone(), config.share(number, count), options, config.longest_wait, outside)?;
         let handle = thread::Builder::new().name(name).spawn(move || {
             let _alive = alive;
             if let Err(error) = kernel::pin_to(core) {

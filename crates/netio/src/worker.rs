@@ -6,6 +6,7 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use dtls::{Certificate, FailureReason, FromDtls, ToDtls};
@@ -16,6 +17,7 @@ use relay::{CertificatePolicy, Datagram, Forward, Relay, SocketId, Transmit};
 use crate::counters::{Counters, IoCounters, Published};
 use crate::handshakes::Handshakes;
 use crate::kernel::{self, Arrivals, BATCH, Departure};
+use crate::pace::Pace;
 use crate::sockets::{OpenSockets, SocketOptions};
 
 /// Where a worker's replies and events go. It runs on the worker's thread, so it must not wait.
@@ -68,6 +70,9 @@ pub(crate) struct Worker {
     transmits: Vec<Transmit>,
     /// Sockets that may have something to read.
     readable: Vec<SocketId>,
+    /// Packets of this turn.
+    packets: u32,
+    pace: Pace,
     /// More commands may wait than one turn took.
     commands_wait: bool,
     io: IoCounters,
@@ -81,6 +86,7 @@ impl Worker {
         name: String,
         config: relay::Config,
         options: SocketOptions,
+        longest_wait: Duration,
         outside: Outside,
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
@@ -100,6 +106,8 @@ impl Worker {
             forwards: Vec::with_capacity(BATCH),
             transmits: Vec::new(),
             readable: Vec::new(),
+            packets: 0,
+            pace: Pace::new(longest_wait, clock()),
             commands_wait: false,
             io: IoCounters::default(),
             past: relay::Counters::default(),
@@ -142,6 +150,9 @@ impl Worker {
             let next = self.relay.poll_timeout().map_or(self.publish_at, |due| due.min(self.publish_at));
             next.saturating_duration_since(now)
         };
+        if !timeout.is_zero() {
+            gather(self.pace.hold().min(timeout));
+        }
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             outcome => outcome?,
@@ -160,9 +171,11 @@ impl Worker {
 
     /// Reads what arrived and passes it on.
     fn receive(&mut self, now: Instant) {
+        self.packets = 0;
         let mut readable = mem::take(&mut self.readable);
         readable.retain(|socket| self.receive_from(*socket, now) == Left::Perhaps);
         self.readable = readable;
+        self.pace.count(self.packets, now);
     }
 
     fn receive_from(&mut self, socket: SocketId, now: Instant) -> Left {
@@ -170,6 +183,7 @@ impl Worker {
             let Some(descriptor) = self.sockets.socket(socket) else { return Left::Nothing };
             match self.arrivals.receive(descriptor) {
                 Ok(count) => {
+                    self.packets = self.packets.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
                     self.handle_batch(socket, count, now);
                     if count < BATCH {
                         return Left::Nothing;
@@ -371,6 +385,14 @@ fn start_handshakes(name: &str, config: &relay::Config, waker: &Arc<Waker>) -> i
     };
     let config = dtls::Config { certificate, max_associations: config.max_calls.saturating_mul(ASSOCIATIONS_PER_CALL) };
     Handshakes::start(config, format!("{name}-dtls"), Arc::clone(waker))
+}
+
+/// Lets packets gather.
+#[expect(clippy::disallowed_methods, reason = "a pause within the bound that the configuration sets")]
+fn gather(time: Duration) {
+    if !time.is_zero() {
+        thread::sleep(time);
+    }
 }
 
 /// The clock, read once per batch.
