@@ -197,6 +197,10 @@ pub struct LegPolicy {
     pub leg: LegId,
     /// How its peer is reached.
     pub path: PathPolicy,
+    /// The address that the peer's signalling comes from, if it is known. The peer has named it by using it, so where
+    /// there is no ICE its media may come from there too, from the signalled port (baresip announces the address of its
+    /// default route, and sends from the one that is nearest).
+    pub sender: Option<IpAddr>,
     /// What protects its media, best first. We offer the first; we accept any of them from the peer, and nothing else.
     pub security: Vec<Security>,
     /// The suites for DTLS and SDES, best first.
@@ -213,6 +217,7 @@ impl LegPolicy {
         Self {
             leg,
             path: PathPolicy::Ice { role: IceRole::Offerer, required: true },
+            sender: None,
             security: vec![Security::Dtls],
             suites: SrtpSuite::ALL.to_vec(),
             rtcp_mux: true,
@@ -224,7 +229,8 @@ impl LegPolicy {
     pub fn plain_sip(leg: LegId) -> Self {
         Self {
             leg,
-            path: PathPolicy::Plain { learning: Learning::Off, sender: None },
+            path: PathPolicy::Plain { learning: Learning::Off },
+            sender: None,
             security: vec![Security::Rtp],
             suites: SrtpSuite::ALL.to_vec(),
             rtcp_mux: false,
@@ -247,10 +253,6 @@ pub enum PathPolicy {
     Plain {
         /// Whether another source than the named one may be learnt.
         learning: Learning,
-        /// The address that the peer's signalling comes from, if it is known: the peer has named it by using it, so its
-        /// media may come from there too, from the signalled port (baresip announces the address of its default route,
-        /// and sends from the one that is nearest).
-        sender: Option<IpAddr>,
     },
 }
 

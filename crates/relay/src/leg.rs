@@ -677,5 +677,5 @@ impl Leg {
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 fn policy_of(policy: &LegPolicy) -> Policy<'_> {
-    Policy { security: &policy.security, suites: &policy.suites, path: policy.path }
+    Policy { security: &policy.security, suites: &policy.suites, path: policy.path, sender: policy.sender }
 }

@@ -2,6 +2,8 @@
 //!
 //! Nothing here changes anything: a leg first decides all of it, and then carries it out.
 
+use std::net::IpAddr;
+
 use media::srtp::MasterKey;
 use model::{
     CommandError, Crypto, Description, DtlsParameters, Fingerprint, IceParameters, MediaPath, MediaStream, PathPolicy,
@@ -54,6 +56,8 @@ pub(crate) struct Policy<'a> {
     pub(crate) suites: &'a [SrtpSuite],
     /// How the peer is to be reached.
     pub(crate) path: PathPolicy,
+    /// Where its signalling comes from.
+    pub(crate) sender: Option<IpAddr>,
 }
 
 impl Policy<'_> {
@@ -215,6 +219,7 @@ mod tests {
         security: &[Security::Dtls, Security::Sdes, Security::Rtp],
         suites: &SrtpSuite::ALL,
         path: PathPolicy::Ice { role: model::IceRole::Offerer, required: true },
+        sender: None,
     };
 
     fn dtls(setup: Setup) -> DtlsParameters {

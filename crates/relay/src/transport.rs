@@ -456,17 +456,17 @@ impl Transport {
 
     fn leave_ice(&mut self, policy: Policy<'_>, rtp: Option<SocketAddr>, rtcp: Option<SocketAddr>, now: Instant) {
         self.ice = None;
-        let (learning, sender) = match policy.path {
-            model::PathPolicy::Plain { learning, sender } => (learning, sender),
-            model::PathPolicy::Ice { .. } => (Learning::Off, None),
+        let learning = match policy.path {
+            model::PathPolicy::Plain { learning } => learning,
+            model::PathPolicy::Ice { .. } => Learning::Off,
         };
         let before = self.terms.as_ref().map(|terms| &terms.reached);
         if before == Some(&Reached::At { rtp, rtcp }) && learning == Learning::Off {
             return;
         }
-        self.rtp.use_signalled(Latch::new(learning, rtp, sender, now));
+        self.rtp.use_signalled(Latch::new(learning, rtp, policy.sender, now));
         if let Some(component) = &mut self.rtcp {
-            component.use_signalled(Latch::new(learning, rtcp, sender, now));
+            component.use_signalled(Latch::new(learning, rtcp, policy.sender, now));
         }
     }
 

@@ -328,7 +328,7 @@ fn an_unnamed_source_is_learnt_where_the_operator_allows_it() {
     {
         let mut world = World::with(Habits::jingle(), Habits::phone(), 3, Default::default(), config());
         let mut phone = policy(B, &world.b.habits);
-        phone.path = model::PathPolicy::Plain { learning, sender: None };
+        phone.path = model::PathPolicy::Plain { learning };
         let client = policy(A, &world.a.habits);
         world.create(vec![client, phone]);
         world.call();

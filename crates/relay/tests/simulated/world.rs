@@ -80,8 +80,9 @@ pub(crate) fn policy(leg: LegId, habits: &Habits) -> LegPolicy {
         path: if habits.ice {
             PathPolicy::Ice { role: IceRole::Offerer, required: true }
         } else {
-            PathPolicy::Plain { learning: Learning::Off, sender: None }
+            PathPolicy::Plain { learning: Learning::Off }
         },
+        sender: None,
         security: vec![habits.security],
         suites: SrtpSuite::ALL.to_vec(),
         rtcp_mux: habits.rtcp_mux,

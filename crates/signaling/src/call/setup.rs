@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use jid::Jid;
-use model::{Command, Description, IceRole, Learning, LegPolicy, MediaKind, MediaStream, PathPolicy, Security};
+use model::{Command, Description, IceRole, LegPolicy, MediaKind, MediaStream, PathPolicy, Security};
 use sip::message::{OutgoingInvite, Response, ToAgent};
 use tracing::Level;
 use xmpp::description;
@@ -76,10 +76,10 @@ impl Call {
             jingle.security = vec![Security::Dtls, Security::Sdes, Security::Rtp];
         }
         let mut sip = LegPolicy::plain_sip(SIP);
-        let sender = self.sip_address;
+        sip.sender = self.sip_address;
         match self.trunk.as_ref().and_then(|name| cx.config.trunks.get(name)) {
             Some(trunk) => {
-                sip.path = PathPolicy::Plain { learning: trunk.learning, sender };
+                sip.path = PathPolicy::Plain { learning: trunk.learning };
                 sip.address.clone_from(&trunk.address);
                 match trunk.media {
                     TrunkMedia::Rtp => (),
@@ -92,10 +92,7 @@ impl Call {
                 }
             }
             // Somebody we know nothing of may protect its media, or not.
-            None => {
-                sip.security = vec![Security::Rtp, Security::Sdes];
-                sip.path = PathPolicy::Plain { learning: Learning::Off, sender };
-            }
+            None => sip.security = vec![Security::Rtp, Security::Sdes],
         }
         for leg in [&mut jingle, &mut sip] {
             leg.suites.clone_from(&cx.config.suites);
