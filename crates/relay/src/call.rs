@@ -19,7 +19,7 @@ use crate::{Dropped, Transmit};
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) id: CallId,
-    legs: [Leg; 2],
+    pub(crate) legs: [Leg; 2],
     /// The deadline that the relay's timers have for it.
     pub(crate) alarm: Option<Instant>,
     /// A packet moved a deadline.
@@ -67,11 +67,7 @@ impl Call {
 
     /// One leg as the near one.
     pub(crate) fn sides(&mut self, side: Side) -> Sides<'_> {
-        let [first, second] = &mut self.legs;
-        match side {
-            Side::First => Sides { near: first, far: second },
-            Side::Second => Sides { near: second, far: first },
-        }
+        sides(&mut self.legs, side)
     }
 
     /// Ends a stream on both legs.
@@ -155,6 +151,14 @@ impl Call {
             }
             tell_silence(call, near, resources, now);
         }
+    }
+}
+
+/// One of two legs as the near one.
+pub(crate) fn sides([first, second]: &mut [Leg; 2], side: Side) -> Sides<'_> {
+    match side {
+        Side::First => Sides { near: first, far: second },
+        Side::Second => Sides { near: second, far: first },
     }
 }
 

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use media::demux::Media;
+use media::dtmf::KeyPress;
 use media::packet::Packet;
 use media::rewrite::Rewriter;
 use media::rtcp::{self, OtherLeg};
 use media::rtp::Header;
-use model::{News, Ssrc, Way};
+use model::{News, Ssrc, StreamId, Way};
 
 use crate::call::{self, Call, Sides};
 use crate::component::{Component, Destination};
@@ -51,50 +52,28 @@ impl Call {
         resources: &mut Resources,
         now: Instant,
     ) -> Result<Destination, Dropped> {
-        let call = self.id;
-        let Sides { near, far } = self.sides(arrived.place.side);
+        let Self { id: call, legs, alarm_moved, .. } = self;
+        let Sides { near, far } = call::sides(legs, arrived.place.side);
         let header = Header::parse(packet)?;
-        let payload = header.payload(packet)?;
-        let stream = near.stream_of(arrived.place.transport, &header, packet)?; // RFC 8843 §9.2
-        if !stream.knows(header.payload_type) {
-            return Err(Dropped::PayloadType);
+        let received = near.receive(arrived, &header, packet, now)?; // which stream's (RFC 8843 §9.2), and counted
+        let stream = received.stream;
+        if received.is_first {
+            resources.tell(*call, News::FirstPacket { leg: near.id, stream, way: Way::Received });
         }
-        let (id, is_key) = (stream.id, stream.is_telephone_event(header.payload_type));
-        near.believe(arrived, header.ssrc, now)?; // only now: the packet is authentic
-        let leg = near.id;
-        let stream = near.stream_mut(id).ok_or(Dropped::NoAnswer)?;
-        stream.count(&header, payload.len(), now);
-        if !std::mem::replace(&mut stream.told_received, true) {
-            resources.tell(call, News::FirstPacket { leg, stream: id, way: Way::Received });
-        }
-        let receives = stream.receives;
-        let pressed = if is_key && receives { stream.handle_key(&header, &packet[payload], now) } else { None };
-        if let Some(key) = pressed {
-            call::handle_key(call, Sides { near: &mut *near, far: &mut *far }, id, key, resources, now);
-        }
-
-        let occupied = far.key_presses.occupies(id);
-        let Outlet { stream: out, transport } = far.outlet(id).ok_or(Dropped::OtherLegNotReady)?;
-        let component = transport.carrier(Media::Rtp);
-        let destination = match may_pass(receives, out, component, occupied) {
-            Ok(destination) => destination,
-            Err(reason) => {
-                out.rewriter.skip(&header); // kept back, not lost
-                return Err(reason);
+        if received.is_key {
+            *alarm_moved = true;
+            if let Some(key) = received.key {
+                call::handle_key(*call, Sides { near: &mut *near, far: &mut *far }, stream, key, resources, now);
             }
-        };
-        out.rewriter.apply(packet, now)?; // SSRC, sequence number, timestamp, payload type, extensions
-        component.seal(packet, Media::Rtp)?;
-        let first = !std::mem::replace(&mut out.told_sent, true);
-        let needs_picture = std::mem::take(&mut out.needs_picture);
-        if first {
-            resources.tell(call, News::FirstPacket { leg: far.id, stream: id, way: Way::Sent });
         }
-        if needs_picture {
-            report::request_picture(near, id, resources, now);
+        let sent = far.pass_on(&received, &header, packet, now)?; // SSRC, numbers, payload type; RFC 3711 §3.3
+        if sent.is_first {
+            resources.tell(*call, News::FirstPacket { leg: far.id, stream, way: Way::Sent });
         }
-        self.alarm_moved |= is_key;
-        Ok(destination)
+        if sent.needs_picture {
+            report::request_picture(near, stream, resources, now);
+        }
+        Ok(sent.destination)
     }
 
     /// RTCP of a bundle may speak of streams that leave on several transports: each gets its part.
@@ -138,7 +117,44 @@ struct Arrived {
     standing: Standing,
 }
 
+/// What a packet is to the leg it came from.
+#[derive(Clone, Copy, Debug)]
+struct Received {
+    stream: StreamId,
+    /// The direction of the leg lets it in.
+    is_allowed: bool,
+    is_first: bool,
+    is_key: bool,
+    /// The key press that it ends.
+    key: Option<KeyPress>,
+}
+
+/// What a packet is to the leg it goes to.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    destination: Destination,
+    is_first: bool,
+    needs_picture: bool,
+}
+
 impl Leg {
+    /// Finds the stream of an authentic packet and counts it there.
+    fn receive(&mut self, arrived: Arrived, header: &Header, packet: &[u8], now: Instant) -> Result<Received, Dropped> {
+        let payload = header.payload(packet)?;
+        let stream = self.stream_of(arrived.place.transport, header, packet)?;
+        if !stream.knows(header.payload_type) {
+            return Err(Dropped::PayloadType);
+        }
+        let id = stream.id;
+        self.believe(arrived, header.ssrc, now)?;
+        let stream = self.stream_mut(id).ok_or(Dropped::NoAnswer)?;
+        stream.count(header, payload.len(), now);
+        let is_first = !std::mem::replace(&mut stream.told_received, true);
+        let (is_allowed, is_key) = (stream.receives, stream.is_telephone_event(header.payload_type));
+        let key = if is_key && is_allowed { stream.handle_key(header, &packet[payload], now) } else { None };
+        Ok(Received { stream: id, is_allowed, is_first, is_key, key })
+    }
+
     /// Takes note that the leg's peer is alive, and learns its address where that is allowed.
     fn believe(&mut self, arrived: Arrived, ssrc: Ssrc, now: Instant) -> Result<(), Dropped> {
         if arrived.standing == Standing::OnTrial {
@@ -152,11 +168,40 @@ impl Leg {
         self.told_silence = false;
         Ok(())
     }
+
+    /// Rewrites and protects a packet of the other leg for this leg's peer.
+    fn pass_on(
+        &mut self,
+        received: &Received,
+        header: &Header,
+        packet: &mut Packet<'_>,
+        now: Instant,
+    ) -> Result<Sent, Dropped> {
+        let occupied = self.key_presses.occupies(received.stream);
+        let Outlet { stream, transport } = self.outlet(received.stream).ok_or(Dropped::OtherLegNotReady)?;
+        let component = transport.carrier(Media::Rtp);
+        let destination = match may_pass(received, stream, component, occupied) {
+            Ok(destination) => destination,
+            Err(reason) => {
+                stream.rewriter.skip(header); // kept back, not lost
+                return Err(reason);
+            }
+        };
+        stream.rewriter.apply(packet, now)?;
+        component.seal(packet, Media::Rtp)?;
+        let is_first = !std::mem::replace(&mut stream.told_sent, true);
+        Ok(Sent { destination, is_first, needs_picture: std::mem::take(&mut stream.needs_picture) })
+    }
 }
 
 /// Says where a packet goes, if nothing keeps it back.
-fn may_pass(receives: bool, out: &LegStream, component: &Component, occupied: bool) -> Result<Destination, Dropped> {
-    if !receives {
+fn may_pass(
+    received: &Received,
+    out: &LegStream,
+    component: &Component,
+    occupied: bool,
+) -> Result<Destination, Dropped> {
+    if !received.is_allowed {
         Err(Dropped::NotReceiving)
     } else if !out.sends {
         Err(Dropped::NotSending)

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use media::rtp::{Header, RtpTime, SeqNo};
 use model::{
-    Command, CommandError, Description, Direction, DtmfDigit, Feedback, MediaKind, News, PayloadType, Reply, Ssrc,
-    StreamId, Way,
+    Command, CommandError, Description, Direction, DtmfDigit, Feedback, HeaderExtension, MediaKind, News, PayloadType,
+    Reply, Ssrc, StreamId, Way,
 };
 use relay::Dropped;
 
@@ -338,4 +338,50 @@ fn an_unnamed_source_is_learnt_where_the_operator_allows_it() {
         let (a, b) = world.heard();
         assert_eq!((a[0] > 100, b[0] > 100), (learnt, learnt), "{learning:?}: {a:?} {b:?}");
     }
+}
+
+#[test]
+fn packets_of_a_bundle_go_where_their_name_says() {
+    let sounds = vec![MediaKind::Audio, MediaKind::Audio];
+    let mut world =
+        World::new(Habits { kinds: sounds.clone(), ..Habits::jingle() }, Habits { kinds: sounds, ..Habits::phone() });
+    world.a.talks = false;
+    let mid = HeaderExtension {
+        id: 3,
+        uri: "urn:ietf:params:rtp-hdrext:sdes:mid".to_owned(),
+        direction: Direction::SendRecv,
+    };
+    let mut offer = world.a.offer();
+    offer.streams.iter_mut().for_each(|stream| stream.extensions.push(mid.clone()));
+    world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+    let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&offer) });
+    let answer = world.b.answer(&ours, world.now);
+    world.done(Command::RemoteAnswer { call: call(), leg: B, answer });
+    let ours = world.local(Command::LocalAnswer { call: call(), leg: A, answer: pathless(&offer) });
+    world.a.take_answer(&ours, world.now);
+    world.run(3 * SECOND);
+
+    let mut send = |ssrc: u32, seq: u16, name: Option<u8>| {
+        let payload_type = PayloadType::try_from(0).expect("a payload type");
+        let header = Header::new(payload_type, SeqNo(seq), RtpTime(0), Ssrc(ssrc));
+        let mut bytes = vec![0; 12];
+        header.write(&mut bytes).expect("it fits");
+        if let Some(name) = name {
+            bytes[0] |= 0x10;
+            bytes.extend_from_slice(&[0xBE, 0xDE, 0, 1, 0x30, name, 0, 0]);
+        }
+        bytes.extend_from_slice(b"sound");
+        let component = &mut world.a.transports[0].rtp;
+        let sent = component.send(&bytes, media::demux::Media::Rtp, model::Security::Dtls).expect("it is connected");
+        let socket = world.socket(sent.to);
+        world.inject(socket, sent.from, &sent.bytes)
+    };
+    assert_eq!(send(1, 1, None), Err(Dropped::UnknownStream), "both streams have that payload type");
+    assert_eq!(send(1, 2, Some(b'1')), Ok(true));
+    assert_eq!(send(1, 3, None), Ok(true), "it is known by now");
+    assert_eq!(send(2, 1, Some(b'0')), Ok(true));
+    world.run(SECOND);
+    assert_eq!(world.heard().1, [1, 2]);
+    let named = |(header, _): &(Header, Vec<u8>)| header.has_extension();
+    assert!(!world.b.streams.iter().any(|stream| stream.heard.iter().any(named)), "names stay on their leg");
 }

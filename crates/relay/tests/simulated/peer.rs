@@ -329,6 +329,16 @@ impl Peer {
         }
     }
 
+    /// Takes another certificate, and a new association with it.
+    pub(crate) fn renew(&mut self) {
+        self.certificate = Arc::new(dtls::Certificate::generate().expect("OpenSSL works"));
+        let config = dtls::Config { certificate: Arc::clone(&self.certificate), max_associations: 16 };
+        self.engine = dtls::Engine::new(config);
+        for component in components(&mut self.transports) {
+            component.association = None;
+        }
+    }
+
     /// Restarts ICE.
     pub(crate) fn restart(&mut self, now: Instant) -> IceParameters {
         let fresh = ice::new_credentials();

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use media::demux::Media;
 use media::rtp::{Header, RtpTime, SeqNo};
+use media::srtp::MasterKey;
 use model::{
-    Command, CommandError, Description, DtlsState, FingerprintVerdict, News, PayloadType, Profile, Reply, Security,
-    Setup, Ssrc,
+    Command, CommandError, Crypto, Description, DtlsState, FingerprintVerdict, LegPolicy, News, PayloadType, Profile,
+    Reply, Secret, Security, Setup, Ssrc,
 };
 use relay::Dropped;
 
 use crate::network::Flying;
 use crate::peer::{Habits, Odd, codecs};
-use crate::world::{A, B, World, call, pathless, sdes};
+use crate::world::{A, B, World, call, pathless, policy, sdes};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -231,4 +232,77 @@ fn nothing_of_one_leg_shows_on_the_other() {
     let heard = world.a.streams[0].heard.iter().chain(&world.b.streams[0].heard);
     assert!(heard.into_iter().all(|(header, _)| header.ssrc != ours && header.ssrc != theirs));
     assert_eq!(codecs(model::MediaKind::Audio).len(), 2);
+}
+
+#[test]
+fn a_phone_may_change_its_key_in_a_call() {
+    let mut world = World::new(Habits::jingle(), sdes(Habits::phone()));
+    world.call();
+    world.run(3 * SECOND);
+    let ours = world.b.transports[0].crypto[0].clone();
+    let new = Crypto { key_and_salt: Secret::new(vec![0x6B; ours.key_and_salt.reveal().len()]), ..ours };
+    world.b.transports[0].crypto = vec![new.clone()];
+    let offer = world.b.describe(Setup::Actpass);
+    world.done(Command::RemoteOffer { call: call(), leg: B, offer: offer.clone() });
+    world.local(Command::LocalAnswer { call: call(), leg: B, answer: pathless(&offer) });
+    world.run(SECOND / 10); // what was sent under the old key is still taken
+    let outbound = world.b.transports[0].rtp.outbound.as_mut().expect("it has keys");
+    outbound.rekey(&MasterKey::from_sdes(&new).expect("a good key"));
+    world.run(7 * SECOND);
+    assert_eq!(world.relay.counters().dropped(Dropped::SrtpAuthentication), 0);
+    world.forget();
+    world.run(SECOND);
+    assert_eq!(world.heard(), (vec![50], vec![50]));
+}
+
+#[test]
+fn two_payloads_of_one_number_never_leave_under_one_key() {
+    let mut world = connected();
+    world.b.talks = false;
+    world.run(SECOND);
+    let named = world.b.transports[0].rtp.address;
+    let socket = world.socket(world.b.transports[0].rtp.to.expect("we told it"));
+    let ssrc = world.b.streams[0].ssrc.0;
+    let seq = world.b.streams[0].seq;
+    assert_eq!(world.inject(socket, named, &rtp(ssrc, seq)), Ok(true));
+    let mut other = rtp(ssrc, seq);
+    other[100] ^= 0xFF;
+    assert_eq!(world.inject(socket, named, &other), Err(Dropped::SrtpIndexReused));
+}
+
+#[test]
+fn a_leg_that_has_dtls_cannot_be_talked_out_of_it() {
+    let mut world = World::new(Habits::jingle(), Habits::phone());
+    let both = vec![Security::Dtls, Security::Rtp];
+    let client = LegPolicy { security: both, ..policy(A, &world.a.habits) };
+    let phone = policy(B, &world.b.habits);
+    world.create(vec![client, phone]);
+    world.call();
+    world.run(3 * SECOND);
+    let mut plain = world.a.describe(Setup::Actpass);
+    plain.streams[0].path.dtls = None;
+    plain.streams[0].path.profile = Profile::Avp;
+    let offer = Command::RemoteOffer { call: call(), leg: A, offer: plain.clone() };
+    let answer = Command::LocalAnswer { call: call(), leg: A, answer: pathless(&plain) };
+    let refused = world.command(offer).and_then(|_| world.command(answer));
+    assert_eq!(refused, Err(CommandError::SecurityRequired));
+    let _ = world.command(Command::Rollback { call: call(), leg: A });
+    world.forget();
+    world.run(SECOND);
+    assert_eq!(world.heard(), (vec![50], vec![50]), "the call goes on as it was");
+}
+
+#[test]
+fn a_peer_with_a_new_certificate_gets_a_new_association() {
+    let mut world = connected();
+    world.a.renew();
+    let offer = world.a.describe(Setup::Actpass);
+    world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+    let ours = world.local(Command::LocalAnswer { call: call(), leg: A, answer: pathless(&offer) });
+    let setup = ours.streams[0].path.dtls.as_ref().map(|dtls| dtls.setup);
+    assert_eq!(setup, Some(Setup::Active), "and the roles stay");
+    world.run(3 * SECOND);
+    world.forget();
+    world.run(SECOND);
+    assert_eq!(world.heard(), (vec![50], vec![50]), "{:?}", world.relay);
 }
