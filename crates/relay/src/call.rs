@@ -79,11 +79,7 @@ impl Call {
 
     /// Works out what may pass from each leg to the other, after an agreement or a hold changed.
     pub(crate) fn connect(&mut self, now: Instant) {
-        if self.legs.iter().all(Leg::is_agreed) {
-            for leg in &mut self.legs {
-                leg.silent_since.get_or_insert(now);
-            }
-        }
+        let expected = self.legs.each_ref().map(|leg| leg.expects_media());
         for side in [Side::First, Side::Second] {
             let Sides { near, far } = self.sides(side);
             let hold = far.hold();
@@ -96,6 +92,11 @@ impl Call {
                 let agreed: Option<&Agreed> = source.and_then(|source| source.agreed.as_ref());
                 stream.connect(agreed.map(|agreed| (agreed, newcomers)));
                 stream.flow(stream.direction(hold));
+            }
+        }
+        if self.legs.iter().all(Leg::is_agreed) {
+            for (leg, expected) in self.legs.iter_mut().zip(expected) {
+                leg.listen(expected, now);
             }
         }
     }

@@ -503,6 +503,13 @@ impl Leg {
         self.transports.iter().flatten().map(due).min()
     }
 
+    /// Begins to wait for media, when the call begins and when the peer, from whom none was expected, may send again.
+    pub(crate) fn listen(&mut self, expected: bool, now: Instant) {
+        if self.silent_since.is_none() || (self.expects_media() && !expected) {
+            self.silent_since = Some(now);
+        }
+    }
+
     /// Says whether the peer is expected to send.
     pub(crate) fn expects_media(&self) -> bool {
         self.streams.iter().any(|stream| stream.receives)

@@ -3,9 +3,45 @@
 //! Pure: sockets, clock and randomness come in as arguments, and everything it wants done comes out as values. After
 //! any `handle_*`, drain the `poll_*` before the next one.
 //!
+//! ```
+//! use model::{CallId, Command, LegId, LegPolicy, Reply};
+//! # use relay::{Address, CertificatePolicy, Config, PortShare, Relay, SocketId, Sockets};
+//! # use std::{io, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
+//! # struct Kernel;
+//! # impl Sockets for Kernel {
+//! #     fn open(&mut self, _: SocketId, _: SocketAddr) -> io::Result<()> { Ok(()) }
+//! #     fn close(&mut self, _: SocketId) {}
+//! # }
+//! # let config = Config {
+//! #     addresses: vec![Address { name: None, bind: "192.0.2.1".parse()?, advertise: None }],
+//! #     ports: PortShare { range: 30_000..=39_999, number: 0, of: 1 },
+//! #     certificates: CertificatePolicy::PerProcess(Arc::new(dtls::Certificate::generate()?)),
+//! #     max_calls: 1000,
+//! #     media_timeout: Duration::from_secs(60),
+//! #     silent_timeout: Duration::from_secs(3600),
+//! # };
+//! # #[allow(clippy::disallowed_methods, reason = "an example has a clock")]
+//! # let now = Instant::now();
+//! # let random = Box::new(|bytes: &mut [u8]| bytes.fill(4));
+//! let mut relay = Relay::new(config, random);
+//! let call = CallId::from(1);
+//! let legs = vec![LegPolicy::jingle(LegId(0)), LegPolicy::plain_sip(LegId(1))];
+//! let reply = relay.handle_command(Command::CreateCall { call, legs }, now, &mut Kernel);
+//! assert_eq!(reply, Ok(Reply::Done));
+//! while let Some(transmit) = relay.poll_transmit() { /* send it */ }
+//! while let Some(event) = relay.poll_event() { /* tell it */ }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! - [`config`]: what the relay is told once
 //! - [`datagram`]: what goes in and out of its sockets
 //! - [`drops`]: why a datagram went no further, and how often
+//! - `relay`, `calls`, `call`, `leg`, `stream`, `transport`, `component`: who owns what, from the whole to the parts
+//! - `negotiation`: what an offer and its answer come to
+//! - `forward`: the life of a media packet
+//! - `latch`, `scope`: who is believed without ICE, and where nothing may be sent
+//! - `keypress`, `report`: what the relay sends of its own
+//! - `resources`, `ports`: what all calls share
 
 pub mod config;
 pub mod datagram;

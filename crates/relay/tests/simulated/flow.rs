@@ -74,6 +74,21 @@ fn hold_keeps_media_back_and_its_end_shows_no_loss() {
 }
 
 #[test]
+fn a_leg_on_hold_may_be_silent_for_long_and_one_that_is_not_may_not() {
+    let mut world = connected();
+    let hold = |direction| Command::Hold { call: call(), leg: B, direction };
+    let silent = News::MediaTimeout { leg: B };
+    world.done(hold(Direction::Inactive));
+    world.b.talks = false;
+    world.run(300 * SECOND);
+    world.done(hold(Direction::SendRecv));
+    world.run(59 * SECOND);
+    assert!(!world.news.contains(&silent), "{:?}", world.news);
+    world.run(2 * SECOND);
+    assert!(world.news.contains(&silent), "{:?}", world.news);
+}
+
+#[test]
 fn the_direction_of_a_description_is_honoured() {
     let mut world = connected();
     let mut offer = world.b.describe(model::Setup::Actpass);
