@@ -10,8 +10,8 @@ use media::demux::Media;
 use media::packet::Packet;
 use media::srtp::{Inbound, MasterKey, Outbound};
 use model::{
-    CallId, Component as Number, Crypto, DtlsState, Fingerprint, FingerprintVerdict, LegId, News, SrtpSuite, Ssrc,
-    StreamId,
+    CallId, Component as Number, Crypto, DtlsState, Fingerprint, FingerprintVerdict, IceState, LegId, News, SrtpSuite,
+    Ssrc, StreamId,
 };
 
 use crate::latch::{Latch, Standing};
@@ -251,13 +251,21 @@ impl Component {
         let component = self.place.component;
         while let Some(event) = agent.poll_event() {
             match event {
-                ice::Event::State(state) => resources.tell(call, News::Ice { leg, stream, component, state }),
-                ice::Event::ConsentLost => resources.tell(call, News::ConsentLost { leg, stream }),
-                ice::Event::Selected(_) => {}
+                ice::Event::State(state) => {
+                    if state == IceState::Failed {
+                        *selected = None;
+                    }
+                    resources.tell(call, News::Ice { leg, stream, component, state });
+                }
+                ice::Event::Selected(pair) => {
+                    *selected = socket(pair.local).map(|from| Destination { from, to: pair.remote });
+                }
+                ice::Event::ConsentLost => {
+                    *selected = None;
+                    resources.tell(call, News::ConsentLost { leg, stream });
+                }
             }
         }
-        let pair = agent.selected();
-        *selected = pair.and_then(|pair| Some(Destination { from: socket(pair.local)?, to: pair.remote }));
         self.open_dtls(name, resources);
     }
 

@@ -131,7 +131,8 @@ fn offered_stream(other: &MediaStream) -> MediaStream {
         let taken = |number: u8| codecs.iter().any(|known| u8::from(known.payload_type) == number);
         let number = number_for(codec, taken);
         if let Some(payload_type) = number.and_then(|number| PayloadType::try_from(number).ok()) {
-            codecs.push(Codec { payload_type, feedback: wanted_feedback(other.kind), ..codec.clone() });
+            let feedback = wanted_feedback(other.kind);
+            codecs.push(Codec { payload_type, feedback, parameters: parameters_of(codec), ..codec.clone() });
         }
     }
     let passes = |extension: &&HeaderExtension| EXTENSIONS.contains(&extension.uri.as_str()) && extension.id <= 14;
@@ -143,6 +144,15 @@ fn offered_stream(other: &MediaStream) -> MediaStream {
         maxptime: other.maxptime,
         bandwidth: passing_bandwidth(other),
         ..MediaStream::new(other.id, other.id.0.to_string(), other.kind)
+    }
+}
+
+/// The parameters of a format, and those of telephone-event where they are left out (RFC 4733 §2.4.1).
+fn parameters_of(codec: &Codec) -> Vec<Parameter> {
+    if codec.is_telephone_event() && codec.parameters.is_empty() {
+        vec![Parameter::new("", "0-15")]
+    } else {
+        codec.parameters.clone()
     }
 }
 
@@ -217,7 +227,7 @@ fn answered_stream(offered: &MediaStream, agreed: &Description) -> MediaStream {
         let Some(codec) = offered.codecs.iter().find(|codec| codec.is_same_format(wanted)) else { continue };
         if codecs.iter().all(|known| known.payload_type != codec.payload_type) {
             let feedback = codec.feedback.iter().filter(|f| wanted_feedback(offered.kind).contains(f)).cloned();
-            codecs.push(Codec { parameters: wanted.parameters.clone(), feedback: feedback.collect(), ..codec.clone() });
+            codecs.push(Codec { parameters: parameters_of(wanted), feedback: feedback.collect(), ..codec.clone() });
         }
     }
     if !has_media(&codecs) {

@@ -147,7 +147,8 @@ impl Call {
         candidates: Vec<Candidate>,
     ) {
         let Some(name) = self.jingle.content_of(id) else { return };
-        let transport = IceUdp { ice, candidates, ..IceUdp::default() };
+        let ufrag = ice.as_ref().map(|ice| ice.ufrag.clone());
+        let transport = IceUdp { ufrag, ice, candidates, ..IceUdp::default() };
         let content = Content {
             transport: Some(Transport::IceUdp(transport)),
             ..Content::new(xmpp::jingle::Party::Initiator, name)

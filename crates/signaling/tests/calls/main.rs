@@ -1,0 +1,11 @@
+//! The translator with a scripted relay between two scripted sides, on virtual time.
+
+mod change;
+mod directory;
+mod from_sip;
+mod from_xmpp;
+mod hang_up;
+mod random;
+mod refusals;
+mod trickle;
+mod world;
