@@ -347,7 +347,7 @@ fn each_leg_gets_the_policy_of_its_side() {
     assert_eq!(jingle.security, [Security::Dtls, Security::Sdes, Security::Rtp]);
     assert_eq!(jingle.path, LegPolicy::jingle(JINGLE).path);
     assert_eq!(sip.security, [Security::Sdes]);
-    assert_eq!(sip.path, PathPolicy::Plain { learning: model::Learning::Any, sender: None });
+    assert_eq!(sip.path, PathPolicy::Plain { learning: model::Learning::Any });
 }
 
 #[test]
