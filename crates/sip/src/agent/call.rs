@@ -129,7 +129,8 @@ impl Leg {
     /// Puts the answers to challenges that came before on a request.
     pub(super) fn authorise(&mut self, request: &mut Request) {
         if let Some(credentials) = &mut self.credentials {
-            let answers = credentials.headers(&request.method.to_string(), &request.uri.to_string(), &request.body);
+            let answers =
+                credentials.headers(&request.method.to_string(), &wire::uri_text(&request.uri), &request.body);
             request.headers.extend(answers);
         }
     }

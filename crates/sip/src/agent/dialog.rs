@@ -1,6 +1,6 @@
 //! Dialogs (RFC 3261 §12): who is who, the route set, the numbers of requests.
 
-use rsipstack::sip::{Headers, Method, Request, Response as WireResponse, Uri, Version};
+use rsipstack::sip::{Headers, Method, Request, Response as WireResponse, Version};
 
 use super::wire::{self, header};
 use crate::address::parse_name_addr;
@@ -71,7 +71,7 @@ impl Dialog {
 
     fn numbered(&self, method: Method, number: u32, user_agent: &str) -> Option<(Request, String)> {
         let (target, routes) = self.way();
-        let uri = Uri::try_from(target.as_str()).ok()?;
+        let uri = wire::request_uri(&target)?;
         let mut headers = vec![
             header("Max-Forwards", "70"),
             header("From", &*self.local),
@@ -140,7 +140,7 @@ mod tests {
             header("Contact", "<sip:a@192.0.2.1:5070>"),
         ];
         headers.extend(routes.iter().map(|route| header("Record-Route", *route)));
-        let uri = Uri::try_from("sip:b@example.org").expect("a URI");
+        let uri = wire::request_uri("sip:b@example.org").expect("a URI");
         Request { method: Method::Invite, uri, version: Version::V2, headers: headers.into(), body: Vec::new() }
     }
 

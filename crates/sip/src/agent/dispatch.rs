@@ -214,7 +214,7 @@ impl Dispatcher {
             dialog: id,
             trunk: trunk.as_ref().map(|trunk| trunk.name.clone()),
             source,
-            request_uri: request.uri.to_string(),
+            request_uri: wire::uri_text(&request.uri),
             sip_call_id: dialog.call_id.clone(),
             ..described(request)
         };
@@ -236,7 +236,7 @@ impl Dispatcher {
     /// What can be wrong with an INVITE before anybody is asked.
     fn objection(&self, request: &Request) -> Option<(Response, Vec<Header>)> {
         let headers = &request.headers;
-        if SipUri::parse(&request.uri.to_string()).is_err() {
+        if SipUri::parse(&wire::uri_text(&request.uri)).is_err() {
             return Some((Response::new(416), Vec::new()));
         }
         if wire::value(headers, "Max-Forwards") == Some("0") {

@@ -27,7 +27,7 @@ const MAX_HEADERS: usize = 200;
 const MAX_HEADER: usize = 4 * 1024;
 const MAX_BODY: usize = 64 * 1024;
 /// Transactions beyond this mean that somebody floods us: new requests are dropped until it is over.
-const MAX_TRANSACTIONS: usize = 20_000;
+const MAX_TRANSACTIONS: usize = 60_000;
 /// Connections at once, not counting those of trunks.
 const MAX_CONNECTIONS: usize = 500;
 

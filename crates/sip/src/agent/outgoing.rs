@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rsipstack::sip::{Method, Request, Response as WireResponse, Uri, Version};
+use rsipstack::sip::{Method, Request, Response as WireResponse, Version};
 use rsipstack::transport::SipConnection;
 
 use super::call::{Input, Leg, destination, failure};
@@ -306,8 +306,7 @@ impl Calling {
 /// Makes the INVITE, without what depends on the way it takes. `None`: one of the addresses is no SIP URI.
 fn request(invite: &OutgoingInvite, call_id: &str, local_tag: &str, user_agent: &str) -> Option<Request> {
     SipUri::parse(&invite.from).ok()?;
-    SipUri::parse(&invite.to).ok()?;
-    let uri = Uri::try_from(invite.to.as_str()).ok()?;
+    let uri = wire::request_uri(&invite.to)?;
     let from = write_name_addr(invite.from_display.as_deref(), &invite.from);
     let mut headers = vec![
         header("Max-Forwards", invite.max_forwards.to_string()),

@@ -43,7 +43,7 @@ impl Registration {
     pub(super) fn new(endpoint: &Arc<Endpoint>, trunk: &Trunk, uri: &SipUri) -> Result<Self, StartError> {
         let problem = || StartError::Trunk { trunk: trunk.name.clone(), problem: "cannot register there".to_owned() };
         let user = escape_user(trunk.username.as_deref().ok_or_else(problem)?);
-        let registrar = Uri::try_from(format!("{}:{}", uri.scheme, uri.host)).map_err(|_| problem())?;
+        let registrar = wire::request_uri(&format!("{}:{}", uri.scheme, uri.host)).ok_or_else(problem)?;
         Ok(Self {
             endpoint: Arc::clone(endpoint),
             trunk: trunk.clone(),

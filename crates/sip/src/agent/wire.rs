@@ -1,9 +1,11 @@
 //! Reading and making messages: headers by name, lists, tags, bodies, responses.
 
 use rsipstack::sip::headers::make_header;
-use rsipstack::sip::{Header, Headers, Request, Response as WireResponse, StatusCode, Version};
+use rsipstack::sip::{
+    Domain, Header, Headers, Host, HostWithPort, Request, Response as WireResponse, StatusCode, Uri, Version,
+};
 
-use crate::address::parse_name_addr;
+use crate::address::{SipUri, parse_name_addr};
 use crate::message::{Reason, Response};
 
 /// The methods we take. Others are answered by 405 if we know them, else by 501.
@@ -96,6 +98,36 @@ pub(super) fn tag(headers: &Headers, name: &str) -> Option<String> {
 pub(super) fn uri(headers: &Headers, name: &str) -> Option<String> {
     let members = list(headers, name);
     parse_name_addr(members.first()?).map(|(_, uri, _)| uri.to_owned())
+}
+
+/// Makes a Request-URI out of a SIP or SIPS URI. The stack would escape a user part that is escaped already, so that it
+/// gets all behind the scheme as one word; nothing there looks into it. `None`: it is no such URI.
+pub(super) fn request_uri(text: &str) -> Option<Uri> {
+    SipUri::parse(text).ok().filter(|uri| !uri.host.is_empty())?;
+    let (scheme, rest) = text.split_once(':')?;
+    if rest.contains(|c: char| c.is_whitespace() || c.is_control() || "<>\"".contains(c)) {
+        return None;
+    }
+    let host = HostWithPort { host: Host::Domain(Domain(rest.to_owned())), port: None };
+    Some(Uri { scheme: Some(scheme.parse().ok()?), host_with_port: host, ..Uri::default() })
+}
+
+/// The text of a Request-URI, whether it arrived or is ours.
+pub(super) fn uri_text(uri: &Uri) -> String {
+    let Uri { scheme, auth, host_with_port, params, headers } = uri;
+    let mut text = scheme.as_ref().map(|scheme| format!("{scheme}:")).unwrap_or_default();
+    if let Some(auth) = auth {
+        let password = auth.password.as_ref().map(|password| format!(":{password}")).unwrap_or_default();
+        text.push_str(&format!("{}{password}@", auth.user));
+    }
+    text.push_str(&host_with_port.to_string());
+    params.iter().for_each(|parameter| text.push_str(&parameter.to_string()));
+    for (index, (name, value)) in headers.iter().enumerate() {
+        let separator = if index == 0 { '?' } else { '&' };
+        let value = if value.is_empty() { String::new() } else { format!("={value}") };
+        text.push_str(&format!("{separator}{name}{value}"));
+    }
+    text
 }
 
 /// Number and method of the CSeq.
@@ -275,6 +307,18 @@ mod tests {
     fn a_list_is_split_only_where_it_may_be() {
         let headers = headers(&[("Contact", "\"Smith, \\\"J\\\"\" <sip:a@b;x=1,2>;q=1, sip:c@d"), ("m", "<sip:e@f>")]);
         assert_eq!(list(&headers, "Contact"), ["\"Smith, \\\"J\\\"\" <sip:a@b;x=1,2>;q=1", "sip:c@d", "<sip:e@f>"]);
+    }
+
+    #[test]
+    fn a_request_uri_keeps_its_escapes() {
+        for text in ["sip:juliet%40xmpp.example@gw.example;user=phone", "sips:[2001:db8::1]:5061;transport=TCP?x=y"] {
+            let uri = request_uri(text).expect("a URI");
+            assert_eq!((uri.to_string().as_str(), uri_text(&uri).as_str()), (text, text));
+            assert_eq!(uri_text(&Uri::try_from(text).expect("a URI")), text);
+        }
+        for text in ["tel:+1555", "sip:a@b\r\nVia: x", "sip:a@b>", "x"] {
+            assert_eq!(request_uri(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sip::agent::Transport;
-use sip::message::{DialogId, FromAgent, Response, ToAgent};
+use sip::message::{DialogId, FromAgent, OutgoingInvite, Response, ToAgent};
+use tokio::io::AsyncReadExt;
 
 use crate::peer::{Message, Peer};
 use crate::{Side, T1, sdp};
@@ -533,6 +534,98 @@ async fn a_response_goes_back_where_rport_asks_for_it() {
     let answer = peer.receive().await;
     let via = answer.required("Via");
     assert!(via.contains("received=127.0.0.1") && via.contains(&format!("rport={}", address.port())), "{via}");
+}
+
+#[tokio::test]
+async fn the_called_address_is_told_as_it_came() {
+    let (mut side, peer) = called().await;
+    for (number, uri) in [
+        "sip:juliet%40xmpp.example@gw.example",
+        "sip:+1555;ext=12@gw.example;user=phone",
+        "sip:o'malley&$1@gw.example:5070;transport=UDP",
+        "tel:+1-555-1234;phone-context=example.org",
+        "sips:[2001:db8::1]:5061",
+        "sip:gw.example;gr=x%20y",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let call_id = format!("uri{number}");
+        peer.send(peer.request_in("INVITE", 1, (uri, &call_id, "a1", ""), "", &sdp(1))).await;
+        assert_eq!(side.invited().await.request_uri, uri);
+    }
+    peer.send(peer.request_in("INVITE", 1, ("http://gw.example/", "c2", "a1", ""), "", &sdp(1))).await;
+    side.silence(T1).await;
+}
+
+#[tokio::test]
+async fn the_called_address_goes_out_as_it_was_given() {
+    let mut peer = Peer::bind().await;
+    let mut side = Side::with_trunk(Transport::Udp, peer.address()).await;
+    let invite = OutgoingInvite {
+        dialog: DialogId(1 << 63),
+        trunk: Some("other".to_owned()),
+        to: "sip:juliet%40xmpp.example;x=1@gw.example;user=phone".to_owned(),
+        from: "sip:f%C3%BC@example.com".to_owned(),
+        from_display: Some("F\"\u{fc}\"\r\nX: y".to_owned()),
+        sdp: Some(sdp(1)),
+        max_forwards: 7,
+    };
+    side.tell(ToAgent::Invite(invite.clone())).await;
+    let arrived = peer.until("INVITE").await;
+    assert_eq!((arrived.uri(), arrived.required("Max-Forwards")), (invite.to.as_str(), "7"));
+    assert_eq!(arrived.required("To"), format!("<{}>", invite.to));
+    assert!(arrived.required("From").starts_with("\"F\\\"\u{fc}\\\"X: y\" <sip:f%C3%BC@example.com>;tag="));
+    // What the peer calls itself is kept just as carefully.
+    let contact = format!("Contact: <sip:b%20b;y@{};z=%20>\r\n", peer.address());
+    peer.send(arrived.response("200 OK", "b1", &contact, &sdp(2))).await;
+    assert_eq!(peer.until("ACK").await.uri(), format!("sip:b%20b;y@{};z=%20", peer.address()));
+    assert!(matches!(side.news().await, FromAgent::Answered { .. }));
+
+    for bad in ["sip:", "tel:+1555", "bob", "sip:b@x>\r\nX: y"] {
+        let dialog = DialogId((1 << 63) + 1);
+        side.tell(ToAgent::Invite(OutgoingInvite { to: bad.to_owned(), dialog, ..invite.clone() })).await;
+        assert!(matches!(side.news().await, FromAgent::Failed { .. }), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_invite_to_a_stranger_goes_over_tcp() {
+    let mut peer = Peer::bind().await;
+    let listener = tokio::net::TcpListener::bind(peer.address()).await.expect("a TCP port of the same number");
+    let mut side = Side::start(Side::config(Transport::Udp)).await;
+    let large = format!("{}a=x-filler:{}\r\n", sdp(1), "x".repeat(1_200));
+    let invite = |dialog, sdp| {
+        ToAgent::Invite(OutgoingInvite {
+            dialog: DialogId(dialog),
+            trunk: None,
+            to: format!("sip:bob@{}", peer.address()),
+            from: "sip:alice@example.com".to_owned(),
+            from_display: None,
+            sdp: Some(sdp),
+            max_forwards: 70,
+        })
+    };
+    let (small, large, again) =
+        (invite(1 << 63, sdp(1)), invite((1 << 63) + 1, large.clone()), invite((1 << 63) + 2, large));
+    side.tell(small).await;
+    assert!(peer.until("INVITE").await.required("Via").starts_with("SIP/2.0/UDP "));
+    side.tell(large).await;
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    let mut start = [0; 10];
+    stream.read_exact(&mut start).await.expect("a request");
+    assert_eq!(&start, b"INVITE sip");
+    // Without TCP it is better than nothing (RFC 3261 §18.1.1).
+    drop((stream, listener));
+    side.silence(T1).await;
+    side.tell(again).await;
+    let invite = loop {
+        let invite = peer.until("INVITE").await;
+        if invite.text.len() > 1_300 {
+            break invite;
+        }
+    };
+    assert!(invite.required("Via").starts_with("SIP/2.0/UDP "));
 }
 
 /// `rsip` is another parser than the one below the agent.
