@@ -63,7 +63,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Gateway> {
     let relay = Arc::new(relay);
     let (agent, to_agent, from_agent) = Agent::start(settings::agent(&config)).await?;
     let (component, from_component) = Component::start(settings::component(&config));
-    let metrics = Arc::new(Metrics::new(Arc::clone(&relay), component.clone()));
+    let metrics = Arc::new(Metrics::new(Arc::clone(&relay), component.clone(), agent.counters()));
     if let Some(address) = config.http {
         http::serve(address, Arc::clone(&metrics)).await?;
     }

@@ -18,13 +18,14 @@ use xmpp::component::{Component, Status};
 pub(crate) struct Metrics {
     relay: Arc<RelayThreads>,
     component: Component,
+    agent: Arc<sip::agent::Counters>,
     signaling: Arc<Mutex<signaling::Counters>>,
 }
 
 impl Metrics {
     /// Metrics of these parts.
-    pub(crate) fn new(relay: Arc<RelayThreads>, component: Component) -> Self {
-        Self { relay, component, signaling: Arc::default() }
+    pub(crate) fn new(relay: Arc<RelayThreads>, component: Component, agent: Arc<sip::agent::Counters>) -> Self {
+        Self { relay, component, agent, signaling: Arc::default() }
     }
 
     /// Takes a copy of what the translator counted.
@@ -78,6 +79,8 @@ impl Collector for Metrics {
             ("dtls_queue_full", io.dtls_queue_full),
         ];
         families.labelled("stox_socket_errors", "Datagrams lost at the sockets", "reason", shell)?;
+        let agent = self.agent.read();
+        families.labelled("stox_sip_agent", "What the SIP side took, refused and dropped", "event", agent.rows())?;
         families.counter("stox_relay_commands_refused", "Commands for which there was no room", io.commands_refused)?;
         families.counter("stox_relay_worker_failures", "Times a media worker was made anew", io.failures)?;
         let signaling = self.signaling.lock().unwrap_or_else(PoisonError::into_inner).clone();

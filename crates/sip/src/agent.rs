@@ -37,14 +37,14 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use self::accept::Acceptor;
 use self::dispatch::Dispatcher;
-use self::endpoint::{Counters, Directory, Endpoint};
+use self::endpoint::{Directory, Endpoint};
 use self::ingress::{Ingress, LocalMark, StreamGate};
 use self::registration::Registration;
 use self::socket::{Sockets, bind_tcp, bind_udp};
 use self::trunk::Trunks;
 use crate::message::{FromAgent, ToAgent};
 
-pub use self::endpoint::Statistics;
+pub use self::endpoint::{Counters, Statistics};
 
 /// Messages between translator and agent that may wait.
 const QUEUE: usize = 1_024;
@@ -263,6 +263,11 @@ impl Agent {
     /// Where it listens, with the ports that were free.
     pub fn addresses(&self) -> &[Listen] {
         &self.addresses
+    }
+
+    /// Its counters, for whoever shows them.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
     }
 
     /// What it has counted.

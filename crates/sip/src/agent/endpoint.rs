@@ -238,9 +238,9 @@ impl Drop for Listing {
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What was counted.
+        /// The agent's counters, to be read at any time.
         #[derive(Debug, Default)]
-        pub(super) struct Counters {
+        pub struct Counters {
             $(pub(super) $name: AtomicU64,)*
         }
 
@@ -252,8 +252,16 @@ macro_rules! counters {
         }
 
         impl Counters {
-            pub(super) fn read(&self) -> Statistics {
+            /// What has been counted.
+            pub fn read(&self) -> Statistics {
                 Statistics { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl Statistics {
+            /// Every counter with its name.
+            pub fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
             }
         }
     };
