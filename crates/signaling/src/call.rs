@@ -356,6 +356,10 @@ impl Call {
             Err(error) => return self.handle_relay_error(cx, purpose, &error),
         };
         match (purpose, reply) {
+            // Each stream was refused for a reason of its own.
+            (Purpose::GiveAnswer(_), Reply::Local(answer)) if answer.streams.iter().all(|stream| stream.rejected) => {
+                self.handle_relay_error(cx, purpose, &CommandError::NoUsableAddress);
+            }
             (Purpose::Create, Reply::Done) if self.sip.remote.is_none() => self.call_xmpp(cx),
             (Purpose::TakeOffer(SIP), Reply::Done) if self.was_answered => self.offer_taken(cx),
             (Purpose::TakeOffer(SIP), Reply::Done) => self.call_xmpp(cx),

@@ -113,8 +113,7 @@ fn wanted_feedback(kind: MediaKind) -> Vec<Feedback> {
 /// share a transport.
 pub(crate) fn offer_like(other: &Description, bundled: bool) -> Description {
     let streams: Vec<MediaStream> = other.streams.iter().map(offered_stream).collect();
-    let bundle =
-        if bundled && streams.len() > 1 { streams.iter().map(|stream| stream.id).collect() } else { Vec::new() };
+    let bundle = if bundled { streams.iter().map(|stream| stream.id).collect() } else { Vec::new() };
     let mut offer = Description { streams, bundle };
     if !offer.bundle.is_empty() {
         make_payload_types_unique(&mut offer);

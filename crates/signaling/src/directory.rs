@@ -42,8 +42,11 @@ pub(crate) struct Directory {
     hashes: HashMap<String, Ability>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Device {
+    /// The hash that it tells of itself (XEP-0115).
+    ver: Option<String>,
+    /// What that stands for, once it is known.
     ability: Option<Ability>,
 }
 
@@ -129,9 +132,12 @@ impl Directory {
         let Payload::Presence { children, .. } = &stanza.payload else { return };
         let Some(resource) = stanza.from.resource() else { return };
         let caps = Caps::parse(children);
+        let (ver, node) = (caps.as_ref().map(|caps| caps.ver.clone()), caps.as_ref().map(Caps::query_node));
         let user = stanza.from.to_bare();
-        let ability = caps.as_ref().and_then(|caps| self.hashes.get(&caps.ver)).copied();
         let known = self.devices.get(&user).and_then(|devices| devices.get(resource.as_str()));
+        if known.is_some_and(|device| device.ver == ver) {
+            return; // it was asked already
+        }
         if known.is_none() {
             if self.device_count >= MAX_DEVICES {
                 cx.out.count("too-many-devices");
@@ -139,15 +145,13 @@ impl Directory {
             }
             self.device_count += 1;
         }
-        let device = Device { ability: ability.or(known.and_then(|device| device.ability)) };
-        let ask = device.ability.is_none();
+        let ability = ver.as_ref().and_then(|ver| self.hashes.get(ver)).copied();
+        let device = Device { ver: ver.clone(), ability };
         self.devices.entry(user).or_default().insert(resource.as_str().to_owned(), device);
-        if ask {
-            let node = caps.as_ref().map(Caps::query_node);
+        if ability.is_none() {
             let payload = Payload::Query { get: true, child: info_query(node.as_deref()) };
-            let question = Question::Features(caps.map(|caps| caps.ver));
             let us = caller::with_resource(&stanza.to.to_bare()).map_or(stanza.to.clone(), Jid::from);
-            cx.out.ask(&us, &stanza.from, payload, question, cx.now);
+            cx.out.ask(&us, &stanza.from, payload, Question::Features(ver), cx.now);
         }
     }
 

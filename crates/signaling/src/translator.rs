@@ -1,7 +1,9 @@
 //! The translator: which call an input is for, and whether there may be one.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -44,6 +46,8 @@ pub struct Translator {
     dialogs: HashMap<DialogId, CallId>,
     /// The calls of each user on the XMPP side.
     users: HashMap<BareJid, Vec<CallId>>,
+    /// The From URIs under which users of the XMPP side are calling, and how often.
+    callers: HashMap<String, usize>,
     /// Calls not answered yet of each address that is no trunk's.
     half_open: HashMap<IpAddr, usize>,
     deadlines: BTreeSet<(Instant, CallId)>,
@@ -64,6 +68,7 @@ impl Translator {
             sessions: HashMap::new(),
             dialogs: HashMap::new(),
             users: HashMap::new(),
+            callers: HashMap::new(),
             half_open: HashMap::new(),
             deadlines: BTreeSet::new(),
             tombstones: Tombstones::default(),
@@ -266,6 +271,9 @@ impl Translator {
         if let Some(source) = call.source {
             *self.half_open.entry(source).or_default() += 1;
         }
+        if let Some(uri) = call.caller_uri() {
+            *self.callers.entry(uri.to_owned()).or_default() += 1;
+        }
         let counters = counters_of(&mut self.out.counters, &call);
         counters.started += 1;
         counters.active += 1;
@@ -286,14 +294,19 @@ impl Translator {
             let by_reason = if call.was_answered() { &mut counters.ended } else { &mut counters.failed };
             *by_reason.entry(ending.reason.as_str()).or_default() += 1;
         }
-        if call.was_answered() || call.ending().is_some() {
-            self.close_half(call.source.take());
+        if (call.was_answered() || call.ending().is_some())
+            && let Some(source) = call.source.take()
+        {
+            uncount(&mut self.half_open, &source);
         }
         match call.ending() {
             Some(ending) => {
                 let key = session_key(&call);
                 self.sessions.remove(&key);
                 self.dialogs.remove(&call.dialog());
+                if let Some(uri) = call.caller_uri() {
+                    uncount(&mut self.callers, uri);
+                }
                 if let Some(calls) = self.users.get_mut(&key.0) {
                     calls.retain(|other| *other != id);
                     if calls.is_empty() {
@@ -305,16 +318,6 @@ impl Translator {
             None => {
                 self.deadlines.extend(call.next_timeout().map(|at| (at, id)));
                 self.calls.insert(id, call);
-            }
-        }
-    }
-
-    fn close_half(&mut self, source: Option<IpAddr>) {
-        let Some(source) = source else { return };
-        if let Some(count) = self.half_open.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.half_open.remove(&source);
             }
         }
     }
@@ -607,11 +610,21 @@ impl Translator {
     /// Says whether a From URI is one under which a user of ours is calling right now: its call came back.
     fn is_our_caller(&self, from: &str) -> bool {
         let Ok(uri) = SipUri::parse(from) else { return false };
-        let (user, host) = (uri.user_text(), uri.host);
-        self.calls
-            .values()
-            .filter_map(Call::caller_uri)
-            .any(|known| SipUri::parse(known).is_ok_and(|known| known.host == host && known.user_text() == user))
+        let Ok(Some(user)) = uri.user_text() else { return false };
+        self.callers.contains_key(&SipUri::new(&user, &uri.host).to_string())
+    }
+}
+
+fn uncount<Q, K>(counts: &mut HashMap<K, usize>, key: &Q)
+where
+    K: Borrow<Q> + Eq + Hash,
+    Q: Eq + Hash + ?Sized,
+{
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }
 

@@ -133,11 +133,11 @@ impl Call {
             self.sip.phase = sip_leg::Phase::Calling { rang: true, answer: self.early_answer() };
         }
         // Only in an accepted session is there somebody to hear it; else it is kept if it is the answer.
-        let early = self.jingle.phase == jingle_leg::Phase::Accepted || cx.config.jmi == JmiMode::EarlyAccept;
-        if let Some(sdp) = sdp.filter(|_| reliable || early)
+        let heard = self.jingle.phase == jingle_leg::Phase::Accepted;
+        if let Some(sdp) = sdp.filter(|_| reliable || heard)
             && let Some(answer) = self.read_answer(cx, sdp)
         {
-            if early && self.jingle.jmi {
+            if heard {
                 let command = Command::RemoteAnswer { call: self.id, leg: SIP, answer: answer.clone() };
                 cx.out.relay(command, Purpose::TakeAnswer(SIP), cx.now);
             }
@@ -298,13 +298,10 @@ impl Call {
 
     /// What the XMPP side is offered: what the SIP side offered, or what is usual.
     fn offer_for_xmpp(&self, cx: &Context<'_>) -> Description {
-        match &self.sip.remote {
-            Some(offer) => codecs::offer_like(offer, true),
-            None if cx.config.video => {
-                codecs::offer_like(&codecs::generic_offer(&[MediaKind::Audio, MediaKind::Video]), true)
-            }
-            None => codecs::generic_offer(&[MediaKind::Audio]),
-        }
+        let kinds: &[MediaKind] =
+            if cx.config.video { &[MediaKind::Audio, MediaKind::Video] } else { &[MediaKind::Audio] };
+        let usual = || codecs::generic_offer(kinds);
+        codecs::offer_like(&self.sip.remote.clone().unwrap_or_else(usual), true)
     }
 
     /// The relay completed our offer to the XMPP side.

@@ -26,7 +26,7 @@ fn a_call_is_proposed_to_all_devices_and_answered_by_one() {
     let initiate = String::from(world.last.as_ref().expect("a stanza was sent")).replace('"', "'");
     assert!(initiate.contains("to='alice@localhost/phone'") && initiate.contains("from='100@sip.localhost/sip'"));
     assert!(initiate.contains("initiator='100@sip.localhost/sip'") && initiate.contains("setup='actpass'"));
-    assert_eq!(initiate.matches("<content ").count(), 1);
+    assert_eq!(initiate.matches("<content ").count(), 2, "one content, and its name in the group");
     assert_eq!(world.message_from("alice@localhost/tablet", "proceed", ""), [""; 0], "one device is enough");
     assert_eq!(world.answer_iq(None), [""; 0]);
     assert_eq!(
@@ -229,19 +229,10 @@ fn a_callee_without_proposals_gets_the_session_at_once() {
         let features = ["urn:xmpp:jingle:1", "urn:xmpp:jingle:apps:rtp:1", "urn:xmpp:jingle:transports:ice-udp:1"]
             .map(|feature| format!("<feature var='{feature}'/>"))
             .concat();
-        world.stanza(&format!("<presence from='{0}' to='{1}'/>", asked.to, asked.from));
-        // The second presence asked again, since nothing is known yet; both answers are the same.
-        let again = world.iqs.remove(0);
-        for id in [asked.id, again.id] {
-            let answer = format!(
-                "<iq xmlns='jabber:component:accept' id='{id}' from='{}' to='{}' type='result'>\
-                 <query xmlns='http://jabber.org/protocol/disco#info'>{features}</query></iq>",
-                asked.to, asked.from
-            );
-            let element: minidom::Element = answer.parse().expect("it is XML");
-            let stanza = xmpp::stanza::Stanza::parse(&element).expect("it is a stanza");
-            world.translator.handle_stanza(stanza, world.now);
-        }
+        let query = format!("<query xmlns='http://jabber.org/protocol/disco#info'>{features}</query>");
+        let answer = asked.result(Some(query.parse().expect("it is XML")));
+        world.translator.handle_stanza(answer, world.now);
+        assert_eq!(world.stanza(&presence(resource)), [""; 0], "it is asked once");
         assert_eq!(world.finish(), [""; 0]);
     }
     assert_eq!(
@@ -295,4 +286,18 @@ fn calls_that_cross_become_one() {
     let reject = String::from(world.last.as_ref().expect("a stanza was sent"));
     assert!(reject.contains("tie-break"), "{reject}");
     assert_eq!(world.translator.counters().from_sip.active, 1);
+}
+
+#[test]
+fn video_is_offered_and_answered_where_it_is_wanted() {
+    let mut world = World::with(signaling::Config { video: true, ..config() });
+    let both = phone() + "m=video 7004 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n";
+    world.sip(invite(Some(both)));
+    let propose = String::from(world.last.as_ref().expect("a stanza was sent"));
+    assert_eq!(propose.matches("<description").count(), 2);
+    world.message("proceed", "");
+    world.answer_all();
+    // The client takes the sound alone.
+    world.jingle("session-accept", &accept());
+    assert!(world.sdp.contains("m=audio 30000") && world.sdp.contains("m=video 0"), "{}", world.sdp);
 }
