@@ -18,6 +18,7 @@ use load::endpoint::Status;
 use load::jingle::{self, Client};
 use load::phone::{self, Phone};
 use model::{Secret, Security};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, timeout};
 
 use self::screen::{Row, Screen};
@@ -224,14 +225,14 @@ impl Scene {
 
     /// Keeps the call up until Ctrl-C.
     async fn hold(&mut self) -> anyhow::Result<()> {
+        let mut interrupted = signal(SignalKind::interrupt()).context("Ctrl-C")?;
         self.screen.line(&format!("  held: XMPP server {}, SIP {}; Ctrl-C ends it", self.server.address(), self.sip));
-        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             self.show();
             tokio::select! {
-                result = &mut interrupted => {
+                _ = interrupted.recv() => {
                     self.screen.leave_table();
-                    return result.context("Ctrl-C");
+                    return Ok(());
                 }
                 happened = self.next() => match happened? {
                     Happened::Alice(jingle::Event::Ended(reason)) => bail!("alice's call ended: {reason:?}"),
