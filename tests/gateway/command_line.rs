@@ -1,0 +1,65 @@
+//! What the commands say about a configuration, and their exit codes.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Output;
+
+use crate::binary::{command, directory_with};
+use crate::scene::{config, free_tcp, free_udp};
+
+fn right(more: &str) -> String {
+    config(free_tcp(), free_udp(), free_udp(), free_tcp(), "rtp", more)
+}
+
+fn outcome(words: &[&str], config: &str) -> (Option<i32>, String) {
+    let directory = directory_with(config);
+    let mut command = command(words, Some(&directory));
+    let Output { status, stdout, stderr } =
+        command.env("STOX_TEST_SECRET", "hunter2").output().expect("the binary was built");
+    fs::remove_dir_all(directory).expect("it is ours");
+    let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(!text.contains("hunter2"), "{text}");
+    (status.code(), text)
+}
+
+#[test]
+fn check_finds_nothing_wrong_with_a_right_configuration() {
+    let (code, text) = outcome(&["check"], &right(""));
+    assert_eq!((code, text.contains("nothing stands in the way")), (Some(0), true), "{text}");
+}
+
+#[test]
+fn check_says_everything_that_is_wrong_and_exits_with_2() {
+    let wrong = right("ports = \"9-1\"\nworker = 2").replace("worker = 2", "dscp = 99").replace("udp:", "sctp:");
+    let (code, text) = outcome(&["check"], &wrong);
+    assert_eq!(code, Some(2), "{text}");
+    for part in ["relay.ports", "relay.dscp", "sip.listen"] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    let (code, text) = outcome(&["check"], &right("worker = 2"));
+    assert_eq!((code, text.contains("unknown field `worker`")), (Some(2), true), "{text}");
+    let (code, text) = outcome(&["check"], &right("").replace("trunk:phones/{1}", "trunk:fones/{1}"));
+    assert_eq!((code, text.contains("there is no trunk \"fones\"")), (Some(2), true), "{text}");
+}
+
+#[test]
+fn check_finds_what_the_machine_does_not_give() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let address = taken.local_addr().expect("it is bound");
+    let (code, text) = outcome(&["check"], &config(free_tcp(), free_udp(), free_udp(), address, "rtp", ""));
+    assert_eq!((code, text.contains("http.listen")), (Some(2), true), "{text}");
+    let elsewhere = right("").replace("bind = \"127.0.0.1\"", "bind = \"192.0.2.1\"");
+    let (code, text) = outcome(&["check"], &elsewhere);
+    assert_eq!((code, text.contains("not an address of this machine")), (Some(2), true), "{text}");
+}
+
+#[test]
+fn no_command_starts_without_a_configuration_that_can_be_read() {
+    for word in ["run", "check"] {
+        let output = command(&[word, "--config", "/nonexistent/stox.toml"], None).output().expect("it was built");
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!((output.status.code(), text.contains("/nonexistent/stox.toml")), (Some(2), true), "{text}");
+        let (code, text) = outcome(&[word], "[xmpp]\nsecret = \"hunter2\"\n");
+        assert_eq!((code, text.contains("missing field")), (Some(2), true), "{text}");
+    }
+}

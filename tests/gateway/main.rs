@@ -1,0 +1,8 @@
+//! The real `stox` binary between a Jingle client and a phone of our own: what it does with a configuration, what it
+//! shows of itself, and how it ends. It needs no other software.
+
+mod binary;
+mod calls;
+mod command_line;
+mod demo;
+mod scene;
