@@ -263,3 +263,17 @@ pub struct Failure {
     /// Seconds of Retry-After.
     pub retry_after: Option<u32>,
 }
+
+impl Failure {
+    /// A failure that no response told.
+    pub fn local(status: u16, phrase: &str) -> Self {
+        Self {
+            status,
+            phrase: phrase.to_owned(),
+            local: true,
+            reason: Vec::new(),
+            contacts: Vec::new(),
+            retry_after: None,
+        }
+    }
+}

@@ -128,14 +128,7 @@ impl Dispatcher {
     }
 
     async fn fail(&self, invite: &OutgoingInvite, status: u16, phrase: &str) {
-        let failure = Failure {
-            status,
-            phrase: phrase.to_owned(),
-            local: true,
-            reason: Vec::new(),
-            contacts: Vec::new(),
-            retry_after: None,
-        };
+        let failure = Failure::local(status, phrase);
         self.endpoint.tell(FromAgent::Failed { dialog: invite.dialog, failure }).await;
     }
 

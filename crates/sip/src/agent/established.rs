@@ -217,14 +217,8 @@ impl Established {
         let user_agent = self.leg.endpoint.config.user_agent.clone();
         let made = if busy { None } else { self.dialog.request(Method::Invite, &user_agent) };
         let Some((mut request, next_hop)) = made else {
-            let failure = Failure {
-                status: if busy { 491 } else { 503 },
-                phrase: "Request Pending".to_owned(),
-                local: true,
-                reason: Vec::new(),
-                contacts: Vec::new(),
-                retry_after: None,
-            };
+            let failure =
+                if busy { Failure::local(491, "Request Pending") } else { Failure::local(503, "No way to the peer") };
             self.tell(FromAgent::ReinviteFailed { dialog: self.id(), failure }).await;
             return;
         };
@@ -434,9 +428,7 @@ impl Established {
             return;
         }
         self.leg.refuse(&mut server, 100);
-        if let Some(sdp) = self.offer_of(&mut server) {
-            self.hand_over(server, sdp).await;
-        }
+        self.hand_over(server).await;
     }
 
     /// An UPDATE (RFC 3311 §5.2). One without an offer only refreshes the session, and is answered here.
@@ -453,34 +445,29 @@ impl Established {
             self.leg.refuse(&mut server, 491);
             return;
         }
-        if let Some(sdp) = self.offer_of(&mut server) {
-            self.hand_over(server, sdp).await;
-        }
+        self.hand_over(server).await;
     }
 
-    /// The offer of a request that may change the call; `None`: it was refused.
-    #[expect(clippy::option_option, reason = "refused, or without an offer, or with one")]
-    fn offer_of(&self, server: &mut Server) -> Option<Option<String>> {
+    /// Why a request that would change the call cannot.
+    fn objection(&self, request: &Request) -> Option<(Response, Vec<Header>)> {
         if self.is_offer_pending() {
-            let busy = Response { retry_after: Some(retry_after()), ..Response::new(500) };
-            self.leg.reply(server, &busy, Vec::new());
-            return None;
+            return Some((Response { retry_after: Some(retry_after()), ..Response::new(500) }, Vec::new()));
         }
-        if session::is_too_short(&server.request.headers) {
-            self.leg.reply(server, &Response::new(422), vec![session::min_se()]);
-            return None;
+        if session::is_too_short(&request.headers) {
+            return Some((Response::new(422), vec![session::min_se()]));
         }
-        match wire::sdp(&server.request.headers, &server.request.body) {
-            Ok(sdp) => Some(sdp),
-            Err(problem) => {
-                self.leg.reply(server, &Response::new(415), vec![problem.accept()]);
-                None
-            }
-        }
+        let problem = wire::sdp(&request.headers, &request.body).err()?;
+        Some((Response::new(415), vec![problem.accept()]))
     }
 
-    async fn hand_over(&mut self, server: Server, sdp: Option<String>) {
+    /// Lets the translator decide about a change.
+    async fn hand_over(&mut self, mut server: Server) {
+        if let Some((response, headers)) = self.objection(&server.request) {
+            self.leg.reply(&mut server, &response, headers);
+            return;
+        }
         let request = InDialogId(server.number);
+        let sdp = wire::sdp(&server.request.headers, &server.request.body).unwrap_or_default();
         self.served.push(server);
         self.tell(FromAgent::Reinvited { dialog: self.id(), request, sdp }).await;
     }

@@ -69,14 +69,7 @@ impl Calling {
     ) -> Option<Established> {
         let user_agent = leg.endpoint.config.user_agent.clone();
         let Some(request) = request(&invite, &call_id, &local_tag, &user_agent) else {
-            let failure = Failure {
-                status: 404,
-                phrase: "Not a SIP URI".to_owned(),
-                local: true,
-                reason: Vec::new(),
-                contacts: Vec::new(),
-                retry_after: None,
-            };
+            let failure = Failure::local(404, "Not a SIP URI");
             leg.tell(FromAgent::Failed { dialog: leg.id, failure }).await;
             return None;
         };
