@@ -55,6 +55,7 @@ struct Device {
 struct Ability {
     call: bool,
     propose: bool,
+    encrypt: bool,
 }
 
 /// How a user is to be called.
@@ -63,7 +64,12 @@ pub(crate) enum Way {
     /// By a proposal to all of its devices (XEP-0353).
     Propose,
     /// By a session-initiate to one device after the other, since none of them knows proposals.
-    Initiate(Vec<FullJid>),
+    Initiate {
+        /// The devices.
+        devices: Vec<FullJid>,
+        /// None of them knows DTLS.
+        plain: bool,
+    },
 }
 
 impl Directory {
@@ -90,11 +96,11 @@ impl Directory {
         if known().any(|(_, device)| device.ability.is_none_or(|ability| ability.propose)) {
             return Way::Propose;
         }
-        let callable: Vec<FullJid> = known()
-            .filter(|(_, device)| device.ability.is_some_and(|ability| ability.call))
-            .filter_map(|(resource, _)| user.with_resource_str(resource).ok())
-            .collect();
-        if callable.is_empty() { Way::Propose } else { Way::Initiate(callable) }
+        let callable = || known().filter(|(_, device)| device.ability.is_some_and(|ability| ability.call));
+        let plain = !callable().any(|(_, device)| device.ability.is_some_and(|ability| ability.encrypt));
+        let devices: Vec<FullJid> =
+            callable().filter_map(|(resource, _)| user.with_resource_str(resource).ok()).collect();
+        if devices.is_empty() { Way::Propose } else { Way::Initiate { devices, plain } }
     }
 
     /// Takes a presence.
@@ -171,7 +177,8 @@ impl Directory {
     pub(crate) fn handle_features(&mut self, device: &Jid, ver: Option<String>, payload: &Payload) {
         let Payload::Result(Some(query)) = payload else { return };
         let Some(info) = DiscoInfo::parse(query) else { return };
-        let ability = Ability { call: info.can_call(), propose: info.can_be_proposed_to() };
+        let ability =
+            Ability { call: info.can_call(), propose: info.can_be_proposed_to(), encrypt: info.can_encrypt() };
         let of_user = self.devices.get_mut(&device.to_bare());
         let known = of_user.zip(device.resource()).and_then(|(devices, name)| devices.get_mut(name.as_str()));
         if let Some(known) = known {

@@ -27,7 +27,7 @@ const USER_FEATURES: [&str; 12] = [
     RFC5576,
     RFC5888,
     JINGLE,
-    "urn:xmpp:jingle:apps:dtls:0",
+    DTLS,
     RTP,
     RTP_AUDIO,
     "urn:xmpp:jingle:apps:rtp:rtcp-fb:0",
@@ -39,6 +39,7 @@ const USER_FEATURES: [&str; 12] = [
 const RFC5576: &str = "urn:ietf:rfc:5576"; // XEP-0339 §4
 const RFC5888: &str = "urn:ietf:rfc:5888"; // XEP-0338 §4
 const JINGLE: &str = crate::jingle::NS;
+const DTLS: &str = "urn:xmpp:jingle:apps:dtls:0";
 const RTP: &str = "urn:xmpp:jingle:apps:rtp:1";
 const RTP_AUDIO: &str = "urn:xmpp:jingle:apps:rtp:audio";
 const RTP_VIDEO: &str = "urn:xmpp:jingle:apps:rtp:video";
@@ -147,6 +148,11 @@ impl DiscoInfo {
         [JINGLE, RTP, ICE_UDP].into_iter().all(|feature| self.has(feature))
     }
 
+    /// Says whether media can be encrypted (XEP-0320).
+    pub fn can_encrypt(&self) -> bool {
+        self.has(DTLS)
+    }
+
     /// Says whether a call can be proposed first (XEP-0353).
     pub fn can_be_proposed_to(&self) -> bool {
         self.has(JINGLE_MESSAGE)
@@ -241,7 +247,7 @@ mod tests {
     fn a_user_can_be_called_by_every_client_that_looks_at_features() {
         let user = DiscoInfo::user(false);
         assert!(user.can_call() && user.can_be_proposed_to());
-        assert!(user.has(RTP_AUDIO) && user.has("urn:xmpp:jingle:apps:dtls:0"));
+        assert!(user.has(RTP_AUDIO) && user.can_encrypt());
         assert!(!user.has(RTP_VIDEO) && DiscoInfo::user(true).has(RTP_VIDEO));
         assert!(!user.has("urn:ietf:rfc:3264"), "it would stop the clients from trickling");
     }

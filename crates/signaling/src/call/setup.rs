@@ -73,7 +73,12 @@ impl Call {
         self.give_up_at = Some(cx.now + cx.config.ring_timeout);
         let mut jingle = LegPolicy::jingle(JINGLE);
         if cx.config.allow_plain_jingle {
-            jingle.security = vec![Security::Dtls, Security::Sdes, Security::Rtp];
+            // Offered is the first: what the callee knows, since a leg that offered DTLS never goes without.
+            let plain = matches!(self.jingle.phase, jingle_leg::Phase::Idle { way: Way::Initiate { plain: true, .. } });
+            jingle.security = match plain {
+                true => vec![Security::Rtp],
+                false => vec![Security::Dtls, Security::Sdes, Security::Rtp],
+            };
         }
         let mut sip = LegPolicy::plain_sip(SIP);
         sip.sender = self.sip_address;
@@ -282,7 +287,7 @@ impl Call {
                 let media = self.offer_for_xmpp(cx).streams.iter().map(|stream| stream.kind).collect();
                 self.jingle.message(cx, JingleMessage::Propose { id: self.jingle.sid.clone(), media });
             }
-            Way::Initiate(devices) => self.prepare(cx, devices),
+            Way::Initiate { devices, .. } => self.prepare(cx, devices),
         }
     }
 
