@@ -19,7 +19,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, bail};
 use jid::{BareJid, Jid};
-use model::{Candidate, Description, MediaKind, StreamId};
+use model::{Candidate, Description, MediaKind, Security, StreamId};
 use xmpp::description;
 use xmpp::disco::DiscoInfo;
 use xmpp::jingle::{Action, Content, IceUdp, Info, Jingle, Party, Reason, ReasonCondition, Transport};
@@ -505,9 +505,12 @@ impl Client {
     /// What disco#info tells of us.
     fn features(&self) -> DiscoInfo {
         let mut info = DiscoInfo::user(false);
-        if !self.profile.proposes {
-            info.features.retain(|feature| feature != xmpp::jingle_message::NS);
-        }
+        let encrypts = self.profile.security == Security::Dtls;
+        info.features.retain(|feature| match feature.as_str() {
+            xmpp::jingle_message::NS => self.profile.proposes,
+            "urn:xmpp:jingle:apps:dtls:0" => encrypts,
+            _ => true,
+        });
         info
     }
 

@@ -70,7 +70,11 @@ impl Local<'_> {
     pub(super) fn answer(&self, offer: &Description) -> Result<(Description, Agreed), NegotiationError> {
         let (index, offered) = audio(offer)?;
         let pcmu = pcmu(offered)?;
-        let (theirs, profile) = (&offered.path, offered.path.profile);
+        let theirs = &offered.path;
+        let profile = match self.config.security {
+            Security::Rtp => Profile::Avp.with_feedback(theirs.profile.has_feedback()),
+            Security::Sdes | Security::Dtls => theirs.profile,
+        };
         check_path(self.config, theirs)?;
         let mut path = MediaPath { rtcp_mux: self.config.rtcp_mux && theirs.rtcp_mux, profile, ..self.path.clone() };
         let (mut dtls_client, mut crypto) = (false, None);
@@ -166,7 +170,8 @@ fn check_path(config: &Config, theirs: &MediaPath) -> Result<(), NegotiationErro
         return Err(NegotiationError("no ICE"));
     }
     let fits = match config.security {
-        Security::Rtp => theirs.dtls.is_none() && theirs.crypto.is_empty(),
+        // A Jingle client without DTLS does not know what a fingerprint is, and answers what is left.
+        Security::Rtp => config.ice || (theirs.dtls.is_none() && theirs.crypto.is_empty()),
         Security::Sdes => !theirs.crypto.is_empty(),
         Security::Dtls => theirs.dtls.as_ref().is_some_and(|dtls| !dtls.fingerprints.is_empty()),
     };
