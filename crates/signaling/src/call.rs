@@ -22,7 +22,7 @@ use model::{
 use sip::message::{DialogId, FromAgent, InDialogId, OutgoingInvite, Response, ToAgent};
 use sip::sdp::Session;
 use tracing::Level;
-use xmpp::jingle::{Action, Jingle, Party, ReasonCondition};
+use xmpp::jingle::{Action, Jingle, Party, Reason, ReasonCondition};
 use xmpp::jingle_message::JingleMessage;
 use xmpp::stanza::StanzaError;
 
@@ -265,10 +265,14 @@ impl Call {
             }
             Action::SessionInfo => return jingle.info.as_ref().map_or(Ok(()), |info| self.handle_info(cx, info)),
             Action::TransportInfo => return self.handle_transport(cx, &jingle.contents),
-            Action::TransportReplace => self.jingle.send_about(cx, Action::TransportReject, &jingle.contents),
+            Action::TransportReplace => self.jingle.send_about(cx, Action::TransportReject, &jingle.contents, None),
             Action::DescriptionInfo => (), // advice that nothing here needs
             Action::SecurityInfo => return Err(StanzaError::unsupported_info()),
-            Action::ContentAdd if accepted => self.refuse_content(cx, &jingle.contents),
+            // A call keeps the kinds of media that it began with.
+            Action::ContentAdd if accepted => {
+                let reason = Some(Reason::new(ReasonCondition::FailedApplication));
+                self.jingle.send_about(cx, Action::ContentReject, &jingle.contents, reason);
+            }
             Action::ContentModify if accepted => self.handle_modify(cx, &jingle.contents),
             Action::ContentRemove if accepted => self.handle_remove(cx, &jingle.contents),
             Action::ContentAccept
@@ -367,14 +371,14 @@ impl Call {
             (Purpose::GiveAnswer(SIP), Reply::Local(answer)) => self.answer_sip(cx, answer),
             (Purpose::GiveOffer(JINGLE), Reply::Local(offer)) => self.initiate(cx, offer),
             (Purpose::GiveAnswer(JINGLE), Reply::Local(answer)) => self.accept(cx, answer),
-            (Purpose::Restart(_), Reply::Restarted(paths)) => self.restarted(cx, paths),
+            (Purpose::Restart, Reply::Restarted(paths)) => self.restarted(cx, paths),
             (
                 Purpose::Create
                 | Purpose::TakeOffer(_)
                 | Purpose::GiveAnswer(_)
                 | Purpose::GiveOffer(_)
                 | Purpose::TakeAnswer(_)
-                | Purpose::Restart(_)
+                | Purpose::Restart
                 | Purpose::Aside
                 | Purpose::End,
                 _,
@@ -391,7 +395,7 @@ impl Call {
             | Purpose::GiveAnswer(_)
             | Purpose::GiveOffer(_)
             | Purpose::TakeAnswer(_) => self.end(cx, Side::Neither, Ending::from_relay(error)),
-            Purpose::Restart(_) | Purpose::Aside => self.log(cx, Level::DEBUG, format!("relay: {error}")),
+            Purpose::Restart | Purpose::Aside => self.log(cx, Level::DEBUG, format!("relay: {error}")),
             Purpose::End => (),
         }
     }

@@ -21,10 +21,14 @@
 //! assert!(translator.is_idle());
 //! ```
 //!
-//! - [`translator`]: the calls, who is who, and what is due
-//! - [`route`]: the ordered address table
-//! - [`config`]: what the translator needs to know
-//! - [`counters`]: what it counts
+//! - [`translator`]: which call an input is for, whether there may be one, and what is due
+//! - `call`: a call, its two legs, and the relay between them; from set-up over changes to its end
+//! - `ending`: why a call ends, in the words of both sides: the tables
+//! - `codecs`: what one leg offers and answers, given the other
+//! - [`route`]: the ordered address table, and `caller`: who calls, as the other side sees it
+//! - `directory`: who is there and what it can do: presence and service discovery
+//! - `outbox`: what goes out and what is waited for, `tombstone`: what is over
+//! - [`action`], [`config`], [`counters`]: what the translator wants, needs to know, and counts
 
 pub mod action;
 mod call;

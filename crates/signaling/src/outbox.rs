@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use jid::Jid;
-use model::{CallId, Command, LegId, Request, RequestId, StreamId, ToRelay};
+use model::{CallId, Command, LegId, Request, RequestId, ToRelay};
 use sip::message::ToAgent;
 use tracing::Level;
 use xmpp::stanza::{Payload, Stanza};
@@ -75,7 +75,7 @@ pub(crate) enum Purpose {
     /// Take the peer's answer.
     TakeAnswer(LegId),
     /// Have our new ICE credentials.
-    Restart(StreamId),
+    Restart,
     /// Something the call goes on without.
     Aside,
     /// End the call.

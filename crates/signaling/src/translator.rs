@@ -120,8 +120,7 @@ impl Translator {
     }
 
     /// Learns that the stream to the XMPP server is there, or is not. Calls go on: their media needs no stanzas.
-    pub fn handle_xmpp_link(&mut self, up: bool, now: Instant) {
-        let _ = now;
+    pub fn handle_xmpp_link(&mut self, up: bool, _now: Instant) {
         self.xmpp_is_up = up;
         if !up {
             self.directory.forget();

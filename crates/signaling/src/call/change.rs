@@ -23,7 +23,7 @@ use model::{Command, Description, Direction, MediaStream, StreamId};
 use sip::message::{Failure, InDialogId, Response, ToAgent};
 use sip::sdp::Session;
 use tracing::Level;
-use xmpp::jingle::{Action, Content, Info, Jingle, Reason, ReasonCondition};
+use xmpp::jingle::{Content, Info, ReasonCondition};
 use xmpp::stanza::StanzaError;
 
 use super::sip_leg::SipLeg;
@@ -420,17 +420,6 @@ impl Call {
         } else {
             self.adjust_sip(cx);
         }
-    }
-
-    /// Refuses a content-add: a call keeps the kinds of media it began with.
-    pub(super) fn refuse_content(&self, cx: &mut Context<'_>, contents: &[Content]) {
-        let named = contents.iter().map(|content| Content::new(content.creator, content.name.as_str()));
-        let reject = Jingle {
-            contents: named.collect(),
-            reason: Some(Reason::new(ReasonCondition::FailedApplication)),
-            ..self.jingle.action(Action::ContentReject)
-        };
-        self.jingle.send(cx, reject);
     }
 }
 

@@ -151,9 +151,9 @@ impl JingleLeg {
     }
 
     /// Sends an action that repeats contents by name alone.
-    pub(super) fn send_about(&self, cx: &mut Context<'_>, action: Action, contents: &[Content]) {
-        let contents = contents.iter().map(|content| Content::new(content.creator, content.name.as_str())).collect();
-        self.send(cx, Jingle { contents, ..self.action(action) });
+    pub(super) fn send_about(&self, cx: &mut Context<'_>, action: Action, about: &[Content], reason: Option<Reason>) {
+        let contents = about.iter().map(|content| Content::new(content.creator, content.name.as_str())).collect();
+        self.send(cx, Jingle { contents, reason, ..self.action(action) });
     }
 
     /// Tells what happens in the session.

@@ -133,7 +133,7 @@ impl Call {
     /// Takes a provisional response.
     pub(super) fn handle_provisional(&mut self, cx: &mut Context<'_>, status: u16, reliable: bool, sdp: Option<&str>) {
         let sip_leg::Phase::Calling { rang, .. } = self.sip.phase else { return };
-        if !rang && sip_leg::SipLeg::is_ringing(status, sdp.is_some()) {
+        if !rang && sip_leg::SipLeg::is_ringing(status) {
             self.jingle.ring(cx);
             self.sip.phase = sip_leg::Phase::Calling { rang: true, answer: self.early_answer() };
         }
@@ -443,9 +443,10 @@ impl Call {
         }
     }
 
-    /// Nobody answered our session-initiate or session-accept.
+    /// Nobody answered our session-initiate or session-accept. After an accept it is the media that counts.
     pub(super) fn handle_no_session_answer(&mut self, cx: &mut Context<'_>, whom: &Jid) {
-        if *whom == self.jingle.peer {
+        let waits = matches!(self.jingle.phase, jingle_leg::Phase::Initiating { .. });
+        if waits && *whom == self.jingle.peer {
             self.end(cx, Side::Neither, Ending::unavailable(ReasonCondition::ConnectivityError));
         }
     }

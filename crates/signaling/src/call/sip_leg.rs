@@ -18,9 +18,9 @@ use super::change::Change;
 use crate::ending::Ending;
 use crate::outbox::Context;
 
-/// The provisional statuses that mean that somebody is alerted, and whether they do so even with a description, which
-/// is an announcement rather than a ringing phone (RFC 3261 §21.1).
-const RINGING: [(u16, bool); 3] = [(180, true), (182, true), (183, false)];
+/// The provisional statuses that mean that the callee was found (RFC 3261 §21.1). 183 may be an announcement rather than
+/// a ringing phone, but who cannot hear it shall at least see that something happens: Monal gives up without.
+const RINGING: [u16; 3] = [180, 182, 183];
 
 /// The SIP side of a call.
 #[derive(Debug)]
@@ -84,8 +84,8 @@ impl SipLeg {
     }
 
     /// Says whether a provisional status means ringing.
-    pub(super) fn is_ringing(status: u16, with_media: bool) -> bool {
-        RINGING.iter().any(|(ringing, even_with_media)| *ringing == status && (*even_with_media || !with_media))
+    pub(super) fn is_ringing(status: u16) -> bool {
+        RINGING.contains(&status)
     }
 
     /// Which way the peer wishes a stream to flow, as it sees it.

@@ -107,7 +107,7 @@ impl Call {
         }
         self.log(cx, Level::DEBUG, "the XMPP side restarts ICE");
         let command = Command::RestartIce { call: self.id, leg: JINGLE, stream: Some(id), remote: Some(ice.clone()) };
-        cx.out.relay(command, Purpose::Restart(id), cx.now);
+        cx.out.relay(command, Purpose::Restart, cx.now);
     }
 
     /// Tells the peer our new credentials. With candidates, or it would be taken for an offer; each content in a stanza
