@@ -416,6 +416,12 @@ impl Agent {
         self.in_use().and_then(|generation| generation.selected)
     }
 
+    /// The selected pair, or before there is one any on which the peer has answered a check of ours: what should not wait
+    /// for the selection may be sent there (RFC 8445 §12.1.1).
+    pub fn valid(&self) -> Option<Pair> {
+        self.selected().or_else(|| self.current.valid())
+    }
+
     /// Says whether the peer has proved that it is at the far end of a pair: by a response to a check of ours, or by a
     /// check of its own with the right password. Media from anywhere else is not to be believed.
     pub fn is_validated(&self, pair: Pair) -> bool {

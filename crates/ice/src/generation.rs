@@ -338,6 +338,11 @@ impl Generation {
         self.validated.clear();
     }
 
+    /// A pair on which the peer answered.
+    pub(crate) fn valid(&self) -> Option<Pair> {
+        self.validated.iter().find(|validated| validated.answered.is_some()).map(|validated| validated.pair)
+    }
+
     pub(crate) fn is_validated(&self, pair: Pair) -> bool {
         self.validated.iter().any(|validated| validated.pair == pair)
     }
