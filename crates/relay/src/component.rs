@@ -481,7 +481,11 @@ impl Component {
     /// Where DTLS is sent: it may flow on any valid pair, before one is selected (RFC 8445 §12.1).
     fn dtls_destination(&self) -> Option<Destination> {
         match &self.path {
-            Path::Ice { selected, dtls_from, .. } => selected.or(*dtls_from),
+            Path::Ice { agent, selected, dtls_from } => selected.or(*dtls_from).or_else(|| {
+                let pair = agent.valid()?;
+                let socket = self.sockets.iter().find(|socket| socket.bound == pair.local)?;
+                Some(Destination { from: socket.id, to: pair.remote })
+            }),
             Path::Signalled { .. } | Path::Unknown => self.destination(),
         }
     }
