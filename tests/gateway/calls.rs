@@ -54,8 +54,7 @@ fn assert_log(log: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_calls_a_user_and_they_hear_each_other() {
     let mut scene = Scene::set_up(Security::Rtp, "").await;
-    scene.phone.call(&format!("sip:alice@{}", scene.sip)).expect("it has no call");
-    scene.alice_sees("call", |event| matches!(event, jingle::Event::Incoming { .. })).await;
+    scene.phone_calls().await;
     scene.phone_sees("ringing", |event| *event == phone::Event::Ringing).await;
     scene.alice.answer().expect("it rings");
     scene.phone_sees("answer", |event| *event == phone::Event::Answered).await;

@@ -5,4 +5,5 @@ mod binary;
 mod calls;
 mod command_line;
 mod demo;
+mod habits;
 mod scene;

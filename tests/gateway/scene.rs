@@ -40,15 +40,24 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts everybody. `more` is added to the configuration: keys of `[relay]`, then other tables.
     pub(crate) async fn set_up(security: Security, more: &str) -> Self {
+        Self::set_up_with(Profile::CONVERSATIONS, security, more).await
+    }
+
+    /// The same with a client of other habits.
+    pub(crate) async fn set_up_with(profile: Profile, security: Security, more: &str) -> Self {
         let anywhere = SocketAddr::new(LOOPBACK, 0);
         let secret = Secret::new(SECRET.to_owned());
         let server = ComponentServer::start(anywhere, "sip.localhost", secret).await.expect("loopback has ports");
         let phone = phone::Config { listen: anywhere, user: "100".to_owned(), security, tone: PHONE_TONE };
         let phone = Phone::start(phone).await.expect("loopback has ports");
         let user = server.join("alice@localhost/test".parse().expect("a full JID"));
-        let alice = Client::new(user, Profile::CONVERSATIONS, LOOPBACK, ALICE_TONE);
+        let alice = Client::new(user, profile, LOOPBACK, ALICE_TONE);
         let (sip, http) = (free_udp(), free_tcp());
-        let media = if security == Security::Sdes { "sdes" } else { "rtp" };
+        let media = match security {
+            Security::Rtp => "rtp",
+            Security::Sdes => "sdes",
+            Security::Dtls => "dtls",
+        };
         let config = config(server.address(), sip, phone.address(), http, media, more);
         let stox = Stox::run(&config, ("STOX_TEST_SECRET", SECRET));
         let (seen_by_alice, seen_by_phone) = Default::default();
@@ -100,8 +109,25 @@ impl Scene {
 
     /// Alice calls the phone, which rings.
     pub(crate) async fn alice_calls(&mut self) {
-        self.alice.call("100@sip.localhost".parse().expect("a JID")).expect("she has no call");
+        // A client that does not propose calls the one resource of the gateway's user.
+        self.alice.call("100@sip.localhost/sip".parse().expect("a JID")).expect("she has no call");
         self.phone_sees("call", |event| matches!(event, phone::Event::Incoming { .. })).await;
+    }
+
+    /// The phone calls alice, who has it ring.
+    pub(crate) async fn phone_calls(&mut self) {
+        self.phone.call(&format!("sip:alice@{}", self.sip)).expect("it has no call");
+        self.alice_sees("call", |event| matches!(event, jingle::Event::Incoming { .. })).await;
+    }
+
+    /// Tells the gateway what alice's client can do, which it asks about once it knows of her presence.
+    pub(crate) async fn alice_announces_herself(&mut self) {
+        self.alice.announce("100@sip.localhost".parse().expect("a JID"));
+        // She answers the question while she waits; nothing tells when it has been asked.
+        let asked = Instant::now() + Duration::from_millis(300);
+        while Instant::now() < asked {
+            self.go_on().await;
+        }
     }
 
     /// Alice calls the phone, which answers.
