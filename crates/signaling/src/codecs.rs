@@ -155,6 +155,23 @@ fn parameters_of(codec: &Codec) -> Vec<Parameter> {
     }
 }
 
+/// What can be promised of an offer before the other side has answered: of each stream one format, the one that a phone
+/// has most surely, and the key presses of its clock rate. So the other side can take it or leave it, but not differ.
+pub(crate) fn promised(offer: &Description) -> Description {
+    let mut promised = offer.clone();
+    for stream in &mut promised.streams {
+        let speaks = |codec: &&Codec| has_media(std::slice::from_ref(*codec));
+        let every_phone_has =
+            |codec: &&Codec| codec.name.eq_ignore_ascii_case("PCMA") || codec.name.eq_ignore_ascii_case("PCMU");
+        let best = stream.codecs.iter().filter(speaks).find(every_phone_has);
+        let Some(best) = best.or_else(|| stream.codecs.iter().find(speaks)).cloned() else { continue };
+        stream.codecs.retain(|codec| {
+            codec.payload_type == best.payload_type || codec.is_telephone_event() && codec.clock_rate == best.clock_rate
+        });
+    }
+    promised
+}
+
 fn passing_bandwidth(stream: &MediaStream) -> Vec<Bandwidth> {
     stream.bandwidth.iter().filter(|bandwidth| BANDWIDTHS.contains(&bandwidth.kind.as_str())).cloned().collect()
 }
@@ -338,6 +355,17 @@ mod tests {
         let answer = answer(&browser(), &phone).expect("they have formats in common");
         assert_eq!(numbers(&answer), [8, 0, 126]);
         assert!(answer.streams[0].extensions.is_empty(), "the phone has none");
+    }
+
+    #[test]
+    fn what_is_promised_is_what_every_phone_has() {
+        let names = |offer: Description| {
+            let codecs = promised(&offer).streams.remove(0).codecs;
+            codecs.into_iter().map(|codec| format!("{}/{}", codec.name, codec.clock_rate)).collect::<Vec<_>>()
+        };
+        assert_eq!(names(browser()), ["PCMU/8000", "telephone-event/8000"]);
+        let only_opus = audio(vec![codec(13, "CN", 8_000, 1), codec(111, "opus", 48_000, 2)]);
+        assert_eq!(names(only(only_opus)), ["opus/48000"]);
     }
 
     #[test]

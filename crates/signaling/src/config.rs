@@ -116,6 +116,6 @@ pub enum JmiMode {
     OnAnswer,
     /// At once: the caller's own codecs are in the INVITE.
     EarlyProceed,
-    /// At once, and the session is accepted before the callee answers: early media is heard.
+    /// At once, and the session is accepted before the callee answers, with one codec: early media is heard.
     EarlyAccept,
 }

@@ -229,8 +229,9 @@ impl Call {
         match self.sip.phase {
             sip_leg::Phase::Answered => self.answer_jingle(cx),
             sip_leg::Phase::Idle { .. } => {
-                let offer = codecs::offer_like(&offer, false);
-                if self.jingle.jmi && cx.config.jmi == JmiMode::EarlyAccept {
+                let early = self.jingle.jmi && cx.config.jmi == JmiMode::EarlyAccept;
+                let offer = codecs::offer_like(&if early { codecs::promised(&offer) } else { offer }, false);
+                if early {
                     self.answer_jingle_with(cx, &codecs::directed(&offer, |stream| stream.direction.reversed()));
                 }
                 self.have_sip_offer_made(cx, offer);

@@ -111,7 +111,7 @@ fn early_media_is_heard_in_early_accept() {
     world.sid = "session-1".into();
     assert_eq!(world.message("propose", AUDIO), ["relay create", "-> ringing", "-> proceed"]);
     assert_eq!(
-        world.jingle("session-initiate", &content(PCMA)),
+        world.jingle("session-initiate", &browser()),
         [
             "-> result",
             "relay take-offer jingle",
@@ -121,6 +121,8 @@ fn early_media_is_heard_in_early_accept() {
             "=> INVITE sip:100@127.0.0.1:5081 sdp"
         ]
     );
+    // The phone cannot answer with another codec than the client was promised.
+    assert!(world.sdp.contains("RTP/AVP 0 126\r\n"), "{}", world.sdp);
     let progress =
         FromAgent::Provisional { dialog: OURS, status: 183, to_tag: "t".into(), reliable: false, sdp: Some(phone()) };
     assert_eq!(world.sip(progress), ["relay take-answer sip"]);
