@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::{Learning, Secret, SrtpSuite};
-use signaling::{JmiMode, RouteRow, TrunkMedia};
+use signaling::{CallerForm, JmiMode, RouteRow, TrunkMedia};
 use sip::agent::{Listen, Tls};
 
 /// Everything that can be set, checked.
@@ -79,6 +79,7 @@ pub(crate) struct Relay {
     pub(crate) suites: Vec<SrtpSuite>,
     pub(crate) media_timeout: Duration,
     pub(crate) silent_timeout: Duration,
+    pub(crate) longest_wait: Duration,
     pub(crate) dscp: u8,
 }
 
@@ -102,6 +103,8 @@ pub(crate) enum CertificateLife {
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) jmi: JmiMode,
+    pub(crate) caller: CallerForm,
+    pub(crate) video: bool,
     pub(crate) ring_timeout: Duration,
     pub(crate) stop_timeout: Duration,
     pub(crate) max_calls: usize,

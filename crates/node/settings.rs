@@ -25,6 +25,7 @@ pub(crate) fn relay(config: &Config) -> anyhow::Result<netio::Config> {
     Ok(netio::Config {
         workers: NonZeroUsize::new(relay.workers),
         tos: relay.dscp << 2,
+        longest_wait: relay.longest_wait,
         ..netio::Config::new(relay::Config {
             addresses: relay.addresses.iter().map(address).collect(),
             ports: relay::PortShare { range: relay.ports.clone(), number: 0, of: 1 },
@@ -87,6 +88,8 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
     Ok(signaling::Config {
         trunks,
         jmi: config.call.jmi,
+        caller: config.call.caller,
+        video: config.call.video,
         suites: config.relay.suites.clone(),
         allow_plain_jingle: config.call.allow_plain_jingle,
         global_failures: config.call.global_failures,
@@ -100,4 +103,135 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
 /// The component stream's part.
 pub(crate) fn component(config: &Config) -> ComponentConfig {
     ComponentConfig::new(config.xmpp.server.clone(), config.xmpp.component.clone(), config.xmpp.secret.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::{Learning, SrtpSuite};
+    use signaling::{CallerForm, JmiMode, TrunkMedia};
+    use sip::agent::{Listen, Transport};
+
+    use super::*;
+
+    /// Every key with a value that is not its default.
+    const EVERYTHING: &str = r#"
+[xmpp]
+component = "gw.example.org"
+server = "xmpp.example.org:5348"
+secret = "s3cret"
+[sip]
+listen = ["udp:127.0.0.2:5070", "tcp:[::1]:5071", "tls:127.0.0.2:5061"]
+advertise = "192.0.2.1"
+[sip.tls]
+certificate = "/a.crt"
+key = "/a.key"
+authorities = "/ca.crt"
+[sip.trunk.one]
+uri = "sip:one.example.org:5080;transport=tcp"
+username = "user"
+password = "pass"
+register = true
+media = "sdes"
+learning = "any"
+address = "inside"
+[relay]
+addresses = [{ name = "inside", bind = "10.0.0.1" }, { name = "outside", bind = "10.0.0.2", advertise = "192.0.2.2" }]
+ports = "20000-20999"
+workers = 3
+certificate = "call"
+suites = ["AES_CM_128_HMAC_SHA1_32"]
+media_timeout = "7s"
+silent_timeout = "8m"
+longest_wait = "0ms"
+dscp = 26
+[http]
+listen = "127.0.0.1:9999"
+[call]
+jmi = "early-accept"
+caller = "domain"
+video = true
+ring_timeout = "9s"
+stop_timeout = "1500ms"
+max_calls = 11
+max_calls_per_user = 12
+allow_plain_jingle = true
+global_failures = true
+[log]
+level = "debug"
+format = "json"
+[[route]]
+from = "xmpp"
+domain = "gw.example.org"
+user = '.*'
+to = "trunk:one/100"
+"#;
+
+    fn everything() -> Config {
+        Config::parse(EVERYTHING).expect("the text is right")
+    }
+
+    #[test]
+    fn every_setting_of_the_relay_reaches_it() {
+        let netio = relay(&everything()).expect("certificates can be made");
+        assert_eq!((netio.workers, netio.tos), (NonZeroUsize::new(3), 26 << 2));
+        assert_eq!(netio.longest_wait, Duration::ZERO);
+        let relay = netio.relay;
+        let [inside, outside] = relay.addresses.as_slice() else { panic!("two addresses") };
+        assert_eq!((inside.name.as_deref(), inside.advertise), (Some("inside"), None));
+        assert_eq!((outside.bind, outside.advertise), ([10, 0, 0, 2].into(), Some([192, 0, 2, 2].into())));
+        assert_eq!(relay.ports.range, 20000..=20999);
+        assert!(matches!(relay.certificates, relay::CertificatePolicy::PerCall));
+        assert_eq!(relay.max_calls, 11);
+        assert_eq!(relay.media_timeout, Duration::from_secs(7));
+        assert_eq!(relay.silent_timeout, Duration::from_secs(8 * 60));
+    }
+
+    #[test]
+    fn every_setting_of_the_sip_side_reaches_it() {
+        let agent = agent(&everything());
+        let listen =
+            [(Transport::Udp, "127.0.0.2:5070"), (Transport::Tcp, "[::1]:5071"), (Transport::Tls, "127.0.0.2:5061")];
+        let listen =
+            listen.map(|(transport, address)| Listen { transport, address: address.parse().expect("an address") });
+        assert_eq!(agent.listen, listen);
+        assert_eq!(agent.advertise, Some([192, 0, 2, 1].into()));
+        assert_eq!(agent.tls.certificate.as_deref(), Some("/a.crt".as_ref()));
+        assert_eq!(agent.tls.key.as_deref(), Some("/a.key".as_ref()));
+        assert_eq!(agent.tls.authorities.as_deref(), Some("/ca.crt".as_ref()));
+        let [trunk] = agent.trunks.as_slice() else { panic!("one trunk") };
+        assert_eq!((trunk.name.as_str(), trunk.register), ("one", true));
+        assert_eq!(trunk.uri, "sip:one.example.org:5080;transport=tcp");
+        assert_eq!(trunk.username.as_deref(), Some("user"));
+        assert_eq!(trunk.password.as_ref().map(|password| password.reveal().as_str()), Some("pass"));
+    }
+
+    #[test]
+    fn every_setting_of_the_translator_reaches_it() {
+        let translator = translator(&everything()).expect("the table is right");
+        assert_eq!(translator.component, "gw.example.org");
+        let trunk = &translator.trunks["one"];
+        assert_eq!(
+            (trunk.media, trunk.learning, trunk.address.as_deref()),
+            (TrunkMedia::Sdes, Learning::Any, Some("inside"))
+        );
+        assert_eq!((translator.jmi, translator.caller), (JmiMode::EarlyAccept, CallerForm::Domain));
+        assert_eq!(translator.suites, [SrtpSuite::AesCm128Sha1_32]);
+        assert!(translator.video && translator.allow_plain_jingle && translator.global_failures);
+        assert_eq!(translator.ring_timeout, Duration::from_secs(9));
+        assert_eq!((translator.max_calls, translator.max_calls_per_user), (11, 12));
+        assert!(format!("{:?}", translator.routes).contains("gw.example.org"), "{:?}", translator.routes);
+    }
+
+    #[test]
+    fn every_other_setting_is_read() {
+        let config = everything();
+        let component = component(&config);
+        assert_eq!((component.server.as_str(), component.domain.as_str()), ("xmpp.example.org:5348", "gw.example.org"));
+        assert_eq!(component.secret.reveal(), "s3cret");
+        assert_eq!(config.http, Some(([127, 0, 0, 1], 9999).into()));
+        assert_eq!(config.call.stop_timeout, Duration::from_millis(1500));
+        assert_eq!((config.log.level.as_str(), config.log.json), ("debug", true));
+    }
 }

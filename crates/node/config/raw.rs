@@ -12,7 +12,7 @@ use model::{Learning, SrtpSuite};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use signaling::{JmiMode, RouteRow, TrunkMedia};
+use signaling::{CallerForm, JmiMode, RouteRow, TrunkMedia};
 use sip::agent::{Listen, Transport};
 
 use super::{CertificateLife, ConfigError, Credentials, RelayAddress};
@@ -81,6 +81,7 @@ struct Relay {
     suites: Option<Vec<String>>,
     media_timeout: Option<String>,
     silent_timeout: Option<String>,
+    longest_wait: Option<String>,
     dscp: Option<u8>,
 }
 
@@ -106,6 +107,8 @@ struct Call {
     stop_timeout: Option<String>,
     max_calls: Option<usize>,
     max_calls_per_user: Option<usize>,
+    caller: Option<String>,
+    video: Option<bool>,
     allow_plain_jingle: Option<bool>,
     global_failures: Option<bool>,
 }
@@ -405,6 +408,7 @@ impl Relay {
         };
         let media_timeout = duration(problems, "relay.media_timeout", self.media_timeout.as_deref(), "60s");
         let silent_timeout = duration(problems, "relay.silent_timeout", self.silent_timeout.as_deref(), "1h");
+        let longest_wait = duration(problems, "relay.longest_wait", self.longest_wait.as_deref(), "1ms");
         let dscp = self.dscp.unwrap_or(46);
         if dscp > 63 {
             problems.0.push(format!("relay.dscp = {dscp}: expected 0 to 63"));
@@ -421,6 +425,7 @@ impl Relay {
             suites: suites?,
             media_timeout: media_timeout?,
             silent_timeout: silent_timeout?,
+            longest_wait: longest_wait?,
             dscp,
         })
     }
@@ -440,10 +445,23 @@ impl Call {
             },
             "\"on-answer\", \"early-proceed\" or \"early-accept\"",
         );
+        let caller = problems.value(
+            "call.caller",
+            self.caller.as_deref(),
+            "escaped",
+            |text| match text {
+                "escaped" => Some(CallerForm::Escaped),
+                "domain" => Some(CallerForm::Domain),
+                _ => None,
+            },
+            "\"escaped\" or \"domain\"",
+        );
         let ring_timeout = duration(problems, "call.ring_timeout", self.ring_timeout.as_deref(), "180s");
         let stop_timeout = duration(problems, "call.stop_timeout", self.stop_timeout.as_deref(), "5s");
         Some(super::Call {
             jmi: jmi?,
+            caller: caller?,
+            video: self.video.unwrap_or(false),
             ring_timeout: ring_timeout?,
             stop_timeout: stop_timeout?,
             max_calls: self.max_calls.unwrap_or(1000),
