@@ -105,10 +105,11 @@ enum Dtls {
     None,
 }
 
-/// A DTLS datagram that came before it could be looked at.
+/// A DTLS datagram that came before it could be looked at. Whether its source may send is judged then: an offer of ICE
+/// may be answered without it.
 #[derive(Debug)]
 struct Early {
-    from: SocketAddr,
+    pair: Pair,
     bytes: Vec<u8>,
 }
 
@@ -418,7 +419,7 @@ impl Component {
     fn open_dtls(&mut self, name: Name, resources: &mut Resources) {
         let reached = self.dtls_destination().is_some();
         let Dtls::Agreed { early, .. } = &self.dtls else { return };
-        if !reached && early.is_empty() {
+        if !reached && !early.iter().any(|early| self.may_send_dtls(early.pair)) {
             return;
         }
         let Dtls::Agreed { terms, early } = std::mem::replace(&mut self.dtls, Dtls::None) else { return };
@@ -433,12 +434,8 @@ impl Component {
         });
         self.dtls = Dtls::Open { association, terms };
         self.tell_dtls(name, DtlsState::Handshaking, resources);
-        for Early { from, bytes } in early {
-            let believed = match &self.path {
-                Path::Signalled { latch, .. } => latch.destination() == Some(from),
-                Path::Ice { .. } | Path::Unknown => true,
-            };
-            if believed {
+        for Early { pair, bytes } in early {
+            if self.may_send_dtls(pair) {
                 resources.to_dtls.push_back(ToDtls::Packet { association, bytes });
             } else {
                 resources.count_drop(Dropped::UnknownSource);
@@ -455,26 +452,33 @@ impl Component {
         name: Name,
         resources: &mut Resources,
     ) -> Result<(), Dropped> {
-        match &mut self.path {
-            Path::Ice { agent, .. } if !agent.is_validated(Pair { local: on.bound, remote: from }) => {
-                return Err(Dropped::UnknownSource);
-            }
-            Path::Ice { dtls_from, .. } => *dtls_from = Some(Destination { from: on.id, to: from }),
-            Path::Signalled { latch, .. } if latch.destination() != Some(from) => return Err(Dropped::UnknownSource),
-            Path::Signalled { .. } | Path::Unknown => {}
+        let pair = Pair { local: on.bound, remote: from };
+        let may_send = self.may_send_dtls(pair);
+        if may_send && let Path::Ice { dtls_from, .. } = &mut self.path {
+            *dtls_from = Some(Destination { from: on.id, to: from });
         }
         match &mut self.dtls {
+            Dtls::Open { .. } if !may_send => Err(Dropped::UnknownSource),
             Dtls::Open { association, .. } => {
                 resources.to_dtls.push_back(ToDtls::Packet { association: *association, bytes: bytes.to_vec() });
                 Ok(())
             }
             Dtls::Undecided { early } | Dtls::Agreed { early, .. } if early.len() < MAX_EARLY => {
-                early.push(Early { from, bytes: bytes.to_vec() });
+                early.push(Early { pair, bytes: bytes.to_vec() });
                 self.open_dtls(name, resources);
                 Ok(())
             }
             Dtls::Undecided { .. } | Dtls::Agreed { .. } => Err(Dropped::DtlsTooEarly),
             Dtls::None => Err(Dropped::DtlsUnexpected),
+        }
+    }
+
+    /// Says whether DTLS may come over a pair of addresses: ICE validated it, or the description names it.
+    fn may_send_dtls(&self, pair: Pair) -> bool {
+        match &self.path {
+            Path::Ice { agent, .. } => agent.is_validated(pair),
+            Path::Signalled { latch, .. } => latch.destination() == Some(pair.remote),
+            Path::Unknown => false,
         }
     }
 

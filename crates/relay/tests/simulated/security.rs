@@ -7,8 +7,8 @@ use media::demux::Media;
 use media::rtp::{Header, RtpTime, SeqNo};
 use media::srtp::MasterKey;
 use model::{
-    Command, CommandError, Crypto, Description, DtlsState, FingerprintVerdict, LegPolicy, News, PayloadType, Profile,
-    Reply, Secret, Security, Setup, Ssrc,
+    Command, CommandError, Crypto, Description, DtlsState, FingerprintVerdict, IceRole, LegPolicy, News, PathPolicy,
+    PayloadType, Profile, Reply, Secret, Security, Setup, Ssrc,
 };
 use relay::Dropped;
 
@@ -191,6 +191,25 @@ fn a_hello_that_comes_before_the_answer_is_kept_for_it() {
     world.run(2 * SECOND);
     let (a, b) = world.heard();
     assert!(a[0] > 50 && b[0] > 50, "{a:?} {b:?} {:?}", world.news);
+}
+
+#[test]
+fn a_hello_of_a_phone_without_ice_overtakes_its_answer() {
+    let phone = Habits { security: Security::Dtls, rtcp_mux: true, ..Habits::phone() };
+    let mut world = World::new(Habits::jingle(), phone);
+    let ice = PathPolicy::Ice { role: IceRole::Offerer, required: false };
+    let legs = vec![policy(A, &world.a.habits), LegPolicy { path: ice, ..policy(B, &world.b.habits) }];
+    world.create(legs);
+    let offer = world.a.offer();
+    world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+    let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&offer) });
+    assert!(ours.streams[0].path.ice.is_some(), "both ways are offered");
+    let answer = world.b.answer(&ours, world.now);
+    world.run(SECOND / 10);
+    world.done(Command::RemoteAnswer { call: call(), leg: B, answer });
+    world.run(SECOND / 4); // sooner than it would come again
+    let connected = |news: &&News| matches!(news, News::Dtls { leg: B, state: DtlsState::Connected { .. }, .. });
+    assert!(world.news.iter().any(|news| connected(&news)), "{:?}", world.news);
 }
 
 #[test]
