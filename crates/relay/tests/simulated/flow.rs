@@ -265,6 +265,45 @@ fn a_picture_is_asked_for_when_somebody_begins_to_see() {
 }
 
 #[test]
+fn feedback_reaches_the_source_that_it_is_about() {
+    let kinds = vec![MediaKind::Video];
+    let mut world =
+        World::new(Habits { kinds: kinds.clone(), ..Habits::jingle() }, Habits { kinds, ..Habits::phone() });
+    let pli = Feedback { kind: "nack".to_owned(), subtype: "pli".to_owned() };
+    let with_feedback = |mut description: Description| {
+        description.streams[0].codecs[0].feedback.push(pli.clone());
+        description
+    };
+    let offer = with_feedback(world.a.offer());
+    world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+    let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&offer) });
+    assert_eq!(ours.streams[0].path.profile, model::Profile::Avpf);
+    let answer = with_feedback(world.b.answer(&ours, world.now));
+    world.done(Command::RemoteAnswer { call: call(), leg: B, answer: answer.clone() });
+    let ours = world.local(Command::LocalAnswer { call: call(), leg: A, answer: pathless(&answer) });
+    world.a.take_answer(&ours, world.now);
+    world.run(3 * SECOND);
+    world.forget();
+    world.run(SECOND);
+
+    let seen = world.b.streams[0].heard.last().expect("it sees A").0.ssrc;
+    let (ours, theirs) = (world.b.streams[0].ssrc, world.a.streams[0].ssrc);
+    let mut bytes = [0; 64];
+    let mut writer = media::rtcp::Writer::new(&mut bytes);
+    writer.picture_loss(ours, seen).expect("it fits");
+    let length = writer.length();
+    let rtcp = world.b.transports[0].rtcp.as_mut().expect("the phone does not mux");
+    let sent = rtcp.send(&bytes[..length], media::demux::Media::Rtcp, model::Security::Rtp).expect("it is connected");
+    let socket = world.socket(sent.to);
+    assert_eq!(world.inject(socket, sent.from, &sent.bytes), Ok(true));
+    world.run(SECOND / 10);
+    let as_a_sees_b = world.a.streams[0].heard.last().expect("it sees B").0.ssrc;
+    let [Odd::Rtcp(heard)] = world.odd_a.as_slice() else { panic!("{:?}", world.odd_a) };
+    let expected = [0x81, 206, 0, 2].into_iter().chain(as_a_sees_b.0.to_be_bytes()).chain(theirs.0.to_be_bytes());
+    assert_eq!(*heard, expected.collect::<Vec<u8>>());
+}
+
+#[test]
 fn video_can_be_added_to_a_call_and_taken_away() {
     let mut world = connected();
     let both = |description: &Description| {
