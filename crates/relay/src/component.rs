@@ -477,7 +477,7 @@ impl Component {
     fn may_send_dtls(&self, pair: Pair) -> bool {
         match &self.path {
             Path::Ice { agent, .. } => agent.is_validated(pair),
-            Path::Signalled { latch, .. } => latch.destination() == Some(pair.remote),
+            Path::Signalled { latch, .. } => latch.vouches_for(pair.remote),
             Path::Unknown => false,
         }
     }

@@ -293,3 +293,23 @@ impl Counters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_counter_and_a_label_of_its_own() {
+        let mut counters = Counters::default();
+        for (times, reason) in (1..).zip(Dropped::ALL) {
+            (0..times).for_each(|_| counters.dropped.count(*reason));
+        }
+        counters.add(&counters.clone());
+        let counted: Vec<u64> = Dropped::ALL.iter().map(|reason| counters.dropped(*reason)).collect();
+        assert!(counted.iter().zip(1..).all(|(counted, times)| *counted == 2 * times));
+        let mut names: Vec<&str> = counters.dropped.named().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Dropped::ALL.len());
+    }
+}

@@ -61,6 +61,11 @@ impl Latch {
         }
     }
 
+    /// Says whether a source was named, or learnt: it need not be tried.
+    pub(crate) fn vouches_for(&self, from: SocketAddr) -> bool {
+        self.learnt.map_or_else(|| self.names(from), |learnt| learnt == from)
+    }
+
     /// Takes a packet of a source on trial, which is authentic if the leg has keys and of a negotiated payload type.
     /// Says whether the source is believed now; then no other will be, until the next description.
     pub(crate) fn learn(&mut self, from: SocketAddr, ssrc: Ssrc) -> bool {
