@@ -216,6 +216,12 @@ to = "xmpp:{1}@localhost"
     }
 
     #[test]
+    fn the_readme_shows_the_smallest_useful_file() {
+        let readme: Vec<_> = include_str!("../../README.md").lines().map(str::trim).collect();
+        assert!(readme.join("\n").contains(SMALLEST.trim()));
+    }
+
+    #[test]
     fn the_sample_file_parses_with_and_without_its_optional_keys() {
         Config::parse(SAMPLE).expect("the sample file is right");
         Config::parse(&uncommented()).expect("the sample file with every optional key set is right");
