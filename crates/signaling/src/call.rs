@@ -168,7 +168,7 @@ impl Call {
             Side::Xmpp => format!("call from {xmpp} to {ours}, by {trunk}"),
             Side::Sip | Side::Neither => format!("call from {ours} to {xmpp}, by {trunk}"),
         };
-        self.log(cx, Level::INFO, text);
+        self.log(cx, Level::INFO, format!("{text}, session {:?}", self.jingle.sid));
     }
 
     pub(crate) const fn id(&self) -> CallId {
@@ -444,6 +444,7 @@ impl Call {
         if !self.was_answered {
             self.was_answered = true;
             self.log(cx, Level::INFO, "answered");
+            self.tell_hold(cx);
             self.adjust_sip(cx);
         }
     }

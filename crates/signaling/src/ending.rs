@@ -293,6 +293,7 @@ impl Ending {
         let cause = q850(&failure.reason).filter(|_| is_vague).and_then(status_of_cause);
         let refined = match cause {
             Some(status) => reason_of_status(status),
+            None if failure.local && !rang => ReasonCondition::ConnectivityError, // nobody there said anything
             None if failure.status == UNAVAILABLE && rang => ReasonCondition::Timeout,
             None => said,
         };
@@ -533,6 +534,9 @@ mod tests {
         }
         assert_eq!(Ending::from_failure(&failure(480, Vec::new()), true).reason, ReasonCondition::Timeout);
         assert_eq!(Ending::from_failure(&failure(302, Vec::new()), true).reason, ReasonCondition::Gone);
+        let silence = Failure { local: true, ..failure(408, Vec::new()) };
+        assert_eq!(Ending::from_failure(&silence, false).reason, ReasonCondition::ConnectivityError);
+        assert_eq!(Ending::from_failure(&silence, true).reason, ReasonCondition::Timeout);
     }
 
     #[test]

@@ -579,6 +579,7 @@ impl Translator {
         };
         let mut cx = Context { config: &self.config, out: &mut self.out, now };
         let mut call = Call::invited(&mut cx, names, offer, session, way);
+        cx.out.log(Some(call.id()), Level::DEBUG, format!("SIP Call-ID {:?}", invite.sip_call_id));
         call.source = source;
         self.admit(call, now);
         Ok(())

@@ -356,7 +356,7 @@ impl Call {
     }
 
     /// Tells the XMPP side when the SIP side begins or ends to hold.
-    fn tell_hold(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn tell_hold(&mut self, cx: &mut Context<'_>) {
         let offer = self.sip.offered.iter().flat_map(|offer| &offer.streams);
         let held = !offer.clone().any(|stream| stream.direction.receives()) && offer.count() > 0;
         if held != self.sip.told_hold {

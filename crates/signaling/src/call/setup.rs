@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use jid::Jid;
-use model::{Command, Description, IceRole, LegPolicy, MediaKind, MediaStream, PathPolicy, Security};
+use model::{Command, Description, Direction, IceRole, LegPolicy, MediaKind, MediaStream, PathPolicy, Security};
 use sip::message::{OutgoingInvite, Response, ToAgent};
 use tracing::Level;
 use xmpp::description;
@@ -232,7 +232,7 @@ impl Call {
                 let early = self.jingle.jmi && cx.config.jmi == JmiMode::EarlyAccept;
                 let offer = codecs::offer_like(&if early { codecs::promised(&offer) } else { offer }, false);
                 if early {
-                    self.answer_jingle_with(cx, &codecs::directed(&offer, |stream| stream.direction.reversed()));
+                    self.answer_jingle_with(cx, &offer);
                 }
                 self.have_sip_offer_made(cx, offer);
             }
@@ -247,7 +247,7 @@ impl Call {
     }
 
     fn answer_jingle_with(&mut self, cx: &mut Context<'_>, agreed: &Description) {
-        match codecs::answer(&self.jingle.remote, agreed) {
+        match codecs::answer(&self.jingle.remote, &both_ways(agreed)) {
             Some(answer) => {
                 let command = Command::LocalAnswer { call: self.id, leg: JINGLE, answer };
                 cx.out.relay(command, Purpose::GiveAnswer(JINGLE), cx.now);
@@ -307,7 +307,7 @@ impl Call {
         let kinds: &[MediaKind] =
             if cx.config.video { &[MediaKind::Audio, MediaKind::Video] } else { &[MediaKind::Audio] };
         let usual = || codecs::generic_offer(kinds);
-        codecs::offer_like(&self.sip.remote.clone().unwrap_or_else(usual), true)
+        both_ways(&codecs::offer_like(&self.sip.remote.clone().unwrap_or_else(usual), true))
     }
 
     /// The relay completed our offer to the XMPP side.
@@ -455,6 +455,12 @@ impl Call {
 
 fn is_gone(error: &StanzaError) -> bool {
     DEVICE_IS_GONE.contains(&error.condition)
+}
+
+/// The description as the XMPP side gets it: a SIP side that begins on hold says so by session-info, and may come back
+/// without another negotiation, which few clients know.
+fn both_ways(description: &Description) -> Description {
+    codecs::directed(description, |_| Direction::SendRecv)
 }
 
 /// A description whose streams are found by their kind alone.

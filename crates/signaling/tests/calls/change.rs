@@ -280,3 +280,35 @@ fn what_asks_nothing_of_the_other_side_is_answered_alone() {
     }
     assert!(!world.translator.is_idle());
 }
+
+#[test]
+fn a_phone_that_calls_on_hold_can_come_back() {
+    let mut world = World::new();
+    world.sip(invite(Some(sdp("8 0 101", "a=inactive\r\n"))));
+    world.message("proceed", "");
+    let initiate = String::from(world.last.as_ref().expect("a stanza was sent")).replace('"', "'");
+    assert!(initiate.contains("senders='both'"), "{initiate}");
+    world.answer_all();
+    assert_eq!(
+        world.jingle("session-accept", &content_with(PCMU, "active")),
+        ["-> result", "relay take-answer jingle", "relay give-answer sip", "=> 200 sdp", "-> session-info Hold"]
+    );
+    assert!(world.sdp.contains("a=inactive"), "{}", world.sdp);
+    let actions = world.sip(reinvited(Some(phone())));
+    assert_eq!(actions.last().map(String::as_str), Some("-> session-info Unhold"));
+    assert!(world.sdp.contains("a=sendrecv"), "{}", world.sdp);
+}
+
+#[test]
+fn a_phone_that_answers_on_hold_can_come_back() {
+    let mut world = World::new();
+    world.sid = "session-1".into();
+    world.jingle("session-initiate", &browser());
+    world.sip(answered(sdp("8 0 101", "a=inactive\r\n")));
+    let accept = String::from(world.last.as_ref().expect("a stanza was sent")).replace('"', "'");
+    assert!(accept.contains("senders='both'"), "{accept}");
+    world.answer_all();
+    let back = FromAgent::Reinvited { dialog: OURS, request: InDialogId(7), sdp: Some(phone()) };
+    assert_eq!(world.sip(back), ["relay take-offer sip", "relay give-answer sip", "=> in dialog 200 sdp"]);
+    assert!(world.sdp.contains("a=sendrecv"), "{}", world.sdp);
+}
