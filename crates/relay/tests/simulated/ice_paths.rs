@@ -9,7 +9,7 @@ use relay::{Address, Config};
 
 use crate::network::Weather;
 use crate::peer::{Habits, ip};
-use crate::world::{A, B, World, call, config, pathless, policy};
+use crate::world::{A, B, World, audio_and_video, call, config, pathless, policy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -128,15 +128,22 @@ fn nothing_is_sent_without_consent() {
 
 #[test]
 fn bad_weather_delays_a_call_and_does_not_prevent_it() {
-    for seed in 1..=6 {
+    let kinds = audio_and_video();
+    let clients = [
+        Habits::jingle(),
+        Habits { rtcp_mux: false, setup: Setup::Passive, ..Habits::jingle() },
+        Habits { kinds, ..Habits::jingle() },
+    ];
+    for (seed, client) in (1..=9).zip(clients.iter().cycle()) {
         let weather = Weather { loss: 100, duplication: 50, jitter: Duration::from_millis(30) };
-        let mut world = World::with(Habits::jingle(), Habits::phone(), seed, weather, config());
+        let phone = Habits { kinds: client.kinds.clone(), ..Habits::phone() };
+        let mut world = World::with(client.clone(), phone, seed, weather, config());
         world.call();
         world.run(15 * SECOND);
         world.forget();
         world.run(2 * SECOND);
         let (a, b) = world.heard();
-        assert!(a[0] > 60 && b[0] > 60, "seed {seed}: {a:?} {b:?} {:?}", world.relay);
+        assert!(a.iter().chain(&b).all(|heard| *heard > 60), "seed {seed}: {a:?} {b:?} {:?}", world.relay);
     }
 }
 
