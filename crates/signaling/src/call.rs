@@ -23,7 +23,6 @@ use sip::message::{DialogId, FromAgent, InDialogId, OutgoingInvite, Response, To
 use sip::sdp::Session;
 use tracing::Level;
 use xmpp::jingle::{Action, Jingle, Party, Reason, ReasonCondition};
-use xmpp::jingle_message::JingleMessage;
 use xmpp::stanza::StanzaError;
 
 use self::change::Change;
@@ -286,28 +285,10 @@ impl Call {
         Ok(())
     }
 
-    /// Takes a message about a proposal.
-    pub(crate) fn handle_jingle_message(&mut self, cx: &mut Context<'_>, from: &Jid, message: &JingleMessage) {
-        self.handle_message(cx, from, message);
-    }
-
-    /// Our proposal came back.
-    pub(crate) fn handle_undelivered(&mut self, cx: &mut Context<'_>, error: &StanzaError) {
-        self.handle_message_error(cx, error);
-    }
-
     /// The callee's own proposal came first (XEP-0353 §4.2): this call makes way for it.
     pub(crate) fn lose_tie(&mut self, cx: &mut Context<'_>) {
         self.jingle.lose_tie(cx);
         self.end(cx, Side::Xmpp, Ending::with_text(ReasonCondition::Busy, "both called at the same time"));
-    }
-
-    /// Our session-initiate or session-accept was answered with an error, or not at all.
-    pub(crate) fn handle_session_failure(&mut self, cx: &mut Context<'_>, whom: &Jid, error: Option<&StanzaError>) {
-        match error {
-            Some(error) => self.handle_session_error(cx, whom, error),
-            None => self.handle_no_session_answer(cx, whom),
-        }
     }
 
     /// Takes an event of the SIP side.
@@ -387,9 +368,11 @@ impl Call {
     }
 
     fn handle_relay_error(&mut self, cx: &mut Context<'_>, purpose: Purpose, error: &CommandError) {
+        let of_change = [Purpose::TakeOffer(SIP), Purpose::GiveAnswer(SIP), Purpose::GiveOffer(SIP)];
+        if self.was_answered && of_change.contains(&purpose) && self.change_failed(cx, &error.to_string()) {
+            return;
+        }
         match purpose {
-            Purpose::TakeOffer(SIP) | Purpose::GiveAnswer(SIP) | Purpose::GiveOffer(SIP)
-                if self.was_answered && self.change_failed(cx, &error.to_string()) => {}
             Purpose::Create
             | Purpose::TakeOffer(_)
             | Purpose::GiveAnswer(_)

@@ -92,12 +92,7 @@ impl Translator {
                 self.answer(self.out.position(), &stanza, Err(bad));
             }
             Payload::JingleMessage(message) => self.handle_jingle_message(&stanza, message, now),
-            Payload::Result(_) => {
-                if let Some(asked) = self.out.answered(&stanza.id, &stanza.from) {
-                    self.handle_answer(asked, &stanza.payload, now);
-                }
-            }
-            Payload::Error { of: StanzaKind::Iq, .. } => {
+            Payload::Result(_) | Payload::Error { of: StanzaKind::Iq, .. } => {
                 if let Some(asked) = self.out.answered(&stanza.id, &stanza.from) {
                     self.handle_answer(asked, &stanza.payload, now);
                 }
@@ -195,9 +190,7 @@ impl Translator {
         }
         while let Some(Asked { whom, what }) = self.out.unanswered(now) {
             match what {
-                Question::Session(id) => {
-                    self.with_call(id, now, |call, cx| call.handle_session_failure(cx, &whom, None))
-                }
+                Question::Session(id) => self.with_call(id, now, |call, cx| call.handle_no_session_answer(cx, &whom)),
                 Question::Features(_) => (), // it stays unknown
             }
         }
@@ -532,7 +525,7 @@ impl Translator {
         match (asked.what, payload) {
             (Question::Features(ver), _) => self.directory.handle_features(&asked.whom, ver, payload),
             (Question::Session(id), Payload::Error { error, .. }) => {
-                self.with_call(id, now, |call, cx| call.handle_session_failure(cx, &asked.whom, Some(error)));
+                self.with_call(id, now, |call, cx| call.handle_session_error(cx, &asked.whom, error));
             }
             (Question::Session(_), _) => (), // it went well
         }

@@ -322,7 +322,7 @@ impl Call {
     }
 
     /// Takes a message about a call that was proposed.
-    pub(super) fn handle_message(&mut self, cx: &mut Context<'_>, from: &Jid, message: &JingleMessage) {
+    pub(crate) fn handle_jingle_message(&mut self, cx: &mut Context<'_>, from: &Jid, message: &JingleMessage) {
         let calling = self.jingle.phase == jingle_leg::Phase::Proposing;
         let global = cx.config.global_failures;
         match message {
@@ -361,7 +361,7 @@ impl Call {
     }
 
     /// Our proposal could not be delivered.
-    pub(super) fn handle_message_error(&mut self, cx: &mut Context<'_>, error: &StanzaError) {
+    pub(crate) fn handle_undelivered(&mut self, cx: &mut Context<'_>, error: &StanzaError) {
         if self.jingle.phase == jingle_leg::Phase::Proposing {
             let full = false;
             self.end(cx, Side::Xmpp, Ending::from_stanza_error(error, full, cx.config.global_failures));
@@ -417,7 +417,7 @@ impl Call {
     }
 
     /// Our session-initiate or session-accept was answered with an error.
-    pub(super) fn handle_session_error(&mut self, cx: &mut Context<'_>, whom: &Jid, error: &StanzaError) {
+    pub(crate) fn handle_session_error(&mut self, cx: &mut Context<'_>, whom: &Jid, error: &StanzaError) {
         if *whom != self.jingle.peer {
             return; // of a device that was given up
         }
@@ -445,7 +445,7 @@ impl Call {
     }
 
     /// Nobody answered our session-initiate or session-accept. After an accept it is the media that counts.
-    pub(super) fn handle_no_session_answer(&mut self, cx: &mut Context<'_>, whom: &Jid) {
+    pub(crate) fn handle_no_session_answer(&mut self, cx: &mut Context<'_>, whom: &Jid) {
         let waits = matches!(self.jingle.phase, jingle_leg::Phase::Initiating { .. });
         if waits && *whom == self.jingle.peer {
             self.end(cx, Side::Neither, Ending::unavailable(ReasonCondition::ConnectivityError));
