@@ -132,10 +132,12 @@ impl LegStream {
         name == Some(agreed.remote.name.as_bytes())
     }
 
-    /// Says whether key presses pass to the other leg's stream as they are.
+    /// Says whether the key that was pressed last passes to the other leg's stream as it is.
     pub(crate) fn keys_pass_to(&self, other: &Self) -> bool {
-        let (Some(from), Some(to)) = (&self.agreed, &other.agreed) else { return false };
-        let mut events = from.local.codecs.iter().filter(|codec| codec.is_telephone_event());
+        let (Some(from), Some(to), Some((pressed, _))) = (&self.agreed, &other.agreed, &self.keys) else {
+            return false;
+        };
+        let mut events = from.local.codecs.iter().filter(|codec| codec.payload_type == *pressed);
         events.any(|codec| to.remote.codecs.iter().any(|other| codec.is_same_format(other)))
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use media::rtp::{Header, RtpTime, SeqNo};
 use model::{
-    Command, CommandError, Description, Direction, DtmfDigit, Feedback, HeaderExtension, MediaKind, News, PayloadType,
-    Reply, Ssrc, StreamId, Way,
+    Codec, Command, CommandError, Description, Direction, DtmfDigit, Feedback, HeaderExtension, MediaKind, News,
+    PayloadType, Reply, Ssrc, StreamId, Way,
 };
 use relay::Dropped;
 
@@ -205,6 +205,8 @@ fn a_key_press_of_another_clock_is_pressed_anew() {
     let mut world = World::new(Habits::jingle(), Habits::phone());
     let mut offer = world.a.offer();
     offer.streams[0].codecs[1].clock_rate = 48_000;
+    let slow = PayloadType::try_from(102).expect("a payload type");
+    offer.streams[0].codecs.push(Codec::new(slow, "telephone-event", 8000, 1)); // passes, but is not what is used
     world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
     let ours = Description { streams: vec![media_stream(StreamId(0), MediaKind::Audio)], bundle: Vec::new() };
     let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: ours });
