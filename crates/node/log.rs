@@ -1,27 +1,36 @@
 //! What is logged goes to standard error, a line each, with the call's id on every line about a call.
 
+use std::io;
+
 use signaling::LogLine;
-use tracing::Level;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::config::Log;
 
-/// Below these levels the SIP stack logs whole messages, with the SRTP keys and digests in them, and the ICE checklist
-/// its credentials.
-const KEEPERS_OF_KEYS: [&str; 2] = ["rsipstack=warn", "is=warn"];
+/// Below warnings the SIP stack logs whole messages, with the SRTP keys and digests in them, and the ICE checklist its
+/// credentials.
+const KEEPERS_OF_KEYS: [&str; 2] = ["rsipstack", "is"];
 
 /// Starts logging. `RUST_LOG`, where it is set, overrules the configuration.
 pub(crate) fn start(log: &Log) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
-    let filter = KEEPERS_OF_KEYS
-        .iter()
-        .fold(filter, |filter, quiet| filter.add_directive(quiet.parse().expect("the constants are directives")));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if log.json {
-        subscriber.json().init();
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = if log.json {
+        lines.json().boxed()
     } else {
-        subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
-    }
+        lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed()
+    };
+    tracing_subscriber::registry().with(filter).with(lines.with_filter(filter_fn(may_be_shown))).init();
+}
+
+/// Says whether a line cannot hold a secret, whatever the configuration asks for.
+fn may_be_shown(line: &Metadata<'_>) -> bool {
+    let crate_name = line.target().split("::").next().unwrap_or_default();
+    *line.level() <= Level::WARN || !KEEPERS_OF_KEYS.contains(&crate_name)
 }
 
 /// Logs a line of the translator's.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::scene::{PATIENCE, SECRET, Scene};
 
 /// Everything that is logged, as a machine reads it.
-const LOG_ALL: &str = "[log]\nlevel = \"trace\"\nformat = \"json\"";
+const LOG_ALL: &str = "[log]\nlevel = \"trace,rsipstack::transaction=trace,rsipstack::transport=trace,is::agent=trace\"\nformat = \"json\"";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_counted_and_sigterm_ends_it_on_both_sides() {
