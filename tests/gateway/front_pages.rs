@@ -52,9 +52,42 @@ fn every_file_that_is_named_exists() {
         for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
             assert!(link.starts_with("https://") || directory.join(link).exists(), "{page} links to {link}");
         }
-        let files = files_below(&root().join("crates"));
+        let files: Vec<_> = ["crates", "tests"].map(|place| files_below(&root().join(place))).concat();
         for named in quoted(&text).into_iter().filter(|word| word.ends_with(".rs")) {
             assert!(files.iter().any(|file| file.ends_with(named)), "{page} names {named}");
+        }
+    }
+}
+
+#[test]
+fn the_pure_crates_do_no_io_and_spawn_nothing() {
+    const IMPURE: [&str; 7] =
+        ["std::fs", "std::env", "std::process", "std::thread", "UdpSocket", "TcpStream", "TcpListener"];
+    for name in ["model", "media", "ice", "relay", "signaling"] {
+        let manifest = read(&format!("crates/{name}/Cargo.toml"));
+        let production = manifest.split("[dev-dependencies]").next().expect("there is always a first part");
+        for runtime in ["tokio", "mio", "libc", "socket2"] {
+            assert!(!production.contains(&format!("\n{runtime}.workspace")), "{name} depends on {runtime}");
+        }
+        for file in files_below(&root().join("crates").join(name).join("src")) {
+            let text = fs::read_to_string(&file).expect("it is text");
+            for word in IMPURE {
+                assert!(!text.contains(word), "{} has {word}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn translator_and_relay_do_not_know_each_other() {
+    for (name, others) in [
+        ("relay", ["signaling", "sip", "xmpp"]),
+        ("netio", ["signaling", "sip", "xmpp"]),
+        ("signaling", ["relay", "netio", "media"]),
+    ] {
+        let manifest = read(&format!("crates/{name}/Cargo.toml"));
+        for other in others {
+            assert!(!manifest.contains(&format!("\n{other}.workspace")), "{name} depends on {other}");
         }
     }
 }
