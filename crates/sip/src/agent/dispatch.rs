@@ -202,7 +202,7 @@ impl Dispatcher {
         }
         let id = DialogId(self.next_dialog);
         self.next_dialog = (self.next_dialog + 1) & (u64::MAX >> 1);
-        let trunk = self.endpoint.trunks.of_source(source).cloned();
+        let trunk = self.endpoint.trunks.of_request(source, wire::value(&request.headers, "Via")).cloned();
         let invite = IncomingInvite {
             dialog: id,
             trunk: trunk.as_ref().map(|trunk| trunk.name.clone()),

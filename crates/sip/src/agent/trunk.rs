@@ -1,4 +1,4 @@
-//! Which trunk a packet came from, by its source address.
+//! Which trunk a request came from, by its source address.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{PoisonError, RwLock};
@@ -60,11 +60,17 @@ impl Trunks {
         }
     }
 
-    /// The trunk of a source: of that address and port, else of that address.
-    pub(super) fn of_source(&self, source: SocketAddr) -> Option<&Trunk> {
+    /// The trunk of a request: of the address and port it came from, else of that address and the port its Via names,
+    /// since a connection comes from any port (RFC 3261 §18.1.1), else of that address.
+    pub(super) fn of_request(&self, source: SocketAddr, via: Option<&str>) -> Option<&Trunk> {
         let addresses = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
-        let exact = addresses.iter().position(|addresses| addresses.contains(&source));
-        let index = exact.or_else(|| addresses.iter().position(|all| all.iter().any(|one| one.ip() == source.ip())))?;
+        let at = |port| {
+            let address = SocketAddr::new(source.ip(), port);
+            addresses.iter().position(|known| known.contains(&address))
+        };
+        let index = at(source.port())
+            .or_else(|| at(via.and_then(sent_by_port)?))
+            .or_else(|| addresses.iter().position(|all| all.iter().any(|one| one.ip() == source.ip())))?;
         self.trunks.get(index).map(|(trunk, _)| trunk)
     }
 
@@ -73,4 +79,10 @@ impl Trunks {
         let addresses = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
         addresses.iter().flatten().any(|known| known.ip() == address)
     }
+}
+
+/// The port that a Via says its sender listens on.
+fn sent_by_port(via: &str) -> Option<u16> {
+    let sent_by = via.split([';', ',']).next()?.split_whitespace().last()?;
+    SipUri::parse(&format!("sip:{sent_by}")).ok()?.port
 }

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use sip::agent::{Agent, Config, StartError, Tls, Transport, Trunk};
-use sip::message::{Failure, FromAgent, Reason, Response, ToAgent};
+use sip::message::{DialogId, Failure, FromAgent, OutgoingInvite, Reason, Response, ToAgent};
 
-use crate::{Side, T1, connect, pair, sdp};
+use crate::{Side, T1, connect, pair, sdp, trunk};
 
 fn failure(news: FromAgent) -> Failure {
     match news {
@@ -147,6 +147,27 @@ async fn a_trunk_is_known_by_its_address() {
     callee = Side::with_trunk(Transport::Udp, other.address()).await;
     callee.call(Some(sdp(1))).await;
     assert_eq!(other.invited().await.trunk.as_deref(), Some("other"));
+}
+
+#[tokio::test]
+async fn trunks_of_one_address_are_told_apart_over_tcp() {
+    let caller = Side::start(Side::config(Transport::Tcp)).await;
+    let mut config = Side::config(Transport::Tcp);
+    let elsewhere = std::net::SocketAddr::new(caller.address().ip(), 1);
+    config.trunks = vec![Trunk { name: "first".to_owned(), ..trunk(Transport::Tcp, elsewhere) }];
+    config.trunks.push(trunk(Transport::Tcp, caller.address()));
+    let mut callee = Side::start(config).await;
+    let invite = OutgoingInvite {
+        dialog: DialogId(1),
+        trunk: None,
+        to: format!("sip:bob@{};transport=tcp", callee.address()),
+        from: "sip:alice@example.com".to_owned(),
+        from_display: None,
+        sdp: Some(sdp(1)),
+        max_forwards: 70,
+    };
+    caller.tell(ToAgent::Invite(invite)).await;
+    assert_eq!(callee.invited().await.trunk.as_deref(), Some("other"));
 }
 
 #[tokio::test]
