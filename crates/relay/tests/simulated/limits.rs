@@ -8,7 +8,7 @@ use model::{
     IceParameters, LegId, LegPolicy, MediaKind, Reply, Secret, StreamId,
 };
 use proptest::prelude::*;
-use relay::{Config, Datagram, PortShare, Relay, SocketId};
+use relay::{CertificatePolicy, Config, Datagram, PortShare, Relay, SocketId};
 
 use crate::peer::{Habits, Peer, media_stream};
 use crate::world::{A, B, Fakes, config, pathless, seeded, start};
@@ -41,6 +41,28 @@ fn a_call_has_two_legs_and_a_number_of_its_own() {
     let mut relay = self::relay(30_000..=30_099, 1);
     let create = Command::CreateCall { call: CallId::from(3), legs: vec![LegPolicy::jingle(A), named] };
     assert_eq!(relay.handle_command(create, now, &mut sockets), Err(CommandError::NoUsableAddress));
+}
+
+#[test]
+fn a_certificate_is_that_of_the_process_or_of_one_call() {
+    let fingerprints = |certificates| {
+        let mut relay = Relay::new(Config { certificates, ..config() }, seeded(1));
+        let (mut sockets, now) = (Fakes::default(), start());
+        [1, 2].map(|number| {
+            let call = CallId::from(number);
+            let created = relay.handle_command(Command::CreateCall { call, legs: legs() }, now, &mut sockets);
+            assert_eq!(created, Ok(Reply::Done));
+            let offer = Command::LocalOffer { call, leg: A, offer: sound() };
+            match relay.handle_command(offer, now, &mut sockets) {
+                Ok(Reply::Local(offer)) => offer.streams[0].path.dtls.clone().expect("a DTLS leg").fingerprints,
+                other => panic!("not a description: {other:?}"),
+            }
+        })
+    };
+    let [first, second] = fingerprints(config().certificates);
+    assert_eq!(first, second, "of the process");
+    let [first, second] = fingerprints(CertificatePolicy::PerCall);
+    assert_ne!(first, second, "of each call");
 }
 
 #[test]
