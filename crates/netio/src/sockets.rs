@@ -79,3 +79,23 @@ impl Sockets for OpenSockets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn what_is_sent_bears_the_mark_in_either_family() {
+        let options = SocketOptions { tos: 46 << 2, receive_buffer: None };
+        let socket = options.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("loopback has ports");
+        assert_eq!(SockRef::from(&socket).tos_v4().expect("it has one"), 184);
+        // A machine without IPv6 has nothing to mark.
+        if let Ok(socket) = options.bind((Ipv6Addr::LOCALHOST, 0).into()) {
+            assert_eq!(SockRef::from(&socket).tclass_v6().expect("it has one"), 184);
+        }
+    }
+}
