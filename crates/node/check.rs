@@ -47,11 +47,8 @@ fn obstacles(config: &Config) -> Vec<String> {
     if let Err(error) = config.xmpp.server.to_socket_addrs() {
         problems.push(format!("xmpp.server = {:?}: {error}", config.xmpp.server));
     }
-    let tls = &config.sip.tls;
-    for file in [&tls.certificate, &tls.key, &tls.authorities].into_iter().flatten() {
-        if let Err(error) = std::fs::File::open(file) {
-            problems.push(format!("sip.tls: cannot read {}: {error}", file.display()));
-        }
+    if let Err(error) = config.sip.tls.check() {
+        problems.push(format!("sip.tls: {error}"));
     }
     problems.extend(descriptors(config));
     problems

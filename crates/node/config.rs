@@ -317,6 +317,13 @@ to = "xmpp:{1}@localhost"
     }
 
     #[test]
+    fn every_worker_has_ports_for_a_call() {
+        let of = |ports| SMALLEST.replace("[relay]", &format!("[relay]\nports = \"{ports}\"\nworkers = 4"));
+        Config::parse(&of("30000-30015")).expect("four ports for each");
+        assert!(wrong(&of("30000-30011")).contains("expected at least 16 ports"));
+    }
+
+    #[test]
     fn everything_that_is_wrong_is_said_at_once() {
         let text = SMALLEST
             .replace("udp:127.0.0.1:5060", "sctp:127.0.0.1:5060")

@@ -48,6 +48,10 @@ fn check_finds_what_the_machine_does_not_give() {
     let address = taken.local_addr().expect("it is bound");
     let (code, text) = outcome(&["check"], &config(free_tcp(), free_udp(), free_udp(), address, "rtp", ""));
     assert_eq!((code, text.contains("http.listen")), (Some(2), true), "{text}");
+    let no_certificate =
+        right("").replace("[http]", "[sip.tls]\ncertificate = \"/dev/null\"\nkey = \"/dev/null\"\n[http]");
+    let (code, text) = outcome(&["check"], &no_certificate);
+    assert_eq!((code, text.contains("sip.tls: ")), (Some(2), true), "{text}");
     let elsewhere = right("").replace("bind = \"127.0.0.1\"", "bind = \"192.0.2.1\"");
     let (code, text) = outcome(&["check"], &elsewhere);
     assert_eq!((code, text.contains("not an address of this machine")), (Some(2), true), "{text}");

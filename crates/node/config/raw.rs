@@ -417,6 +417,17 @@ impl Relay {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
+        // A call takes a pair of ports for each side.
+        if let Some(ports) = &ports
+            && ports.len() / 2 / workers < 2
+        {
+            problems.0.push(format!(
+                "relay.ports = \"{}-{}\" is shared by {workers} workers: expected at least {} ports, four for each",
+                ports.start(),
+                ports.end(),
+                4 * workers
+            ));
+        }
         Some(super::Relay {
             addresses: addresses?,
             ports: ports?,

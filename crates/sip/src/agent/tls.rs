@@ -19,6 +19,18 @@ const SYSTEM_AUTHORITIES: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
 ];
 
+impl Tls {
+    /// Reads the files, and says what is wrong with them.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, is no PEM, or certificate and key do not belong together.
+    pub fn check(&self) -> Result<(), StartError> {
+        let config = config(self)?;
+        if config.cert.is_some() { acceptor(&config).map(drop) } else { Ok(()) }
+    }
+}
+
 /// Reads the files, for connections that we open.
 pub(super) fn config(tls: &Tls) -> Result<TlsConfig, StartError> {
     // Two libraries for it are linked; without a choice the first connection would panic. An earlier choice stands.
