@@ -22,6 +22,9 @@ use super::{Config, NegotiationError, Status};
 /// The longest packet we make, with its tag.
 const BUFFER: usize = 512;
 
+/// Handshake packets that are kept until the answer is there: a ClientHello may be two.
+const MAX_EARLY: usize = 4;
+
 /// One end of the media of one call.
 pub(super) struct Core {
     config: Config,
@@ -53,7 +56,10 @@ struct Transport {
 /// What stands between us and the media of a transport.
 enum Protection {
     /// There are no keys yet: nothing flows.
-    Awaited,
+    Awaited {
+        /// Handshake packets that came sooner than the answer.
+        early: Vec<Vec<u8>>,
+    },
     /// The DTLS association runs.
     Handshaking,
     /// Nothing.
@@ -88,7 +94,13 @@ impl Core {
                     addresses: vec![LocalAddress { bound: local, advertised: None }],
                 })
             });
-            Ok(Transport { component, local, agent: agent.transpose()?, remote: None, protection: Protection::Awaited })
+            Ok(Transport {
+                component,
+                local,
+                agent: agent.transpose()?,
+                remote: None,
+                protection: Protection::Awaited { early: Vec::new() },
+            })
         };
         let transports = vec![transport(Component::Rtp, rtp)?, transport(Component::Rtcp, rtcp)?];
         let voice = Voice::new(config.tone, random, now);
@@ -236,9 +248,17 @@ impl Core {
     }
 
     fn handle_handshake(&mut self, component: Component, from: SocketAddr, packet: &[u8], now: Instant) -> Option<()> {
-        self.transport(component).filter(|transport| transport.trusts(from))?;
-        let packet = ToDtls::Packet { association: association(component), bytes: packet.to_vec() };
-        self.engine.handle(packet, now);
+        let transport = self.transport(component).filter(|transport| transport.trusts(from))?;
+        // DTLS may flow on any valid pair, before one is selected (RFC 8445 §12.1).
+        transport.remote.get_or_insert(from);
+        let bytes = packet.to_vec();
+        match &mut transport.protection {
+            Protection::Awaited { early } if early.len() < MAX_EARLY => early.push(bytes),
+            Protection::Awaited { .. } => return None,
+            Protection::Handshaking | Protection::Plain | Protection::Srtp(_) => {
+                self.engine.handle(ToDtls::Packet { association: association(component), bytes }, now);
+            }
+        }
         Some(())
     }
 
@@ -254,7 +274,7 @@ impl Core {
         match &mut transport.protection {
             Protection::Srtp(keys) => keys.1.open(&mut packet, kind).ok()?,
             Protection::Plain => {}
-            Protection::Awaited | Protection::Handshaking => return None,
+            Protection::Awaited { .. } | Protection::Handshaking => return None,
         }
         match kind {
             Media::Rtp => {
@@ -345,7 +365,7 @@ impl Core {
         let ready = match &mut transport.protection {
             Protection::Plain => true,
             Protection::Srtp(keys) => keys.0.seal(&mut packet, kind).is_ok(),
-            Protection::Awaited | Protection::Handshaking => false,
+            Protection::Awaited { .. } | Protection::Handshaking => false,
         };
         if ready {
             let bytes = packet.to_vec();
@@ -384,7 +404,10 @@ impl Core {
         let Some(agreed) = self.agreed.as_ref().filter(|_| self.config.security == Security::Dtls) else { return };
         let Some(remote) = &agreed.remote.dtls else { return };
         for transport in &mut self.transports {
-            if transport.remote.is_some() && matches!(transport.protection, Protection::Awaited) {
+            if transport.remote.is_some()
+                && let Protection::Awaited { early } = &mut transport.protection
+            {
+                let early = std::mem::take(early);
                 transport.protection = Protection::Handshaking;
                 self.dtls.get_or_insert(DtlsState::Handshaking);
                 let open = ToDtls::Open {
@@ -395,6 +418,9 @@ impl Core {
                     certificate: None,
                 };
                 self.engine.handle(open, now);
+                for bytes in early {
+                    self.engine.handle(ToDtls::Packet { association: association(transport.component), bytes }, now);
+                }
             }
         }
     }
