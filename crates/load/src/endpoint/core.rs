@@ -249,8 +249,7 @@ impl Core {
 
     fn handle_handshake(&mut self, component: Component, from: SocketAddr, packet: &[u8], now: Instant) -> Option<()> {
         let transport = self.transport(component).filter(|transport| transport.trusts(from))?;
-        // DTLS may flow on any valid pair, before one is selected (RFC 8445 §12.1).
-        transport.remote.get_or_insert(from);
+        transport.remote.get_or_insert(from); // the pair is valid, though we may not have checked it yet
         let bytes = packet.to_vec();
         match &mut transport.protection {
             Protection::Awaited { early } if early.len() < MAX_EARLY => early.push(bytes),
@@ -387,6 +386,8 @@ impl Core {
                     ice::Event::State(_) => {}
                 }
             }
+            // Until a pair is selected, any valid one will do (RFC 8445 §12.1).
+            transport.remote = transport.remote.or_else(|| agent.valid().map(|pair| pair.remote));
         }
         self.open_associations(now);
         while let Some(told) = self.engine.poll() {
