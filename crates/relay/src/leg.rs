@@ -114,7 +114,9 @@ impl Leg {
         resources: &mut Resources,
     ) -> Result<Self, CommandError> {
         let named = |address: &&Address| policy.address.is_none() || policy.address == address.name;
-        let addresses: Vec<Address> = resources.config.addresses.iter().filter(named).cloned().collect();
+        let mut addresses: Vec<Address> = resources.config.addresses.iter().filter(named).cloned().collect();
+        // A peer that is told one address, before it has named one of its own, is told one of the family it signals in.
+        addresses.sort_by_key(|ours| policy.sender.is_some_and(|theirs| theirs.is_ipv4() != ours.bind.is_ipv4()));
         if addresses.is_empty() {
             return Err(CommandError::NoUsableAddress);
         }

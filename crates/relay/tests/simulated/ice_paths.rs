@@ -195,3 +195,18 @@ fn both_families_are_offered_and_a_phone_is_reached_by_its_own() {
     let (a, b) = world.heard();
     assert!(a[0] > 100 && b[0] > 100, "{a:?} {b:?} {:?}", world.relay);
 }
+
+#[test]
+fn a_phone_that_signals_over_ipv6_is_offered_ipv6() {
+    let address = |bind: &str| Address { name: None, bind: ip(bind), advertise: None };
+    let config = Config { addresses: vec![address("198.51.100.1"), address("2001:db8::1")], ..config() };
+    let phone = Habits { ip: ip("2001:db8::20"), ..Habits::phone() };
+    let mut world = World::with(Habits::jingle(), phone, 4, Weather::default(), config);
+    let sender = Some(ip("2001:db8::20"));
+    let legs = vec![policy(A, &world.a.habits), LegPolicy { sender, ..policy(B, &world.b.habits) }];
+    world.create(legs);
+    let offer = world.a.offer();
+    world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+    let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&offer) });
+    assert_eq!(ours.streams[0].path.rtp.map(|rtp| rtp.ip()), Some(ip("2001:db8::1")));
+}
