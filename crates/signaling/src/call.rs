@@ -167,7 +167,7 @@ impl Call {
             Side::Xmpp => format!("call from {xmpp} to {ours}, by {trunk}"),
             Side::Sip | Side::Neither => format!("call from {ours} to {xmpp}, by {trunk}"),
         };
-        self.log(cx, Level::INFO, format!("{text}, session {:?}", self.jingle.sid));
+        self.log(cx, Level::INFO, format!("{text}, session {:?}, dialog {}", self.jingle.sid, self.sip.dialog.0));
     }
 
     pub(crate) const fn id(&self) -> CallId {
