@@ -15,6 +15,9 @@ use crate::resources::{Resources, Side, Work};
 use crate::stream::Agreed;
 use crate::{Dropped, Transmit};
 
+/// How often the figures of a call are told while media may flow.
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(30);
+
 /// A call of two legs.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -24,6 +27,8 @@ pub(crate) struct Call {
     pub(crate) alarm: Option<Instant>,
     /// A packet moved a deadline.
     pub(crate) alarm_moved: bool,
+    /// When its figures are told next.
+    statistics_at: Option<Instant>,
 }
 
 /// The leg that something comes from, and the other one.
@@ -50,7 +55,7 @@ impl Call {
         }
         let legs =
             [Leg::new(id, at, Side::First, first, resources)?, Leg::new(id, at, Side::Second, second, resources)?];
-        Ok(Self { id, legs, alarm: None, alarm_moved: false })
+        Ok(Self { id, legs, alarm: None, alarm_moved: false, statistics_at: None })
     }
 
     /// Closes everything.
@@ -98,6 +103,7 @@ impl Call {
             for (leg, expected) in self.legs.iter_mut().zip(expected) {
                 leg.listen(expected, now);
             }
+            self.statistics_at.get_or_insert(now + STATISTICS_INTERVAL);
         }
     }
 
@@ -123,7 +129,7 @@ impl Call {
 
     /// When [`Call::handle_timeout`] is due.
     pub(crate) fn deadline(&self, resources: &Resources) -> Option<Instant> {
-        self.legs.iter().filter_map(|leg| leg_deadline(leg, resources)).min()
+        self.legs.iter().filter_map(|leg| leg_deadline(leg, resources)).chain(self.statistics_at).min()
     }
 
     /// Does what is due.
@@ -151,6 +157,10 @@ impl Call {
                 near.report_at = near.next_report(now);
             }
             tell_silence(call, near, resources, now);
+        }
+        if self.statistics_at.is_some_and(|at| at <= now) {
+            resources.tell(call, News::Statistics(self.statistics()));
+            self.statistics_at = Some(now + STATISTICS_INTERVAL);
         }
     }
 }

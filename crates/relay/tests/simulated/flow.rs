@@ -378,6 +378,18 @@ fn the_figures_of_a_call_add_up() {
 }
 
 #[test]
+fn the_figures_of_a_call_are_told_twice_a_minute() {
+    let mut world = connected();
+    world.run(61 * SECOND);
+    let told = world.news.iter().filter_map(|news| match news {
+        model::News::Statistics(figures) => Some(figures.legs[0].streams[0].packets_received),
+        _ => None,
+    });
+    let told: Vec<u64> = told.collect();
+    assert!(told.len() == 2 && told[1] > told[0] + 1_000, "{told:?}");
+}
+
+#[test]
 fn an_unnamed_source_is_learnt_where_the_operator_allows_it() {
     for (learning, learnt) in
         [(model::Learning::Off, false), (model::Learning::SignalledAddress, true), (model::Learning::Any, true)]
