@@ -16,8 +16,8 @@ use std::time::Instant;
 
 use jid::{BareJid, Jid};
 use model::{
-    CallId, Command, CommandError, Description, DtlsState, DtmfDigit, FingerprintVerdict, IceState, LegId, MediaKind,
-    News, Reply,
+    CallId, Command, CommandError, Description, DtlsState, DtmfDigit, FingerprintVerdict, IceState, LegId,
+    LegStatistics, MediaKind, News, Reply,
 };
 use sip::message::{DialogId, FromAgent, InDialogId, OutgoingInvite, Response, ToAgent};
 use sip::sdp::Session;
@@ -411,7 +411,9 @@ impl Call {
                 Ending::with_text(ReasonCondition::Timeout, format!("no media from the {} side", word(leg)))
             }
             News::Lost => Ending::with_text(ReasonCondition::GeneralError, "the relay lost the call"),
-            News::Statistics(_) => return,
+            News::Statistics(figures) => {
+                return figures.legs.iter().for_each(|leg| self.log(cx, Level::DEBUG, describe_figures(leg)));
+            }
             News::Candidate { .. }
             | News::Ice { .. }
             | News::Dtls { .. }
@@ -525,6 +527,15 @@ fn describe(news: &News) -> String {
         News::Dtmf { leg, .. } => format!("a key was pressed on the {} side", word(*leg)),
         News::ConsentLost { .. } | News::MediaTimeout { .. } | News::Statistics(_) | News::Lost => String::new(),
     }
+}
+
+/// The figures of a leg in words.
+pub(crate) fn describe_figures(leg: &LegStatistics) -> String {
+    let (received, sent) = leg
+        .streams
+        .iter()
+        .fold((0, 0), |(received, sent), stream| (received + stream.packets_received, sent + stream.packets_sent));
+    format!("leg {}: {received} packets received, {sent} sent, {:?} {:?}", leg.leg.0, leg.security, leg.suite)
 }
 
 /// Reads `Signal=5` and `Duration=160`, one to a line.

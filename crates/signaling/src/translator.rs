@@ -162,12 +162,7 @@ impl Translator {
             FromRelay::Reply { id, outcome } => match (self.out.replied(id), outcome) {
                 (Some((call, Purpose::End)), Ok(Reply::Statistics(figures))) => {
                     for leg in &figures.legs {
-                        let (received, sent) = leg.streams.iter().fold((0, 0), |(received, sent), stream| {
-                            (received + stream.packets_received, sent + stream.packets_sent)
-                        });
-                        let (number, security, suite) = (leg.leg.0, leg.security, leg.suite);
-                        let text =
-                            format!("leg {number}: {received} packets received, {sent} sent, {security:?} {suite:?}");
+                        let text = call::describe_figures(leg);
                         self.out.log(Some(call), Level::INFO, text);
                     }
                 }
