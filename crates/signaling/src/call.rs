@@ -14,7 +14,7 @@ mod trickle;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use jid::{BareJid, Jid};
+use jid::{BareJid, FullJid, Jid};
 use model::{
     CallId, Command, CommandError, Description, DtlsState, DtmfDigit, FingerprintVerdict, IceState, LegId,
     LegStatistics, MediaKind, News, Reply,
@@ -283,6 +283,27 @@ impl Call {
             | Action::TransportReject => return Err(StanzaError::out_of_order()),
         }
         Ok(())
+    }
+
+    /// It turns out that the callee's devices know no proposals: they are called instead, if nobody has heard ours.
+    pub(crate) fn initiate_instead(&mut self, cx: &mut Context<'_>, devices: Vec<FullJid>) {
+        match self.jingle.phase {
+            jingle_leg::Phase::Idle { .. } => {
+                self.jingle.phase = jingle_leg::Phase::Idle { way: Way::Initiate { devices, plain: false } };
+            }
+            jingle_leg::Phase::Proposing if !self.sip.rang() => {
+                self.jingle.take_back(cx);
+                self.prepare(cx, devices);
+            }
+            jingle_leg::Phase::Proposing
+            | jingle_leg::Phase::Proposed
+            | jingle_leg::Phase::Proceeded
+            | jingle_leg::Phase::Initiated
+            | jingle_leg::Phase::Preparing { .. }
+            | jingle_leg::Phase::Initiating { .. }
+            | jingle_leg::Phase::Accepted
+            | jingle_leg::Phase::Ended => (),
+        }
     }
 
     /// The callee's own proposal came first (XEP-0353 §4.2): this call makes way for it.

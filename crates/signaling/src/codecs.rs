@@ -8,6 +8,9 @@ use model::{
     PayloadType, StreamId,
 };
 
+/// What every phone has: name and clock rate.
+const CERTAIN: [(&str, u32); 3] = [("PCMU", 8_000), ("telephone-event", 8_000), ("H264", 90_000)];
+
 /// Header extensions that mean the same on both legs; the relay renumbers them.
 const EXTENSIONS: [&str; 1] = ["urn:ietf:params:rtp-hdrext:ssrc-audio-level"];
 /// Names the stream within a bundle; each leg's own (RFC 8843 §15).
@@ -98,6 +101,16 @@ pub(crate) fn generic_offer(kinds: &[MediaKind]) -> Description {
         MediaStream { codecs, ..MediaStream::new(StreamId(number), number.to_string(), *kind) }
     });
     Description { streams: streams.collect(), bundle: Vec::new() }
+}
+
+/// The offer where the other side answers only after this one has accepted, and sends what it likes best of it: there is
+/// one codec to choose, the one that everybody has.
+pub(crate) fn certain_offer(kinds: &[MediaKind]) -> Description {
+    let mut offer = generic_offer(kinds);
+    for stream in &mut offer.streams {
+        stream.codecs.retain(|codec| CERTAIN.contains(&(codec.name.as_str(), codec.clock_rate)));
+    }
+    offer
 }
 
 fn wanted_feedback(kind: MediaKind) -> Vec<Feedback> {

@@ -89,6 +89,11 @@ impl Directory {
         self.device_count = 0;
     }
 
+    /// Says whether any device of a user has told us that it is there.
+    pub(crate) fn knows(&self, user: &BareJid) -> bool {
+        self.devices.contains_key(user)
+    }
+
     /// How a user is best called. Where nothing is known, by a proposal, which reaches devices that are asleep too.
     pub(crate) fn way_to(&self, user: &BareJid) -> Way {
         let devices = self.devices.get(user);

@@ -16,10 +16,11 @@ use tracing::Level;
 use xmpp::description::describe;
 use xmpp::jingle::{Action as JingleAction, Jingle, Party, Reason, ReasonCondition};
 use xmpp::jingle_message::JingleMessage;
-use xmpp::stanza::{Condition, Payload, Stanza, StanzaError, StanzaKind};
+use xmpp::presence;
+use xmpp::stanza::{Condition, Payload, PresenceKind, Stanza, StanzaError, StanzaKind};
 
 use crate::call::{self, Call, Names, Side};
-use crate::directory::{self, Directory};
+use crate::directory::{self, Directory, Way};
 use crate::ending::{Ending, Refusal};
 use crate::outbox::{Asked, Context, Outbox, Purpose, Question};
 use crate::route::{Destination, NoDestination, Origin};
@@ -106,6 +107,7 @@ impl Translator {
             Payload::Presence { kind, .. } => {
                 let mut cx = Context { config: &self.config, out: &mut self.out, now };
                 self.directory.handle_presence(&stanza, *kind, &mut cx);
+                self.reconsider(&stanza.from.to_bare(), now);
             }
             Payload::Message { .. } => {
                 let mut cx = Context { config: &self.config, out: &mut self.out, now };
@@ -372,7 +374,12 @@ impl Translator {
 
     /// What a call from XMPP is known by.
     fn names(&mut self, stanza: &Stanza, sid: &str, invite: &OutgoingInvite) -> Option<Names> {
-        let us = Jid::from(caller::with_resource(&stanza.to.to_bare())?);
+        // A client knows a session by the JID that it addressed, whatever its resource; a proposal has none yet.
+        let us = if matches!(stanza.payload, Payload::Jingle(_)) {
+            stanza.to.clone()
+        } else {
+            Jid::from(caller::with_resource(&stanza.to.to_bare())?)
+        };
         let host = SipUri::parse(&invite.to).ok()?.host;
         Some(Names {
             id: self.new_call_id(),
@@ -518,11 +525,25 @@ impl Translator {
     /// An IQ of ours was answered.
     fn handle_answer(&mut self, asked: Asked, payload: &Payload, now: Instant) {
         match (asked.what, payload) {
-            (Question::Features(ver), _) => self.directory.handle_features(&asked.whom, ver, payload),
+            (Question::Features(ver), _) => {
+                self.directory.handle_features(&asked.whom, ver, payload);
+                self.reconsider(&asked.whom.to_bare(), now);
+            }
             (Question::Session(id), Payload::Error { error, .. }) => {
                 self.with_call(id, now, |call, cx| call.handle_session_error(cx, &asked.whom, error));
             }
             (Question::Session(_), _) => (), // it went well
+        }
+    }
+
+    /// What was just learnt of a user may show that a proposal which nobody has heard never will be.
+    fn reconsider(&mut self, user: &BareJid, now: Instant) {
+        let Some(ids) = self.users.get(user).cloned() else { return };
+        // What protects the media of a call that has begun is decided: it has DTLS.
+        if let Way::Initiate { devices, plain: false } = self.directory.way_to(user) {
+            for id in ids {
+                self.with_call(id, now, |call, cx| call.initiate_instead(cx, devices.clone()));
+            }
         }
     }
 
@@ -556,6 +577,10 @@ impl Translator {
         }
         let us = caller::jid(&self.config, invite).ok_or(Refusal::Unmappable)?;
         let way = self.directory.way_to(&callee);
+        if !self.directory.knows(&callee) {
+            // Its devices may have been there before we were.
+            self.out.stanza(presence::bare(us.to_bare().into(), callee.clone().into(), PresenceKind::Probe));
+        }
         let names = Names {
             id: self.new_call_id(),
             us: us.into(),

@@ -236,6 +236,13 @@ impl JingleLeg {
         self.message(cx, JingleMessage::Retract { id: self.sid.clone(), reason, tie_break: true });
     }
 
+    /// Takes our proposal back: the call goes on without.
+    pub(super) fn take_back(&mut self, cx: &mut Context<'_>) {
+        let reason = Some(Reason::new(ReasonCondition::Cancel));
+        self.message(cx, JingleMessage::Retract { id: self.sid.clone(), reason, tie_break: false });
+        self.jmi = false;
+    }
+
     fn retract(&self, cx: &mut Context<'_>, ending: &Ending) {
         let reason = Some(ending.jingle_reason());
         self.message(cx, JingleMessage::Retract { id: self.sid.clone(), reason, tie_break: false });

@@ -293,7 +293,7 @@ impl Call {
     }
 
     /// Has the relay make our offer for the first of these devices.
-    fn prepare(&mut self, cx: &mut Context<'_>, mut devices: Vec<jid::FullJid>) {
+    pub(super) fn prepare(&mut self, cx: &mut Context<'_>, mut devices: Vec<jid::FullJid>) {
         if !devices.is_empty() {
             self.jingle.peer = Jid::from(devices.remove(0));
         }
@@ -302,12 +302,12 @@ impl Call {
         cx.out.relay(Command::LocalOffer { call: self.id, leg: JINGLE, offer }, Purpose::GiveOffer(JINGLE), cx.now);
     }
 
-    /// What the XMPP side is offered: what the SIP side offered, or what is usual.
+    /// What the XMPP side is offered: what the SIP side offered, or what it is certain to take when it has to answer.
     fn offer_for_xmpp(&self, cx: &Context<'_>) -> Description {
         let kinds: &[MediaKind] =
             if cx.config.video { &[MediaKind::Audio, MediaKind::Video] } else { &[MediaKind::Audio] };
-        let usual = || codecs::generic_offer(kinds);
-        both_ways(&codecs::offer_like(&self.sip.remote.clone().unwrap_or_else(usual), true))
+        let certain = || codecs::certain_offer(kinds);
+        both_ways(&codecs::offer_like(&self.sip.remote.clone().unwrap_or_else(certain), true))
     }
 
     /// The relay completed our offer to the XMPP side.

@@ -99,3 +99,30 @@ fn a_hash_is_asked_about_once() {
     assert_eq!(world.stanza("<presence from='alice@localhost/x' to='100@sip.localhost' type='unavailable'/>"), [""; 0]);
     assert_eq!(world.stanza(&presence("alice")), [""; 0]);
 }
+
+#[test]
+fn a_device_without_proposals_is_called_as_soon_as_it_is_known() {
+    let mut world = World::new();
+    let mut info = xmpp::disco::DiscoInfo::user(false);
+    info.features.retain(|feature| feature != "urn:xmpp:jingle-message:0");
+    let actions = world.sip(invite(Some(phone())));
+    assert_eq!(actions.first().map(String::as_str), Some("-> presence probe"), "nobody is known");
+    assert_eq!(actions.last().map(String::as_str), Some("-> propose"));
+    world.stanza("<presence from='alice@localhost/phone' to='100@sip.localhost'/>");
+    let answer = world.iqs.remove(0).result(Some(info.to_element()));
+    world.translator.handle_stanza(answer, world.now);
+    assert_eq!(world.finish(), ["-> retract cancel", "relay give-offer jingle", "-> session-initiate"]);
+}
+
+#[test]
+fn a_device_that_rings_for_a_proposal_is_not_passed_over() {
+    let mut world = World::new();
+    let mut info = xmpp::disco::DiscoInfo::user(false);
+    info.features.retain(|feature| feature != "urn:xmpp:jingle-message:0");
+    world.sip(invite(Some(phone())));
+    world.message("ringing", "");
+    world.stanza("<presence from='alice@localhost/desk' to='100@sip.localhost'/>");
+    let answer = world.iqs.remove(0).result(Some(info.to_element()));
+    world.translator.handle_stanza(answer, world.now);
+    assert_eq!(world.finish(), [""; 0]);
+}

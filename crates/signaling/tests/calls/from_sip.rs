@@ -14,7 +14,8 @@ fn accept() -> String {
 #[test]
 fn a_call_is_proposed_to_all_devices_and_answered_by_one() {
     let mut world = World::new();
-    assert_eq!(world.sip(invite(Some(phone()))), ["relay create", "relay take-offer sip", "-> propose"]);
+    let actions = ["-> presence probe", "relay create", "relay take-offer sip", "-> propose"];
+    assert_eq!(world.sip(invite(Some(phone()))), actions);
     let propose = String::from(world.last.as_ref().expect("a stanza was sent")).replace('"', "'");
     assert!(propose.contains("to='alice@localhost'") && propose.contains("from='100@sip.localhost/sip'"), "{propose}");
     assert!(propose.contains("type='chat'") && propose.contains("<store"), "{propose}");
@@ -51,7 +52,7 @@ fn a_call_is_proposed_to_all_devices_and_answered_by_one() {
 #[test]
 fn a_delayed_offer_is_ours_and_the_ack_answers() {
     let mut world = World::new();
-    assert_eq!(world.sip(invite(None)), ["relay create", "-> propose"]);
+    assert_eq!(world.sip(invite(None)), ["-> presence probe", "relay create", "-> propose"]);
     assert_eq!(world.message("proceed", ""), ["relay give-offer jingle", "-> session-initiate"]);
     world.answer_all();
     assert_eq!(
@@ -183,7 +184,8 @@ fn a_caller_who_gives_up_takes_the_proposal_back() {
 fn an_offer_that_the_relay_refuses_rings_nowhere() {
     let mut world = World::new();
     world.failures.insert("take-offer sip".into(), CommandError::SecurityRequired);
-    assert_eq!(world.sip(invite(Some(phone()))), ["relay create", "relay take-offer sip", "=> 488", "relay end"]);
+    let actions = ["-> presence probe", "relay create", "relay take-offer sip", "=> 488", "relay end"];
+    assert_eq!(world.sip(invite(Some(phone()))), actions);
     let mut full = World::new();
     full.failures.insert("create".into(), CommandError::TooManyCalls);
     let actions = full.sip(invite(Some(phone())));
