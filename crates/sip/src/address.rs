@@ -494,6 +494,12 @@ mod tests {
         }
 
         #[test]
+        fn a_name_comes_back_as_it_can_be_shown(name in "\\PC{0,40}") {
+            let written = format!("{};tag=1", write_name_addr(Some(&name), "sip:a@b;lr"));
+            prop_assert_eq!(parse_name_addr(&written), Some((clean_display_name(&name), "sip:a@b;lr", ";tag=1")));
+        }
+
+        #[test]
         fn no_text_breaks_the_parsers(text in "(sip:|tel:|\"|<)?\\PC*") {
             if let Ok(uri) = SipUri::parse(&text) {
                 prop_assert_eq!(SipUri::parse(&uri.to_string()), Ok(uri));

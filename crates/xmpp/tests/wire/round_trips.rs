@@ -14,6 +14,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use xmpp::description::{contents, describe};
+use xmpp::disco::{Caps, DiscoInfo, Identity};
 use xmpp::jingle::{Action, Info, Jingle, Party, Reason, ReasonCondition};
 use xmpp::jingle_message::JingleMessage;
 use xmpp::stanza::{Condition, ErrorKind, Payload, PresenceKind, Stanza, StanzaError, StanzaKind};
@@ -256,6 +257,21 @@ const ELEMENTS: [&str; 3] = [
     "<x xmlns='urn:a'>text &lt; <y xmlns='urn:b' xml:lang='de'/></x>",
 ];
 
+fn info() -> impl Strategy<Value = DiscoInfo> {
+    let text = || option::of(TEXT).prop_map(Option::unwrap_or_default);
+    let identity = (text(), text(), text(), text()).prop_map(|(category, kind, lang, name)| Identity {
+        category,
+        kind,
+        lang,
+        name,
+    });
+    (option::of(TEXT), vec(identity, 0..4), vec(TEXT, 0..8)).prop_map(|(node, identities, features)| DiscoInfo {
+        node,
+        identities,
+        features,
+    })
+}
+
 fn through_the_wire(stanza: &Stanza) -> Stanza {
     let mut reader = StreamReader::new();
     reader.read(&mut stream::open("a.example").as_bytes()).expect("it is a stream");
@@ -272,6 +288,12 @@ proptest! {
         let address = |text| Jid::new(text).expect("it is a JID");
         let stanza = Stanza { from: address("a@b.example/c d"), to: address("x\\40y@z.example"), id, payload };
         prop_assert_eq!(through_the_wire(&stanza), stanza);
+    }
+
+    #[test]
+    fn what_somebody_can_do_comes_back(info in info()) {
+        prop_assert_eq!(DiscoInfo::parse(&info.to_element()), Some(info.clone()));
+        prop_assert_eq!(Caps::parse(&[info.caps().to_element()]), Some(info.caps()));
     }
 
     #[test]
