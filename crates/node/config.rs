@@ -324,6 +324,16 @@ to = "xmpp:{1}@localhost"
     }
 
     #[test]
+    fn some_suite_has_to_be_one_of_dtls() {
+        let of = |suites| SMALLEST.replace("[relay]", &format!("[relay]\nsuites = {suites}"));
+        Config::parse(&of("[\"AES_256_CM_HMAC_SHA1_80\", \"AEAD_AES_128_GCM\"]")).expect("one of them is");
+        for none in ["[]", "[\"AES_256_CM_HMAC_SHA1_80\"]"] {
+            assert!(wrong(&of(none)).contains("none that DTLS can agree on"), "{none}");
+        }
+        assert!(wrong(&of("[\"ROT13\"]")).contains("AEAD_AES_256_GCM"));
+    }
+
+    #[test]
     fn everything_that_is_wrong_is_said_at_once() {
         let text = SMALLEST
             .replace("udp:127.0.0.1:5060", "sctp:127.0.0.1:5060")

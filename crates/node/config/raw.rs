@@ -406,6 +406,11 @@ impl Relay {
                 })
                 .collect(),
         };
+        // This one has no number in DTLS (RFC 5764 §4.1.2).
+        let for_dtls = |suites: &Vec<SrtpSuite>| suites.iter().any(|suite| *suite != SrtpSuite::Aes256CmSha1_80);
+        if suites.as_ref().is_some_and(|suites| !for_dtls(suites)) {
+            problems.0.push("relay.suites has none that DTLS can agree on, so no Jingle client could call".to_owned());
+        }
         let media_timeout = duration(problems, "relay.media_timeout", self.media_timeout.as_deref(), "60s");
         let silent_timeout = duration(problems, "relay.silent_timeout", self.silent_timeout.as_deref(), "1h");
         let longest_wait = duration(problems, "relay.longest_wait", self.longest_wait.as_deref(), "1ms");
