@@ -373,3 +373,13 @@ fn a_2xx_that_crosses_our_cancel_is_ended() {
     assert_eq!(world.message("retract", ""), ["=> CANCEL 487 16", "relay end"]);
     assert_eq!(world.sip(answered(phone())), ["=> BYE"]);
 }
+
+#[test]
+fn both_legs_may_use_the_suites_of_the_configuration_and_no_others() {
+    let suites = vec![model::SrtpSuite::AesCm128Sha1_32];
+    let mut world = World::with(signaling::Config { suites: suites.clone(), ..config() });
+    world.sid = "session-1".into();
+    world.jingle("session-initiate", &browser());
+    let Some(model::Command::CreateCall { legs, .. }) = world.commands.first() else { panic!("{:?}", world.commands) };
+    assert!(legs.iter().all(|leg| leg.suites == suites), "{legs:?}");
+}
