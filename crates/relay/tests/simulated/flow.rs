@@ -381,9 +381,9 @@ fn the_figures_of_a_call_add_up() {
 fn the_figures_of_a_call_are_told_twice_a_minute() {
     let mut world = connected();
     world.run(61 * SECOND);
-    let told = world.news.iter().filter_map(|news| match news {
-        model::News::Statistics(figures) => Some(figures.legs[0].streams[0].packets_received),
-        _ => None,
+    let told = world.news.iter().filter_map(|news| {
+        let model::News::Statistics(figures) = news else { return None };
+        Some(figures.legs[0].streams[0].packets_received)
     });
     let told: Vec<u64> = told.collect();
     assert!(told.len() == 2 && told[1] > told[0] + 1_000, "{told:?}");
