@@ -68,6 +68,9 @@ fn run(path: &std::path::Path) -> ExitCode {
         }
     };
     log::start(&config.log);
+    if let Err(error) = netio::raise_open_files() {
+        tracing::warn!("the number of open files stays as it is: {error}");
+    }
     match runtime().block_on(gateway::run(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -54,6 +54,11 @@ impl Stox {
         Self { child, directory }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything it has printed.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(self.directory.join("output")).expect("the file was made at the start")

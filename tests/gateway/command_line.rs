@@ -4,8 +4,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::Output;
 
-use crate::binary::{command, directory_with};
-use crate::scene::{config, free_tcp, free_udp};
+use crate::binary::{Stox, command, directory_with};
+use crate::scene::{PATIENCE, config, free_tcp, free_udp};
 
 fn right(more: &str) -> String {
     config(free_tcp(), free_udp(), free_udp(), free_tcp(), "rtp", more)
@@ -66,4 +66,18 @@ fn no_command_starts_without_a_configuration_that_can_be_read() {
         let (code, text) = outcome(&[word], "[xmpp]\nsecret = \"hunter2\"\n");
         assert_eq!((code, text.contains("missing field")), (Some(2), true), "{text}");
     }
+}
+
+#[tokio::test]
+async fn run_takes_as_many_open_files_as_it_may() {
+    let directory = directory_with(&right(""));
+    let mut limited = std::process::Command::new("sh");
+    let words = ["-c", "ulimit -Sn 100; exec \"$0\" run --config \"$1\"", env!("CARGO_BIN_EXE_stox")];
+    limited.args(words).arg(directory.join("stox.toml")).env("STOX_TEST_SECRET", "hunter2");
+    let stox = Stox::start(limited, directory);
+    stox.prints("serving /healthz", PATIENCE).await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", stox.id())).expect("it runs");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("there is such a limit");
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{line}");
 }

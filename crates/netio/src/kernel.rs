@@ -1,4 +1,4 @@
-//! The system calls that std, mio and socket2 lack: many datagrams at a time, and the core a thread runs on.
+//! The system calls that std, mio and socket2 lack: many datagrams at a time, the core a thread runs on, open files.
 //!
 //! The only `unsafe` of the workspace's I/O, behind a safe face. A datagram arrives in a buffer with room behind it, so
 //! that an authentication tag never costs a copy.
@@ -176,6 +176,25 @@ pub(crate) fn pin_to(core: usize) -> io::Result<()> {
     unsafe { libc::CPU_SET(core, &mut set) };
     // SAFETY: the set is alive and of the size named; 0 means the calling thread.
     if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Allows this process as many open files as it may allow itself: each port of a call is one.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub fn raise_open_files() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a whole `rlimit` that lives across the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is a whole `rlimit` that lives across the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())

@@ -20,6 +20,7 @@
 //! - [`Config`]: what the threads are told once
 //! - [`RelayThreads`]: starting, sending, stopping
 //! - [`Counters`]: what they count
+//! - [`raise_open_files`]: room for many sockets
 //! - `worker`: the loop; `sockets`: a worker's sockets; `handshakes`: the DTLS engine on a thread beside the worker
 //! - `pace`: how long packets gather
 //! - `kernel`: the system calls, and the only `unsafe`
@@ -36,4 +37,5 @@ mod worker;
 
 pub use config::Config;
 pub use counters::{Counters, IoCounters};
+pub use kernel::raise_open_files;
 pub use threads::RelayThreads;
