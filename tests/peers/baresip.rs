@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::log::{Log, PATIENCE};
+use crate::log::{Log, PATIENCE, pause};
 use crate::ports;
 use crate::process::Process;
 use crate::temp_dir::TempDir;
@@ -78,6 +78,16 @@ impl Baresip {
         self.command("hangup", "");
     }
 
+    /// Puts the call on hold.
+    pub(crate) fn hold(&mut self) {
+        self.command("hold", "");
+    }
+
+    /// Takes the call up again.
+    pub(crate) fn resume(&mut self) {
+        self.command("resume", "");
+    }
+
     /// Waits for an event of the phone, such as `CALL_INCOMING`.
     pub(crate) fn event(&self, name: &str) -> Value {
         self.events.wait_until(name, PATIENCE, |line| {
@@ -85,15 +95,28 @@ impl Baresip {
         })
     }
 
+    /// Waits for the end of the call, and checks the response that the phone was given.
+    pub(crate) fn call_ended(&self, reason: &str) {
+        assert_eq!(self.event("CALL_CLOSED")["param"], reason);
+    }
+
+    /// Makes later waits look only at what happens from now on.
+    pub(crate) fn forget_past(&self) {
+        self.events.mark();
+        for entry in self.recordings() {
+            fs::remove_file(entry).expect("the recording is a file");
+        }
+    }
+
     /// Waits until the user has clearly heard the other side's tone.
     pub(crate) fn hears(&self, frequency: u32) {
         let mut heard = None;
-        for _ in 0..100 {
-            heard = self.recording().and_then(|recording| tone::heard_in_wav(&recording));
+        for _ in 0..200 {
+            heard = self.recordings().find_map(|recording| tone::heard_in_wav(&recording));
             if heard.is_some_and(|tone| tone.is(frequency)) {
                 return;
             }
-            pause(Duration::from_millis(200));
+            pause();
         }
         panic!("baresip hears no tone of {frequency} Hz, but {heard:?}");
     }
@@ -103,9 +126,10 @@ impl Baresip {
         self.process.log()
     }
 
-    fn recording(&self) -> Option<PathBuf> {
-        let entries = fs::read_dir(self.dir.path()).ok()?.flatten();
-        entries.map(|entry| entry.path()).find(|path| path.to_str().is_some_and(|path| path.ends_with("-dec.wav")))
+    /// The sound of each call so far.
+    fn recordings(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = fs::read_dir(self.dir.path()).expect("the phone has its directory").flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.to_str().is_some_and(|path| path.ends_with("-dec.wav")))
     }
 
     fn command(&mut self, command: &str, params: &str) {
@@ -120,11 +144,6 @@ impl Drop for Baresip {
     fn drop(&mut self) {
         self.events.print_on_failure();
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "baresip does not say when it has recorded more")]
-fn pause(duration: Duration) {
-    std::thread::sleep(duration);
 }
 
 fn account(port: u16, phone: Phone) -> String {
@@ -161,6 +180,7 @@ module aufile.so
 module sndfile.so
 module g711.so
 module g722.so
+module g726.so
 module opus.so
 module srtp.so
 module dtls_srtp.so

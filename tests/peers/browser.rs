@@ -30,6 +30,7 @@ pub(crate) struct Browser {
     page: PageServer,
     reports: Log,
     jid: String,
+    setup: Setup,
     next_id: AtomicU64,
     _process: Process,
     _profile: TempDir,
@@ -55,6 +56,7 @@ impl Browser {
             page,
             reports,
             jid: String::new(),
+            setup,
             next_id: AtomicU64::new(0),
             _process: process,
             _profile: profile,
@@ -78,6 +80,15 @@ impl Browser {
     /// Calls `to`, with a tone of `frequency` as the user's voice.
     pub(crate) fn call(&self, to: &str, frequency: u32) {
         self.command("call", json!({ "to": to, "frequency": frequency }));
+    }
+
+    /// Dials a number behind the gateway.
+    pub(crate) fn dial(&self, number: &str, frequency: u32) {
+        match self.setup {
+            // The gateway's users have one resource, always the same.
+            Setup::Direct => self.call(&format!("{number}@sip.localhost/sip"), frequency),
+            Setup::Proposed => self.call(&format!("{number}@sip.localhost"), frequency),
+        }
     }
 
     /// Takes the call that came in.
@@ -112,6 +123,11 @@ impl Browser {
     /// Sends a stanza as it stands.
     pub(crate) fn send(&self, xml: &str) {
         self.command("send", json!({ "xml": xml }));
+    }
+
+    /// Makes later waits look only at what happens from now on.
+    pub(crate) fn forget_past(&self) {
+        self.reports.mark();
     }
 
     /// Waits for something to happen at the user's side, such as `incoming` or `terminated`.

@@ -68,7 +68,10 @@ impl Log {
                 return chosen;
             }
             let left = deadline.saturating_sub(uptime());
-            assert!(!left.is_zero(), "{}: no {what} within {patience:?}", self.name);
+            if left.is_zero() {
+                drop(lines);
+                panic!("{}: no {what} within {patience:?}", self.name);
+            }
             lines = self.shared.1.wait_timeout(lines, left).expect("no thread panics while it holds the lines").0;
         }
     }
@@ -118,6 +121,12 @@ impl Log {
 fn uptime() -> Duration {
     static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(now);
     now().duration_since(*START)
+}
+
+/// Waits a little before something is looked at again which gives no sign when it changes.
+#[expect(clippy::disallowed_methods, reason = "real peers live in real time")]
+pub(crate) fn pause() {
+    thread::sleep(Duration::from_millis(100));
 }
 
 #[expect(clippy::disallowed_methods, reason = "real peers live in real time")]

@@ -3,15 +3,20 @@
 //! Each test starts its own set of peers on free ports of the loopback interface and stops them when it ends. They need
 //! the programs that `./tests/run` installs, so they are ignored unless asked for: `cargo test --test peers -- --ignored`.
 
-#![expect(dead_code, reason = "the calls through the gateway are the users of the rest")]
-
 mod baresip;
 mod browser;
+mod calls;
+mod endings;
+mod errors;
+mod gateway;
+mod lifecycle;
 mod log;
+mod odd_sip;
 mod page_server;
 mod peers_alone;
 mod ports;
 mod process;
 mod prosody;
+mod sipp;
 mod temp_dir;
 mod tone;

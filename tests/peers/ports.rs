@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use crate::log::pause;
+
 /// Below the ports that the kernel hands out by itself (32768 on Linux).
 const FIRST: u16 = 12_000;
 const LAST: u16 = 32_000;
@@ -19,6 +21,17 @@ pub(crate) fn free(count: u16) -> u16 {
         }
     }
     panic!("no {count} free ports between {FIRST} and {LAST}");
+}
+
+/// Waits until somebody listens on a port.
+pub(crate) fn wait_taken(port: u16) {
+    for _ in 0..100 {
+        if !is_free(port) {
+            return;
+        }
+        pause();
+    }
+    panic!("nobody listens on port {port}");
 }
 
 fn is_free(port: u16) -> bool {

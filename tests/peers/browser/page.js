@@ -136,8 +136,9 @@ function watch() {
             report({ event: 'incoming', from: incoming.peerID });
         }
     });
-    client.on('jingle:ringing', () => report({ event: 'ringing' }));
-    client.on('jingle:accepted', () => report({ event: 'accepted' }));
+    for (const event of ['ringing', 'accepted', 'hold', 'resumed']) {
+        client.on(`jingle:${event}`, () => report({ event }));
+    }
     client.on('jingle:terminated', (_, reason) => report({ event: 'terminated', reason: reason?.condition }));
     client.jingle.on('peerTrackAdded', (_, track) => listenTo(track));
     client.jingle.on('connectionState', (_, state) => report({ event: 'connection', state }));
