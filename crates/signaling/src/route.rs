@@ -305,6 +305,46 @@ mod tests {
     }
 
     #[test]
+    fn three_ways_to_address_go_both_ways_in_one_table() {
+        let of = |domain: &str, row| RouteRow { domain: Some(domain.into()), ..row };
+        let routes = table(&[
+            // Numbers, by a trunk.
+            row("xmpp", r"(\+?[0-9]+)", "trunk:phones/{1}"),
+            row("trunk:phones", "(.+)", "xmpp:{1}@xmpp.example"),
+            // Whole addresses, escaped, at the component.
+            of("gw.example", row("xmpp", "(.+)@(.+)", "sip:{1}@{2}")),
+            of("gw.example", row("sip", "(.+)@(.+)", "xmpp:{1}@{2}")),
+            // Domains that are one on both sides.
+            of("sip.example", row("xmpp", "(.+)", "sip:{1}@{host}")),
+            of("xmpp.example", row("sip", "(.+)", "xmpp:{1}@{host}")),
+        ]);
+        // As a JID's local part, with its domain; as the user of a SIP URI, with its host.
+        for (localpart, domain, called) in [
+            ("romeo\\40sip.example", "gw.example", "sip:romeo@sip.example"),
+            ("o\\27malley\\40sip.example", "gw.example", "sip:o'malley@sip.example"),
+            ("romeo", "sip.example", "sip:romeo@sip.example"),
+            ("tschüss", "sip.example", "sip:tsch%C3%BCss@sip.example"),
+        ] {
+            let plain = xmpp::address::unescape(localpart);
+            assert_eq!(routes.find(&Origin::Xmpp, &plain, domain), sip(called), "{localpart}@{domain}");
+        }
+        for (uri, called) in [
+            ("sip:juliet%40xmpp.example@gw.example", "juliet@xmpp.example"),
+            ("sip:AT%26T%40xmpp.example@gw.example", "at\\26t@xmpp.example"),
+            ("sip:juliet@xmpp.example", "juliet@xmpp.example"),
+            ("sip:space%20cadet@xmpp.example", "space\\20cadet@xmpp.example"),
+        ] {
+            let parsed = SipUri::parse(uri).expect("a URI");
+            let text = parsed.user_text().expect("it unescapes").expect("it has a user");
+            assert_eq!(routes.find(&Origin::Stranger, &text, &parsed.host), xmpp(called), "{uri}");
+        }
+        let number = Ok(Destination::Trunk { name: "phones".into(), user: "+15551234567".into() });
+        assert_eq!(routes.find(&Origin::Xmpp, "+15551234567", "gw.example"), number);
+        assert_eq!(routes.find(&Origin::Trunk("phones".into()), "alice", "192.0.2.1"), xmpp("alice@xmpp.example"));
+        assert_eq!(routes.find(&Origin::Stranger, "alice", "elsewhere.example"), Err(NoDestination::NoRoute));
+    }
+
+    #[test]
     fn a_group_cannot_break_out_of_its_part() {
         let routes = table(&[row("xmpp", "(?s)(.+)/(.+)", "sip:{1}@{2}"), row("sip", "(.+)/(.+)", "xmpp:{1}@{2}")]);
         assert_eq!(routes.find(&Origin::Xmpp, "a@evil;x/b", "gw"), sip("sip:a%40evil;x@b"));
