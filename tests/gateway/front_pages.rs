@@ -52,6 +52,10 @@ fn every_file_that_is_named_exists() {
         for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
             assert!(link.starts_with("https://") || directory.join(link).exists(), "{page} links to {link}");
         }
+        for place in quoted(&text).into_iter().filter(|word| word.starts_with("crates/") || word.starts_with("tests/"))
+        {
+            assert!(root().join(place).exists(), "{page} names {place}");
+        }
         let files: Vec<_> = ["crates", "tests"].map(|place| files_below(&root().join(place))).concat();
         for named in quoted(&text).into_iter().filter(|word| word.ends_with(".rs")) {
             assert!(files.iter().any(|file| file.ends_with(named)), "{page} names {named}");
