@@ -314,6 +314,7 @@ to = "xmpp:{1}@localhost"
         let config = Config::parse(&SMALLEST.replace("\"s3cret\"", "{ env = \"PATH\" }")).expect("PATH is set");
         assert_eq!(*config.xmpp.secret.reveal(), std::env::var("PATH").expect("PATH is set"));
         assert!(wrong(&SMALLEST.replace("\"s3cret\"", "{ env = \"STOX_NOT_SET\" }")).contains("STOX_NOT_SET"));
+        assert!(wrong(&SMALLEST.replace("s3cret", "")).contains("xmpp.secret is empty"));
     }
 
     #[test]

@@ -211,6 +211,7 @@ impl Problems {
                 std::env::var(&name).map_err(|_| format!("{key}: environment variable {name} is not set"))
             }
         };
+        let value = value.and_then(|value| if value.is_empty() { Err(format!("{key} is empty")) } else { Ok(value) });
         model::Secret::new(value.unwrap_or_else(|problem| {
             self.0.push(problem);
             String::new()
