@@ -37,6 +37,9 @@ pub(crate) struct Gateway {
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let gateway = start(config).await?;
+    for listen in gateway.sip_addresses() {
+        tracing::info!(transport = ?listen.transport, address = %listen.address, "taking calls from SIP");
+    }
     tokio::select! {
         _ = terminate.recv() => {}
         result = tokio::signal::ctrl_c() => result?,
