@@ -21,7 +21,7 @@ pub(crate) struct Phone {
     pub(crate) codec: &'static str,
     /// Samples per second that the codec takes; G.722 writes 8000 for its clock but samples at 16000.
     pub(crate) rate: u32,
-    /// Media encryption: none, `srtp` for SDES, `dtls_srtp`.
+    /// Media encryption: none, `srtp` or `srtp-mand` for SDES, `dtls_srtp`.
     pub(crate) encryption: Option<&'static str>,
     /// `udp` or `tcp`.
     pub(crate) transport: &'static str,
