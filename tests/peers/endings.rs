@@ -164,6 +164,18 @@ fn a_call_to_a_user_who_does_not_exist_is_refused() {
 }
 
 #[test]
+#[ignore = "needs Prosody and Chromium"]
+fn a_call_to_a_phone_that_is_not_there_fails_in_time() {
+    for transport in ["udp", "tcp"] {
+        let prosody = Prosody::start();
+        let _gateway = Gateway::start(&prosody, Trunk { transport, ..Trunk::default() });
+        let alice = Browser::log_in(&prosody, "alice", Setup::Direct);
+        alice.dial("100", ALICE);
+        alice.call_ended("connectivity-error");
+    }
+}
+
+#[test]
 #[ignore = "needs Prosody, Chromium and baresip"]
 fn a_phone_without_a_common_codec_ends_the_call_with_the_proper_reason_on_both_sides() {
     let phone = Phone { codec: "G726-32/8000/1", ..Phone::default() };

@@ -5,8 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for something that takes a moment: generous, because two slow cores run many peers.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for something to happen: longer than a SIP request waits for its response (RFC 3261 §17.1.1.2),
+/// and generous, because two slow cores run many peers.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The lines one peer has written, shared between the thread that reads them and the test that waits for them.
 #[derive(Clone)]
