@@ -212,7 +212,7 @@ impl Phone {
         if let FromAgent::Invite(invite) = told {
             return self.handle_invite(invite).map(Some);
         }
-        let Some(call) = self.call.as_mut().filter(|call| call.dialog == dialog_of(&told)) else { return Ok(None) };
+        let Some(call) = self.call.as_mut().filter(|call| call.dialog == told.dialog()) else { return Ok(None) };
         match told {
             FromAgent::Invite(_) => {}
             FromAgent::Provisional { status, sdp, reliable, .. } => {
@@ -305,23 +305,6 @@ impl Call {
         };
         let response = Response::with_sdp(200, sdp);
         Ok(ToAgent::RespondInDialog { dialog: self.dialog, request, response })
-    }
-}
-
-/// The call a message is about.
-const fn dialog_of(told: &FromAgent) -> DialogId {
-    match told {
-        FromAgent::Invite(IncomingInvite { dialog, .. })
-        | FromAgent::Provisional { dialog, .. }
-        | FromAgent::Answered { dialog, .. }
-        | FromAgent::Failed { dialog, .. }
-        | FromAgent::Acknowledged { dialog, .. }
-        | FromAgent::Cancelled { dialog, .. }
-        | FromAgent::Ended { dialog, .. }
-        | FromAgent::Reinvited { dialog, .. }
-        | FromAgent::ReinviteAnswered { dialog, .. }
-        | FromAgent::ReinviteFailed { dialog, .. }
-        | FromAgent::Info { dialog, .. } => *dialog,
     }
 }
 

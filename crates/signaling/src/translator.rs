@@ -127,29 +127,17 @@ impl Translator {
 
     /// Takes an event of the SIP user agent.
     pub fn handle_sip(&mut self, event: FromAgent, now: Instant) {
-        let dialog = match &event {
-            FromAgent::Invite(invite) => {
-                if let Err(refusal) = self.handle_invite(invite, now) {
-                    self.out.count(refusal.word());
-                    let text = format!("refused a call from {}: {}", invite.source, refusal.word());
-                    self.out.log(None, Level::INFO, text);
-                    let response = refusal.response(&self.config.component);
-                    self.out.sip(ToAgent::Respond { dialog: invite.dialog, response });
-                }
-                return;
+        if let FromAgent::Invite(invite) = &event {
+            if let Err(refusal) = self.handle_invite(invite, now) {
+                self.out.count(refusal.word());
+                let text = format!("refused a call from {}: {}", invite.source, refusal.word());
+                self.out.log(None, Level::INFO, text);
+                let response = refusal.response(&self.config.component);
+                self.out.sip(ToAgent::Respond { dialog: invite.dialog, response });
             }
-            FromAgent::Provisional { dialog, .. }
-            | FromAgent::Answered { dialog, .. }
-            | FromAgent::Failed { dialog, .. }
-            | FromAgent::Acknowledged { dialog, .. }
-            | FromAgent::Cancelled { dialog, .. }
-            | FromAgent::Ended { dialog, .. }
-            | FromAgent::Reinvited { dialog, .. }
-            | FromAgent::ReinviteAnswered { dialog, .. }
-            | FromAgent::ReinviteFailed { dialog, .. }
-            | FromAgent::Info { dialog, .. } => *dialog,
-        };
-        match self.dialogs.get(&dialog).copied() {
+            return;
+        }
+        match self.dialogs.get(&event.dialog()).copied() {
             Some(id) => self.with_call(id, now, |call, cx| call.handle_sip(cx, event)),
             None => {
                 let mut cx = Context { config: &self.config, out: &mut self.out, now };

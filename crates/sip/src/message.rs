@@ -222,6 +222,25 @@ pub enum FromAgent {
     },
 }
 
+impl FromAgent {
+    /// The call it is about.
+    pub const fn dialog(&self) -> DialogId {
+        match self {
+            Self::Invite(IncomingInvite { dialog, .. })
+            | Self::Provisional { dialog, .. }
+            | Self::Answered { dialog, .. }
+            | Self::Failed { dialog, .. }
+            | Self::Acknowledged { dialog, .. }
+            | Self::Cancelled { dialog, .. }
+            | Self::Ended { dialog, .. }
+            | Self::Reinvited { dialog, .. }
+            | Self::ReinviteAnswered { dialog, .. }
+            | Self::ReinviteFailed { dialog, .. }
+            | Self::Info { dialog, .. } => *dialog,
+        }
+    }
+}
+
 /// A call that arrives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IncomingInvite {
