@@ -14,9 +14,9 @@ pub(crate) fn free(count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 1_000).expect("below 1,000") * 16;
     for _ in 0..1_000 {
-        let offset = start.wrapping_add(NEXT.fetch_add(count, Ordering::Relaxed)) % (LAST - FIRST - count);
+        let offset = start.wrapping_add(NEXT.fetch_add(count, Ordering::Relaxed)) % (LAST - FIRST);
         let block = FIRST + offset..FIRST + offset + count;
-        if block.clone().all(is_free) {
+        if block.end <= LAST && block.clone().all(is_free) {
             return block.start;
         }
     }
