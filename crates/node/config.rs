@@ -72,7 +72,7 @@ pub(crate) struct Credentials {
 /// The packet relay.
 #[derive(Clone, Debug)]
 pub(crate) struct Relay {
-    pub(crate) addresses: Vec<RelayAddress>,
+    pub(crate) addresses: Vec<relay::Address>,
     pub(crate) ports: RangeInclusive<u16>,
     pub(crate) workers: usize,
     pub(crate) certificate: CertificateLife,
@@ -81,15 +81,6 @@ pub(crate) struct Relay {
     pub(crate) silent_timeout: Duration,
     pub(crate) longest_wait: Duration,
     pub(crate) dscp: u8,
-}
-
-/// An address media is sent from and received on.
-#[derive(Clone, Debug)]
-pub(crate) struct RelayAddress {
-    pub(crate) name: Option<String>,
-    pub(crate) bind: IpAddr,
-    /// What peers are told, where a one-to-one NAT stands before us.
-    pub(crate) advertise: Option<IpAddr>,
 }
 
 /// How long a DTLS certificate is used.

@@ -17,17 +17,12 @@ use crate::config::{CertificateLife, Config, ConfigError};
 /// No certificate could be made.
 pub(crate) fn relay(config: &Config) -> anyhow::Result<netio::Config> {
     let relay = &config.relay;
-    let address = |address: &crate::config::RelayAddress| relay::Address {
-        name: address.name.clone(),
-        bind: address.bind,
-        advertise: address.advertise,
-    };
     Ok(netio::Config {
         workers: NonZeroUsize::new(relay.workers),
         tos: relay.dscp << 2,
         longest_wait: relay.longest_wait,
         ..netio::Config::new(relay::Config {
-            addresses: relay.addresses.iter().map(address).collect(),
+            addresses: relay.addresses.clone(),
             ports: relay::PortShare { range: relay.ports.clone(), number: 0, of: 1 },
             certificates: match relay.certificate {
                 CertificateLife::Process => {

@@ -15,7 +15,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use signaling::{CallerForm, JmiMode, RouteRow, TrunkMedia};
 use sip::agent::{Listen, Transport};
 
-use super::{CertificateLife, ConfigError, Credentials, RelayAddress};
+use super::{CertificateLife, ConfigError, Credentials};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -260,7 +260,7 @@ impl Config {
 }
 
 impl Sip {
-    fn check(self, problems: &mut Problems, addresses: &[RelayAddress]) -> Option<super::Sip> {
+    fn check(self, problems: &mut Problems, addresses: &[relay::Address]) -> Option<super::Sip> {
         let listen = self.listen.unwrap_or_else(|| vec!["udp:127.0.0.1:5060".to_owned()]);
         if listen.is_empty() {
             problems.0.push("sip.listen is empty: expected at least one \"udp:address:port\"".to_owned());
@@ -298,7 +298,7 @@ impl Sip {
 }
 
 impl Trunk {
-    fn check(self, name: &str, problems: &mut Problems, addresses: &[RelayAddress]) -> Option<super::Trunk> {
+    fn check(self, name: &str, problems: &mut Problems, addresses: &[relay::Address]) -> Option<super::Trunk> {
         let key = |key: &str| format!("sip.trunk.{name}.{key}");
         if !self.uri.starts_with("sip:") && !self.uri.starts_with("sips:") {
             problems.0.push(format!("{} = {:?}: expected \"sip:host\" or \"sip:host:port\"", key("uri"), self.uri));
@@ -382,7 +382,7 @@ impl Relay {
                         .0
                         .push(format!("relay.addresses bind = \"{bind}\": expected one address, not all of them"));
                 }
-                Some(RelayAddress { name: address.name.clone(), bind, advertise })
+                Some(relay::Address { name: address.name.clone(), bind, advertise })
             })
             .collect();
         let ports = problems.value("relay.ports", self.ports.as_deref(), "30000-39999", parse_ports, PORTS);
