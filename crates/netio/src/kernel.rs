@@ -76,9 +76,11 @@ impl Arrivals {
         Ok(received)
     }
 
-    /// The datagram in a slot that the last [`Self::receive`] filled.
-    pub(crate) fn arrival(&mut self, slot: usize) -> Arrival<'_> {
-        Arrival { buffer: &mut self.buffers[slot], length: self.lengths[slot], from: self.sources[slot] }
+    /// The first `count` datagrams of those that the last [`Self::receive`] gave.
+    pub(crate) fn taken(&mut self, count: usize) -> impl Iterator<Item = Arrival<'_>> {
+        let Self { buffers, lengths, sources } = self;
+        let slots = buffers.iter_mut().zip(lengths).zip(sources).take(count);
+        slots.map(|((buffer, length), from)| Arrival { buffer, length: *length, from: *from })
     }
 
     /// The bytes of a slot's buffer.
@@ -223,8 +225,7 @@ mod tests {
 
             let mut arrivals = Arrivals::new();
             assert_eq!(arrivals.receive(there.as_fd()).expect("they are there"), 5);
-            for (slot, text) in texts.iter().enumerate() {
-                let arrival = arrivals.arrival(slot);
+            for (arrival, text) in arrivals.taken(5).zip(&texts) {
                 assert_eq!(&arrival.buffer[..arrival.length], text);
                 assert_eq!(arrival.from, here.local_addr().ok());
             }
@@ -243,8 +244,8 @@ mod tests {
 
         let mut arrivals = Arrivals::new();
         assert_eq!(arrivals.receive(there.as_fd()).expect("they are there"), 2);
-        assert!(arrivals.arrival(0).from.is_some());
-        assert!(arrivals.arrival(1).from.is_none());
+        let known: Vec<bool> = arrivals.taken(2).map(|arrival| arrival.from.is_some()).collect();
+        assert_eq!(known, [true, false]);
     }
 
     #[test]

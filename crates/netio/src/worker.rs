@@ -200,19 +200,16 @@ impl Worker {
     }
 
     fn handle_batch(&mut self, arrived_on: SocketId, count: usize, now: Instant) {
-        for slot in 0..count {
-            let arrival = self.arrivals.arrival(slot);
-            let Some(from) = arrival.from else {
-                self.io.oversized += 1;
-                continue;
-            };
-            let packet = Datagram { arrived_on, from, buffer: arrival.buffer, length: arrival.length };
-            // A drop is counted by the relay.
-            if let Ok(Some(forward)) = self.relay.handle_packet(packet, now) {
-                self.forwards.push((slot, forward));
+        let oversized = &mut self.io.oversized;
+        let datagrams = self.arrivals.taken(count).enumerate().filter_map(|(slot, arrival)| match arrival.from {
+            Some(from) => Some((slot, Datagram { arrived_on, from, buffer: arrival.buffer, length: arrival.length })),
+            None => {
+                *oversized += 1;
+                None
             }
-            self.collect(now);
-        }
+        });
+        self.relay.handle_batch(datagrams, now, &mut self.forwards);
+        self.collect(now);
         for group in self.forwards.chunk_by(|(_, one), (_, next)| one.from == next.from) {
             let departures = group.iter().map(|(slot, forward)| Departure {
                 bytes: &self.arrivals.buffer(*slot)[forward.bytes.clone()],

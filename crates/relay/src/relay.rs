@@ -74,6 +74,21 @@ impl Relay {
         Ok(Reply::Done)
     }
 
+    /// Takes datagrams that arrived together, in order and from any sockets, each with the number of its buffer. What
+    /// goes on is added to `forwards` with that number; it lies in the same buffer. What does not is counted.
+    pub fn handle_batch<'b>(
+        &mut self,
+        datagrams: impl IntoIterator<Item = (usize, Datagram<'b>)>,
+        now: Instant,
+        forwards: &mut Vec<(usize, Forward)>,
+    ) {
+        for (number, datagram) in datagrams {
+            if let Ok(Some(forward)) = self.handle_packet(datagram, now) {
+                forwards.push((number, forward));
+            }
+        }
+    }
+
     /// Takes a datagram: media goes on to the other leg, STUN and DTLS are kept (`None`).
     ///
     /// # Errors
