@@ -26,11 +26,12 @@
 //! - [`rtcp`]: reports and feedback: walked, written, translated between legs
 //! - [`srtp`]: protection of both, by keys from DTLS or SDES
 //! - [`rewrite`]: SSRC, sequence number, timestamp and payload type towards one receiver
-//! - [`statistics`]: what a receiver knows of loss and jitter
+//! - [`statistics`]: what a receiver knows of loss and jitter; [`emodel`]: how good that sounds
 //! - [`dtmf`]: key presses; [`g711`], [`tone`]: sound for the built-in endpoints
 
 pub mod demux;
 pub mod dtmf;
+pub mod emodel;
 pub mod extension;
 pub mod g711;
 pub mod packet;
