@@ -88,13 +88,11 @@ fn call(threads: &RelayThreads, told: &Receiver<FromRelay>, number: u16) -> [(Ud
 }
 
 fn config(longest_wait: Duration) -> Config {
+    let address = relay::Address { name: None, bind: LOOPBACK, advertise: None };
+    let ports = relay::PortShare { range: 30_000..=39_999, number: 0, of: 1 };
     let relay = relay::Config {
-        addresses: vec![relay::Address { name: None, bind: LOOPBACK, advertise: None }],
-        ports: relay::PortShare { range: 30_000..=39_999, number: 0, of: 1 },
-        certificates: relay::CertificatePolicy::PerCall,
         max_calls: 10_000,
-        media_timeout: Duration::from_secs(60),
-        silent_timeout: Duration::from_secs(3600),
+        ..relay::Config::new(vec![address], ports, relay::CertificatePolicy::PerCall)
     };
     Config { workers: NonZeroUsize::new(1), longest_wait, ..Config::new(relay) }
 }

@@ -74,6 +74,7 @@ pub(crate) struct Credentials {
 pub(crate) struct Relay {
     pub(crate) addresses: Vec<relay::Address>,
     pub(crate) ports: RangeInclusive<u16>,
+    pub(crate) port_quarantine: Duration,
     pub(crate) workers: usize,
     pub(crate) certificate: CertificateLife,
     pub(crate) suites: Vec<SrtpSuite>,

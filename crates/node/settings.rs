@@ -17,22 +17,21 @@ use crate::config::{CertificateLife, Config, ConfigError};
 /// No certificate could be made.
 pub(crate) fn relay(config: &Config) -> anyhow::Result<netio::Config> {
     let relay = &config.relay;
+    let ports = relay::PortShare { range: relay.ports.clone(), number: 0, of: 1 };
+    let certificates = match relay.certificate {
+        CertificateLife::Process => relay::CertificatePolicy::PerProcess(Arc::new(dtls::Certificate::generate()?)),
+        CertificateLife::Call => relay::CertificatePolicy::PerCall,
+    };
     Ok(netio::Config {
         workers: NonZeroUsize::new(relay.workers),
         tos: relay.dscp << 2,
         longest_wait: relay.longest_wait,
         ..netio::Config::new(relay::Config {
-            addresses: relay.addresses.clone(),
-            ports: relay::PortShare { range: relay.ports.clone(), number: 0, of: 1 },
-            certificates: match relay.certificate {
-                CertificateLife::Process => {
-                    relay::CertificatePolicy::PerProcess(Arc::new(dtls::Certificate::generate()?))
-                }
-                CertificateLife::Call => relay::CertificatePolicy::PerCall,
-            },
+            port_quarantine: relay.port_quarantine,
             max_calls: config.call.max_calls,
             media_timeout: relay.media_timeout,
             silent_timeout: relay.silent_timeout,
+            ..relay::Config::new(relay.addresses.clone(), ports, certificates)
         })
     })
 }
@@ -134,6 +133,7 @@ address = "inside"
 [relay]
 addresses = [{ name = "inside", bind = "10.0.0.1" }, { name = "outside", bind = "10.0.0.2", advertise = "192.0.2.2" }]
 ports = "20000-20999"
+port_quarantine = "6s"
 workers = 3
 certificate = "call"
 suites = ["AES_CM_128_HMAC_SHA1_32"]
@@ -176,7 +176,7 @@ to = "trunk:one/100"
         let [inside, outside] = relay.addresses.as_slice() else { panic!("two addresses") };
         assert_eq!((inside.name.as_deref(), inside.advertise), (Some("inside"), None));
         assert_eq!((outside.bind, outside.advertise), ([10, 0, 0, 2].into(), Some([192, 0, 2, 2].into())));
-        assert_eq!(relay.ports.range, 20000..=20999);
+        assert_eq!((relay.ports.range, relay.port_quarantine), (20000..=20999, Duration::from_secs(6)));
         assert!(matches!(relay.certificates, relay::CertificatePolicy::PerCall));
         assert_eq!(relay.max_calls, 11);
         assert_eq!(relay.media_timeout, Duration::from_secs(7));

@@ -393,9 +393,21 @@ pub enum CommandError {
     /// The peer named no address of a family we have, or one we must not send to.
     #[error("no usable address")]
     NoUsableAddress,
-    /// All ports are in use.
+    /// All ports are in use, or rest from their last call.
     #[error("no free port")]
     NoFreePort,
+    /// The relay's process, or the machine, has as many files open as it may.
+    #[error("too many open files")]
+    NoFreeDescriptor,
+    /// The machine has no memory for another socket.
+    #[error("no memory for a socket")]
+    NoMemory,
+    /// The machine refuses a socket for a reason of its own.
+    #[error("no socket")]
+    NoSocket,
+    /// The leg, or the relay, has as many streams as it is allowed.
+    #[error("too many streams")]
+    TooManyStreams,
     /// The relay has as many calls as it is allowed.
     #[error("too many calls")]
     TooManyCalls,

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
-use relay::{SocketId, Sockets};
+use relay::{OpenError, SocketId, Sockets};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How a socket is set up.
@@ -61,10 +61,10 @@ impl OpenSockets {
 }
 
 impl Sockets for OpenSockets {
-    fn open(&mut self, id: SocketId, address: SocketAddr) -> io::Result<()> {
-        let mut socket = UdpSocket::from_std(self.options.bind(address)?);
+    fn open(&mut self, id: SocketId, address: SocketAddr) -> Result<(), OpenError> {
+        let mut socket = UdpSocket::from_std(self.options.bind(address).map_err(refusal)?);
         let slot = id.0 as usize;
-        self.registry.register(&mut socket, Token(slot), Interest::READABLE)?;
+        self.registry.register(&mut socket, Token(slot), Interest::READABLE).map_err(refusal)?;
         if self.open.len() <= slot {
             self.open.resize_with(slot + 1, || None);
         }
@@ -77,6 +77,17 @@ impl Sockets for OpenSockets {
         if let Some(slot) = self.open.get_mut(id.0 as usize) {
             *slot = None;
         }
+    }
+}
+
+/// Which of the machine's means ran out.
+fn refusal(error: io::Error) -> OpenError {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => OpenError::PortTaken,
+        Some(libc::EADDRNOTAVAIL) => OpenError::AddressGone,
+        Some(libc::EMFILE | libc::ENFILE) => OpenError::NoDescriptor,
+        Some(libc::ENOMEM | libc::ENOBUFS | libc::ENOSPC) => OpenError::NoMemory, // ENOSPC: of what epoll may watch
+        Some(_) | None => OpenError::Other(error),
     }
 }
 
@@ -96,6 +107,23 @@ mod tests {
         // A machine without IPv6 has nothing to mark.
         if let Ok(socket) = options.bind((Ipv6Addr::LOCALHOST, 0).into()) {
             assert_eq!(SockRef::from(&socket).tclass_v6().expect("it has one"), 184);
+        }
+    }
+
+    #[test]
+    fn a_socket_that_is_not_to_be_had_says_why() {
+        let poll = mio::Poll::new().expect("the machine has descriptors");
+        let registry = poll.registry().try_clone().expect("the machine has descriptors");
+        let mut sockets = OpenSockets::new(registry, SocketOptions { tos: 0, receive_buffer: None });
+        let taken = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
+        let taken = taken.local_addr().map(|address| (taken, address)).expect("it is bound");
+        assert!(matches!(sockets.open(SocketId(0), taken.1), Err(OpenError::PortTaken)));
+        let elsewhere = (Ipv4Addr::new(192, 0, 2, 1), 0).into();
+        assert!(matches!(sockets.open(SocketId(0), elsewhere), Err(OpenError::AddressGone)));
+        for (number, is_descriptor) in [(libc::EMFILE, true), (libc::ENFILE, true), (libc::ENOBUFS, false)] {
+            let refused = refusal(io::Error::from_raw_os_error(number));
+            assert_eq!(matches!(refused, OpenError::NoDescriptor), is_descriptor, "{number}");
+            assert_eq!(matches!(refused, OpenError::NoMemory), !is_descriptor, "{number}");
         }
     }
 }

@@ -200,13 +200,11 @@ fn start(config: Config) -> (RelayThreads, Receiver<FromRelay>) {
 
 fn config() -> Config {
     let certificate = Arc::new(dtls::Certificate::generate().expect("the system has randomness"));
+    let address = relay::Address { name: None, bind: LOOPBACK, advertise: None };
+    let ports = relay::PortShare { range: 30_000..=39_999, number: 0, of: 1 };
     let relay = relay::Config {
-        addresses: vec![relay::Address { name: None, bind: LOOPBACK, advertise: None }],
-        ports: relay::PortShare { range: 30_000..=39_999, number: 0, of: 1 },
-        certificates: relay::CertificatePolicy::PerProcess(certificate),
         max_calls: 10,
-        media_timeout: Duration::from_secs(60),
-        silent_timeout: Duration::from_secs(3600),
+        ..relay::Config::new(vec![address], ports, relay::CertificatePolicy::PerProcess(certificate))
     };
     Config { workers: NonZeroUsize::new(2), ..Config::new(relay) }
 }

@@ -76,6 +76,7 @@ struct Trunk {
 struct Relay {
     addresses: Vec<Address>,
     ports: Option<String>,
+    port_quarantine: Option<String>,
     workers: Option<usize>,
     certificate: Option<String>,
     suites: Option<Vec<String>>,
@@ -386,6 +387,7 @@ impl Relay {
             })
             .collect();
         let ports = problems.value("relay.ports", self.ports.as_deref(), "30000-39999", parse_ports, PORTS);
+        let port_quarantine = duration(problems, "relay.port_quarantine", self.port_quarantine.as_deref(), "5s");
         let certificate = problems.value(
             "relay.certificate",
             self.certificate.as_deref(),
@@ -437,6 +439,7 @@ impl Relay {
         Some(super::Relay {
             addresses: addresses?,
             ports: ports?,
+            port_quarantine: port_quarantine?,
             workers,
             certificate: certificate?,
             suites: suites?,

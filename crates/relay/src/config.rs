@@ -12,6 +12,8 @@ pub struct Config {
     pub addresses: Vec<Address>,
     /// The ports it may open.
     pub ports: PortShare,
+    /// How long a port rests after a call before another may use it, so that what the old peer still sends reaches nobody.
+    pub port_quarantine: Duration,
     /// Whose certificate a leg shows.
     pub certificates: CertificatePolicy,
     /// Calls it holds at most.
@@ -20,6 +22,21 @@ pub struct Config {
     pub media_timeout: Duration,
     /// The same for a leg that need not send: on hold, or only listening.
     pub silent_timeout: Duration,
+}
+
+impl Config {
+    /// The usual settings.
+    pub fn new(addresses: Vec<Address>, ports: PortShare, certificates: CertificatePolicy) -> Self {
+        Self {
+            addresses,
+            ports,
+            port_quarantine: Duration::from_secs(5),
+            certificates,
+            max_calls: 1000,
+            media_timeout: Duration::from_secs(60),
+            silent_timeout: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// A local address.

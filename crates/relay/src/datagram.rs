@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use thiserror::Error;
+
 /// One of the relay's sockets: a dense index that the relay chooses and reuses after [`Sockets::close`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SocketId(pub u32);
@@ -54,9 +56,30 @@ pub trait Sockets {
     ///
     /// # Errors
     ///
-    /// The kernel's. The relay then tries its next port; other errors than `AddrInUse` make it give up.
-    fn open(&mut self, id: SocketId, address: SocketAddr) -> io::Result<()>;
+    /// Why there is none. After [`OpenError::PortTaken`] the relay tries its next port; the others make it give up.
+    fn open(&mut self, id: SocketId, address: SocketAddr) -> Result<(), OpenError>;
 
     /// Closes a socket. Its number may be used again at once.
     fn close(&mut self, id: SocketId);
+}
+
+/// Why a socket was not opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Somebody else uses the port.
+    #[error("port is taken")]
+    PortTaken,
+    /// The address is no longer, or never was, this machine's.
+    #[error("not an address of this machine")]
+    AddressGone,
+    /// The process, or the machine, has as many files open as it may.
+    #[error("too many open files")]
+    NoDescriptor,
+    /// The kernel has no memory for it.
+    #[error("no memory for a socket")]
+    NoMemory,
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] io::Error),
 }

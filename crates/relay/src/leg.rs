@@ -287,7 +287,7 @@ impl Leg {
             return Ok(());
         }
         if self.streams.len() >= MAX_STREAMS {
-            return Err(CommandError::NoFreePort);
+            return Err(CommandError::TooManyStreams);
         }
         let joined = self
             .streams

@@ -5,21 +5,17 @@
 //!
 //! ```
 //! use model::{CallId, Command, LegId, LegPolicy, Reply};
-//! # use relay::{Address, CertificatePolicy, Config, PortShare, Relay, SocketId, Sockets};
-//! # use std::{io, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
+//! # use relay::{Address, CertificatePolicy, Config, OpenError, PortShare, Relay, SocketId, Sockets};
+//! # use std::{net::SocketAddr, sync::Arc, time::Instant};
 //! # struct Kernel;
 //! # impl Sockets for Kernel {
-//! #     fn open(&mut self, _: SocketId, _: SocketAddr) -> io::Result<()> { Ok(()) }
+//! #     fn open(&mut self, _: SocketId, _: SocketAddr) -> Result<(), OpenError> { Ok(()) }
 //! #     fn close(&mut self, _: SocketId) {}
 //! # }
-//! # let config = Config {
-//! #     addresses: vec![Address { name: None, bind: "192.0.2.1".parse()?, advertise: None }],
-//! #     ports: PortShare { range: 30_000..=39_999, number: 0, of: 1 },
-//! #     certificates: CertificatePolicy::PerProcess(Arc::new(dtls::Certificate::generate()?)),
-//! #     max_calls: 1000,
-//! #     media_timeout: Duration::from_secs(60),
-//! #     silent_timeout: Duration::from_secs(3600),
-//! # };
+//! # let address = Address { name: None, bind: "192.0.2.1".parse()?, advertise: None };
+//! # let ports = PortShare { range: 30_000..=39_999, number: 0, of: 1 };
+//! # let certificate = CertificatePolicy::PerProcess(Arc::new(dtls::Certificate::generate()?));
+//! # let config = Config::new(vec![address], ports, certificate);
 //! # #[allow(clippy::disallowed_methods, reason = "an example has a clock")]
 //! # let now = Instant::now();
 //! # let random = Box::new(|bytes: &mut [u8]| bytes.fill(4));
@@ -64,6 +60,6 @@ mod stream;
 mod transport;
 
 pub use config::{Address, CertificatePolicy, Config, PortShare};
-pub use datagram::{Datagram, Forward, SocketId, Sockets, Transmit};
+pub use datagram::{Datagram, Forward, OpenError, SocketId, Sockets, Transmit};
 pub use drops::{Counters, Dropped};
 pub use relay::{Random, Relay};

@@ -1,20 +1,25 @@
 //! Which ports are free: pairs of an even port for RTP and the odd one above it for RTCP (RFC 3550 §11).
 
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
 use crate::PortShare;
 
-/// The pairs of one worker's share, and which of them are in use.
+/// The pairs of one worker's share that are not in use, the one that has rested longest first.
 ///
-/// They are handed out in turn, so that a port rests as long as possible before the next call gets it.
+/// A pair rests before it is used again, so that what a peer still sends to a call that is over never reaches the next
+/// one. All rest equally long, so the first is always the first that may be used.
 #[derive(Debug)]
 pub(crate) struct Ports {
-    pairs: Vec<Pair>,
-    next: usize,
+    free: VecDeque<Free>,
+    quarantine: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Pair {
-    rtp: u16,
-    used: bool,
+struct Free {
+    pair: PortPair,
+    /// When it may be used again; at once if it never was.
+    from: Option<Instant>,
 }
 
 /// A pair of ports that is in use.
@@ -27,39 +32,28 @@ pub(crate) struct PortPair {
 }
 
 impl Ports {
-    /// All pairs of the share, beginning somewhere in it.
-    pub(crate) fn new(share: &PortShare, begin: usize) -> Self {
+    /// All pairs of the share, beginning somewhere in it. One that is given back rests for the quarantine.
+    pub(crate) fn new(share: &PortShare, begin: usize, quarantine: Duration) -> Self {
         let first = share.range.start().max(&2).next_multiple_of(2);
-        let pairs: Vec<Pair> = (first..*share.range.end())
+        let mut free: VecDeque<Free> = (first..*share.range.end())
             .step_by(2)
             .skip(usize::from(share.number))
             .step_by(usize::from(share.of.max(1)))
-            .map(|rtp| Pair { rtp, used: false })
+            .map(|rtp| Free { pair: PortPair { rtp, rtcp: rtp + 1 }, from: None })
             .collect();
-        let next = begin % pairs.len().max(1);
-        Self { pairs, next }
+        free.rotate_left(begin % free.len().max(1));
+        Self { free, quarantine }
     }
 
-    /// Takes the next free pair.
-    pub(crate) fn take(&mut self) -> Option<PortPair> {
-        let (behind, ahead) = self.pairs.split_at_mut(self.next);
-        let pair = ahead.iter_mut().chain(behind).find(|pair| !pair.used)?;
-        pair.used = true;
-        let taken = PortPair { rtp: pair.rtp, rtcp: pair.rtp + 1 };
-        let place = self.place(taken)?;
-        self.next = (place + 1) % self.pairs.len();
-        Some(taken)
+    /// Takes the pair that has rested longest, if that is long enough.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<PortPair> {
+        self.free.front().filter(|free| free.from.is_none_or(|from| from <= now))?;
+        self.free.pop_front().map(|free| free.pair)
     }
 
     /// Gives a pair back.
-    pub(crate) fn give_back(&mut self, pair: PortPair) {
-        if let Some(place) = self.place(pair) {
-            self.pairs[place].used = false;
-        }
-    }
-
-    fn place(&self, pair: PortPair) -> Option<usize> {
-        self.pairs.binary_search_by_key(&pair.rtp, |known| known.rtp).ok()
+    pub(crate) fn give_back(&mut self, pair: PortPair, now: Instant) {
+        self.free.push_back(Free { pair, from: Some(now + self.quarantine) });
     }
 }
 
@@ -67,13 +61,24 @@ impl Ports {
 mod tests {
     use super::*;
 
+    const REST: Duration = Duration::from_secs(5);
+
+    fn start() -> Instant {
+        #[allow(clippy::disallowed_methods, reason = "any instant will do as the beginning of a test")]
+        Instant::now()
+    }
+
     fn share(first: u16, last: u16, number: u16, of: u16) -> PortShare {
         PortShare { range: first..=last, number, of }
     }
 
     fn all(share: &PortShare) -> Vec<u16> {
-        let mut ports = Ports::new(share, 0);
-        std::iter::from_fn(|| ports.take()).map(|pair| pair.rtp).collect()
+        let mut ports = Ports::new(share, 0, REST);
+        rest(&mut ports, start())
+    }
+
+    fn rest(ports: &mut Ports, now: Instant) -> Vec<u16> {
+        std::iter::from_fn(|| ports.take(now)).map(|pair| pair.rtp).collect()
     }
 
     #[test]
@@ -92,13 +97,24 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_given_back_is_the_last_to_be_used_again() {
-        let mut ports = Ports::new(&share(100, 105, 0, 1), 1);
-        let first = ports.take().expect("three are free");
+    fn a_pair_given_back_rests_and_is_the_last_to_be_used_again() {
+        let now = start();
+        let mut ports = Ports::new(&share(100, 105, 0, 1), 1, REST);
+        let first = ports.take(now).expect("three are free");
         assert_eq!(first, PortPair { rtp: 102, rtcp: 103 });
-        ports.give_back(first);
-        let order: Vec<u16> = std::iter::from_fn(|| ports.take()).map(|pair| pair.rtp).collect();
-        assert_eq!(order, [104, 100, 102]);
-        assert_eq!(ports.take(), None);
+        ports.give_back(first, now);
+        assert_eq!(rest(&mut ports, now + REST - Duration::from_millis(1)), [104, 100]);
+        assert_eq!(rest(&mut ports, now + REST), [102]);
+        assert_eq!(ports.take(now + REST), None);
+    }
+
+    #[test]
+    fn without_a_quarantine_a_pair_is_free_at_once() {
+        let now = start();
+        let mut ports = Ports::new(&share(100, 101, 0, 1), 0, Duration::ZERO);
+        for _ in 0..3 {
+            let pair = ports.take(now).expect("it is free again");
+            ports.give_back(pair, now);
+        }
     }
 }

@@ -10,7 +10,7 @@ use model::{CallId, CommandError, Component, Event, News};
 use crate::ports::{PortPair, Ports};
 use crate::relay::Random;
 use crate::scope::Reach;
-use crate::{Address, Config, Counters, Dropped, SocketId, Sockets, Transmit};
+use crate::{Address, Config, Counters, Dropped, OpenError, SocketId, Sockets, Transmit};
 
 /// One of the two sides of a call.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -72,7 +72,7 @@ impl Resources {
         random(&mut begin);
         Self {
             reach: Reach::of(config.addresses.iter().map(|address| address.bind)),
-            ports: Ports::new(&config.ports, usize::from(u16::from_be_bytes(begin))),
+            ports: Ports::new(&config.ports, usize::from(u16::from_be_bytes(begin)), config.port_quarantine),
             config,
             random,
             counters: Counters::default(),
@@ -97,31 +97,32 @@ impl Resources {
     ///
     /// # Errors
     ///
-    /// There is no such pair, or no socket to be had.
+    /// There is no such pair, or no socket to be had: which of the machine's means ran out.
     pub(crate) fn open(
         &mut self,
         place: Place,
         addresses: &[Address],
         separate_rtcp: bool,
         sockets: &mut dyn Sockets,
+        now: Instant,
     ) -> Result<Opened, CommandError> {
         let mut passed_over = Vec::new();
         let opened = loop {
-            let Some(ports) = self.ports.take() else { break None };
+            let Some(ports) = self.ports.take(now) else { break Err(CommandError::NoFreePort) };
             match self.open_pair(place, addresses, ports, separate_rtcp, sockets) {
-                Ok(opened) => break Some(opened),
+                Ok(opened) => break Ok(opened),
                 Err(error) => {
                     passed_over.push(ports);
-                    if error.kind() != std::io::ErrorKind::AddrInUse {
-                        break None;
+                    if !matches!(error, OpenError::PortTaken) {
+                        break Err(error.into());
                     }
                 }
             }
         };
         for pair in passed_over {
-            self.ports.give_back(pair);
+            self.give_back(pair, now);
         }
-        opened.ok_or(CommandError::NoFreePort)
+        opened
     }
 
     fn open_pair(
@@ -131,7 +132,7 @@ impl Resources {
         ports: PortPair,
         separate_rtcp: bool,
         sockets: &mut dyn Sockets,
-    ) -> std::io::Result<Opened> {
+    ) -> Result<Opened, OpenError> {
         let mut opened = Opened { ports, rtp: Vec::new(), rtcp: Vec::new() };
         let rtcp = separate_rtcp.then_some((Component::Rtcp, ports.rtcp));
         for (component, port) in [(Component::Rtp, ports.rtp)].into_iter().chain(rtcp) {
@@ -157,12 +158,12 @@ impl Resources {
         address: &Address,
         port: u16,
         sockets: &mut dyn Sockets,
-    ) -> std::io::Result<Socket> {
+    ) -> Result<Socket, OpenError> {
         let bound = SocketAddr::new(address.bind, port);
         let advertised = SocketAddr::new(address.advertise.unwrap_or(address.bind), port);
         let id = match self.free_routes.last() {
             Some(id) => *id,
-            None => SocketId(u32::try_from(self.routes.len()).map_err(std::io::Error::other)?),
+            None => SocketId(u32::try_from(self.routes.len()).map_err(|_| OpenError::NoDescriptor)?),
         };
         sockets.open(id, bound)?;
         let route = Some(Route { place, bound });
@@ -188,8 +189,8 @@ impl Resources {
     }
 
     /// Gives a pair of ports back, once its sockets are closed.
-    pub(crate) fn give_back(&mut self, ports: PortPair) {
-        self.ports.give_back(ports);
+    pub(crate) fn give_back(&mut self, ports: PortPair, now: Instant) {
+        self.ports.give_back(ports, now);
     }
 
     /// Says whether media may be sent to an address: it is within reach, and not our own.
@@ -228,6 +229,18 @@ impl Resources {
 
     pub(crate) fn count_drop(&mut self, reason: Dropped) {
         self.counters.dropped.count(reason);
+    }
+}
+
+impl From<OpenError> for CommandError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::PortTaken => Self::NoFreePort,
+            OpenError::AddressGone => Self::NoUsableAddress,
+            OpenError::NoDescriptor => Self::NoFreeDescriptor,
+            OpenError::NoMemory => Self::NoMemory,
+            OpenError::Other(_) => Self::NoSocket,
+        }
     }
 }
 

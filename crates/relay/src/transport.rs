@@ -95,7 +95,7 @@ impl Transport {
     ///
     /// No port is free, or an address cannot be a candidate. Nothing stays open.
     pub(crate) fn open(new: NewTransport<'_>, work: &mut Work<'_>) -> Result<Self, CommandError> {
-        let opened = work.resources.open(new.place, new.addresses, new.separate_rtcp, work.sockets)?;
+        let opened = work.resources.open(new.place, new.addresses, new.separate_rtcp, work.sockets, work.now)?;
         let component = |number, sockets| Component::new(Place { component: number, ..new.place }, sockets);
         let mut transport = Self {
             rtp: component(Number::Rtp, opened.rtp),
@@ -144,7 +144,7 @@ impl Transport {
         if let Some(rtcp) = self.rtcp {
             rtcp.close(work.resources, work.sockets);
         }
-        work.resources.give_back(self.ports);
+        work.resources.give_back(self.ports, work.now);
     }
 
     /// The component of a number.

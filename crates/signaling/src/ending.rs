@@ -236,8 +236,16 @@ const RTP_ERRORS: [(CommandError, &str); 2] =
     [(CommandError::SecurityRequired, "crypto-required"), (CommandError::NoUsableKey, "invalid-crypto")];
 
 /// What the relay has too much of; those who call are to try later.
-const RELAY_IS_FULL: [CommandError; 4] =
-    [CommandError::NoFreePort, CommandError::TooManyCalls, CommandError::Overloaded, CommandError::Stopping];
+const RELAY_IS_FULL: [CommandError; 8] = [
+    CommandError::NoFreePort,
+    CommandError::NoFreeDescriptor,
+    CommandError::NoMemory,
+    CommandError::NoSocket,
+    CommandError::TooManyCalls,
+    CommandError::TooManyStreams,
+    CommandError::Overloaded,
+    CommandError::Stopping,
+];
 
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: u32 = 30;

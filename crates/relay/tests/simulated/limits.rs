@@ -8,10 +8,10 @@ use model::{
     IceParameters, LegId, LegPolicy, MediaKind, Reply, Secret, StreamId,
 };
 use proptest::prelude::*;
-use relay::{CertificatePolicy, Config, Datagram, PortShare, Relay, SocketId};
+use relay::{CertificatePolicy, Config, Datagram, OpenError, PortShare, Relay, SocketId};
 
 use crate::peer::{Habits, Peer, media_stream};
-use crate::world::{A, B, Fakes, config, pathless, seeded, start};
+use crate::world::{A, B, Fakes, World, call, config, pathless, seeded, start};
 
 fn relay(ports: std::ops::RangeInclusive<u16>, max_calls: usize) -> Relay {
     let ports = PortShare { range: ports, number: 0, of: 1 };
@@ -84,7 +84,50 @@ fn when_the_ports_are_used_up_a_call_is_refused_and_nothing_is_kept() {
     let end = Command::End { call: CallId::from(0) };
     assert!(relay.handle_command(end, now, &mut sockets).is_ok());
     let offer = Command::LocalOffer { call: CallId::from(2), leg: B, offer: sound() };
-    assert!(relay.handle_command(offer, now, &mut sockets).is_ok(), "there is room again");
+    let mut again = |now| relay.handle_command(offer.clone(), now, &mut sockets).map(drop);
+    assert_eq!(again(now + Duration::from_millis(4999)), Err(CommandError::NoFreePort), "the old peer may still send");
+    assert_eq!(again(now + Duration::from_secs(5)), Ok(()), "there is room again");
+}
+
+#[test]
+fn what_the_machine_has_no_more_of_is_said_and_the_call_stays_as_it_was() {
+    let refusals: [(fn() -> OpenError, CommandError); 4] = [
+        (|| OpenError::NoDescriptor, CommandError::NoFreeDescriptor),
+        (|| OpenError::NoMemory, CommandError::NoMemory),
+        (|| OpenError::AddressGone, CommandError::NoUsableAddress),
+        (|| OpenError::Other(std::io::Error::other("odd")), CommandError::NoSocket),
+    ];
+    for (refusal, error) in refusals {
+        let mut world = World::new(Habits::jingle(), Habits::phone());
+        let offer = world.a.offer();
+        world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+        world.sockets.refusal = Some(refusal);
+        let offered = Command::LocalOffer { call: call(), leg: B, offer: pathless(&offer) };
+        assert_eq!(world.command(offered), Err(error.clone()));
+        let answered = Command::LocalAnswer { call: call(), leg: A, answer: pathless(&offer) };
+        assert_eq!(world.command(answered), Err(error));
+        assert!(world.sockets.open.is_empty() && world.relay.counters().ports_in_use == 0);
+        world.sockets.refusal = None;
+        let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&offer) });
+        let answer = world.b.answer(&ours, world.now);
+        world.done(Command::RemoteAnswer { call: call(), leg: B, answer: answer.clone() });
+        let ours = world.local(Command::LocalAnswer { call: call(), leg: A, answer: pathless(&answer) });
+        world.a.take_answer(&ours, world.now);
+        world.run(Duration::from_secs(3));
+        assert!(world.heard().0[0] > 50, "the call goes on as if nothing had been");
+    }
+}
+
+#[test]
+fn a_leg_has_no_more_streams_than_it_may() {
+    let (mut relay, mut sockets, now) = (relay(30_000..=30_099, 1), Fakes::default(), start());
+    let call = CallId::from(1);
+    let created = relay.handle_command(Command::CreateCall { call, legs: legs() }, now, &mut sockets);
+    assert_eq!(created, Ok(Reply::Done));
+    let streams = (0..17).map(|number| media_stream(StreamId(number), MediaKind::Audio)).collect();
+    let offer = Command::LocalOffer { call, leg: B, offer: Description { streams, bundle: Vec::new() } };
+    assert_eq!(relay.handle_command(offer, now, &mut sockets), Err(CommandError::TooManyStreams));
+    assert!(sockets.open.is_empty(), "nothing is kept");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! A relay between two endpoints on a simulated network, on virtual time.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +9,9 @@ use model::{
     CallId, Command, CommandError, Description, IceRole, Learning, LegId, LegPolicy, MediaKind, MediaPath, News,
     PathPolicy, Reply, Security, SrtpSuite,
 };
-use relay::{Address, CertificatePolicy, Config, Datagram, Dropped, PortShare, Relay, SocketId, Sockets, Transmit};
+use relay::{
+    Address, CertificatePolicy, Config, Datagram, Dropped, OpenError, PortShare, Relay, SocketId, Sockets, Transmit,
+};
 
 use crate::network::{Dice, Flying, Network, Weather};
 use crate::peer::{FRAME, Habits, Odd, Peer, ip};
@@ -25,12 +26,17 @@ pub(crate) struct Fakes {
     pub(crate) open: HashMap<SocketId, SocketAddr>,
     /// Ports that somebody else uses.
     pub(crate) taken: Vec<u16>,
+    /// Why the machine gives no more than there are.
+    pub(crate) refusal: Option<fn() -> OpenError>,
 }
 
 impl Sockets for Fakes {
-    fn open(&mut self, id: SocketId, address: SocketAddr) -> io::Result<()> {
+    fn open(&mut self, id: SocketId, address: SocketAddr) -> Result<(), OpenError> {
+        if let Some(refusal) = self.refusal {
+            return Err(refusal());
+        }
         if self.taken.contains(&address.port()) || self.open.values().any(|open| *open == address) {
-            return Err(io::ErrorKind::AddrInUse.into());
+            return Err(OpenError::PortTaken);
         }
         assert!(self.open.insert(id, address).is_none(), "{id:?} is open already");
         Ok(())
@@ -59,14 +65,9 @@ pub(crate) struct World {
 
 pub(crate) fn config() -> Config {
     let certificate = Arc::new(dtls::Certificate::generate().expect("OpenSSL works"));
-    Config {
-        addresses: vec![Address { name: None, bind: ip("198.51.100.1"), advertise: None }],
-        ports: PortShare { range: 30_000..=30_099, number: 0, of: 1 },
-        certificates: CertificatePolicy::PerProcess(certificate),
-        max_calls: 10,
-        media_timeout: Duration::from_secs(60),
-        silent_timeout: Duration::from_secs(3600),
-    }
+    let address = Address { name: None, bind: ip("198.51.100.1"), advertise: None };
+    let ports = PortShare { range: 30_000..=30_099, number: 0, of: 1 };
+    Config { max_calls: 10, ..Config::new(vec![address], ports, CertificatePolicy::PerProcess(certificate)) }
 }
 
 pub(crate) fn seeded(seed: u64) -> relay::Random {

@@ -1,6 +1,5 @@
 //! A call between two legs without ICE, and packets for it: what the spine is measured with.
 
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,13 +13,13 @@ use model::{
     CallId, Codec, Command, Crypto, Description, LegId, LegPolicy, MediaKind, MediaPath, MediaStream, PayloadType,
     Profile, Reply, Secret, Security, SrtpSuite, Ssrc, StreamId,
 };
-use relay::{Address, CertificatePolicy, Config, Datagram, PortShare, Relay, SocketId, Sockets};
+use relay::{Address, CertificatePolicy, Config, Datagram, OpenError, PortShare, Relay, SocketId, Sockets};
 
 /// Sockets that are no more than a number.
 struct NoSockets;
 
 impl Sockets for NoSockets {
-    fn open(&mut self, _: SocketId, _: SocketAddr) -> io::Result<()> {
+    fn open(&mut self, _: SocketId, _: SocketAddr) -> Result<(), OpenError> {
         Ok(())
     }
 
@@ -101,14 +100,9 @@ impl Fixture {
 
 fn config() -> Config {
     let certificate = Arc::new(dtls::Certificate::generate().expect("OpenSSL works"));
-    Config {
-        addresses: vec![Address { name: None, bind: [198, 51, 100, 1].into(), advertise: None }],
-        ports: PortShare { range: 30_000..=30_009, number: 0, of: 1 },
-        certificates: CertificatePolicy::PerProcess(certificate),
-        max_calls: 1,
-        media_timeout: Duration::from_secs(60),
-        silent_timeout: Duration::from_secs(60),
-    }
+    let address = Address { name: None, bind: [198, 51, 100, 1].into(), advertise: None };
+    let ports = PortShare { range: 30_000..=30_009, number: 0, of: 1 };
+    Config::new(vec![address], ports, CertificatePolicy::PerProcess(certificate))
 }
 
 fn policy(leg: LegId, suite: Option<SrtpSuite>) -> LegPolicy {
