@@ -128,6 +128,17 @@ impl Down {
     }
 }
 
+/// Puts the duration of a telephone-event into ticks of another clock. What exceeds a segment is left to the
+/// timestamp, which moves on by what is returned (RFC 4733 §2.5.1.3).
+pub(crate) fn change_clock(event: &mut [u8], from: u32, to: u32) -> u32 {
+    let [_, _, high, low, ..] = event else { return 0 };
+    let ticks = u64::from(u16::from_be_bytes([*high, *low])) * u64::from(to) / u64::from(from.max(1));
+    let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+    let before = ticks.saturating_sub(1) / MAX_SEGMENT * MAX_SEGMENT;
+    [.., *high, *low] = (ticks - before).to_be_bytes();
+    before
+}
+
 /// The packets of one key press to be sent.
 #[derive(Clone, Debug)]
 pub struct Sender {

@@ -16,30 +16,75 @@ use std::time::{Duration, Instant};
 use model::{MediaKind, PayloadType, Ssrc};
 
 use crate::{
+    dtmf,
     extension::ExtensionMap,
     packet::Packet,
     rtp::{self, ExtSeqNo, MAX_DROPOUT, MAX_MISORDER, RtpError, RtpTime, SeqNo, Strip, ticks},
 };
 
-/// From the payload types of one leg to those of another: one entry for each of the 128.
+/// From the payload types of one leg to those of another.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PayloadTypeMap([Option<PayloadType>; 128]);
+pub struct PayloadTypeMap {
+    /// For each of the 128, its place in `passages`.
+    places: [u8; 128],
+    passages: Vec<Passage>,
+}
+
+/// What a payload type becomes on the other leg.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Passage {
+    /// Its number there.
+    pub outgoing: PayloadType,
+    /// Ticks of its timestamps per second; `None` for one that speaks of the time of others, as key presses do.
+    pub clock_rate: Option<u32>,
+    /// The clocks that durations of key presses tick by, where they differ.
+    pub durations: Option<Durations>,
+}
+
+/// The clocks that the durations of key presses tick by (RFC 4733 §2.3.5).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Durations {
+    /// Ticks per second on the leg that they come from.
+    pub incoming: u32,
+    /// Ticks per second on the leg that they go to.
+    pub outgoing: u32,
+}
+
+/// The place of a payload type that does not pass.
+const NOWHERE: u8 = u8::MAX;
 
 impl Default for PayloadTypeMap {
     fn default() -> Self {
-        Self([None; 128])
+        Self { places: [NOWHERE; 128], passages: Vec::new() }
     }
 }
 
 impl PayloadTypeMap {
-    /// Lets one payload type pass, under another number.
+    /// Lets one payload type pass, under another number, by the clock that all share.
     pub fn insert(&mut self, incoming: PayloadType, outgoing: PayloadType) {
-        self.0[usize::from(u8::from(incoming))] = Some(outgoing);
+        self.insert_passage(incoming, Passage { outgoing, clock_rate: None, durations: None });
+    }
+
+    /// Lets one payload type pass.
+    pub fn insert_passage(&mut self, incoming: PayloadType, passage: Passage) {
+        let place = &mut self.places[usize::from(u8::from(incoming))];
+        match self.passages.get_mut(usize::from(*place)) {
+            Some(known) => *known = passage,
+            None => {
+                *place = u8::try_from(self.passages.len()).unwrap_or(NOWHERE); // one for each of 128 at most
+                self.passages.push(passage);
+            }
+        }
+    }
+
+    /// What becomes of a payload type; `None` if it must not pass.
+    pub fn passage(&self, incoming: PayloadType) -> Option<&Passage> {
+        self.passages.get(usize::from(self.places[usize::from(u8::from(incoming))]))
     }
 
     /// The number on the other leg; `None` if it must not pass.
     pub fn outgoing(&self, incoming: PayloadType) -> Option<PayloadType> {
-        self.0[usize::from(u8::from(incoming))]
+        self.passage(incoming).map(|passage| passage.outgoing)
     }
 
     /// The way back: the first payload type that becomes `outgoing`.
@@ -67,7 +112,7 @@ pub struct Origin {
 pub struct Settings {
     /// Audio marks the first packet after a change of source; video marks the ends of pictures, which stay as they are.
     pub kind: MediaKind,
-    /// Ticks of the timestamp per second.
+    /// Ticks of the timestamp per second, before a payload type with a clock of its own passes.
     pub clock_rate: u32,
     /// Which payload types pass.
     pub payload_types: PayloadTypeMap,
@@ -95,6 +140,13 @@ const MAX_EPOCHS: usize = 16;
 /// Timestamps that stray so far from the clock on the wall begin anew.
 const MAX_TIME_JUMP: Duration = Duration::from_secs(10);
 
+/// After a pause, or with another clock, timestamps that stray so far from the clock on the wall begin anew: no
+/// network delays that much, and a source that was told to stop may have stopped its clock.
+const MAX_RESUME_JUMP: Duration = Duration::from_millis(250);
+
+/// How long packets of a run that was left behind may still come in, and are not taken for its return.
+const TAIL: Duration = Duration::from_millis(200);
+
 /// The least that lies between two packets of different sources.
 const SHORTEST_FRAME: Duration = Duration::from_millis(20);
 
@@ -113,8 +165,14 @@ pub struct Rewriter {
     epochs: Vec<Epoch>,
     /// The first index that is neither used nor kept for a late packet.
     next: ExtSeqNo,
-    /// When the newest packet was sent, and its timestamp.
+    /// The newest timestamp, and when it was first sent.
     newest: Option<(Instant, RtpTime)>,
+    /// Ticks per second of the newest timestamp.
+    clock_rate: u32,
+    /// Something was kept back since the last packet.
+    resuming: bool,
+    /// When another source, or another place in the same one, was last taken up.
+    switched: Option<Instant>,
     sent: Sent,
     fir: FirSequence,
 }
@@ -161,6 +219,7 @@ impl Rewriter {
         let first = SeqNo(origin.seq.0 & !TOP_BIT);
         Self {
             origin,
+            clock_rate: settings.clock_rate,
             settings,
             sources: Vec::with_capacity(MAX_SOURCES),
             current: None,
@@ -168,6 +227,8 @@ impl Rewriter {
             epochs: Vec::with_capacity(MAX_EPOCHS),
             next: ExtSeqNo::new(0, first),
             newest: None,
+            resuming: false,
+            switched: None,
             sent: Sent::default(),
             fir: FirSequence::default(),
         }
@@ -175,7 +236,15 @@ impl Rewriter {
 
     /// Takes what a new offer and answer agreed on. The numbers go on.
     pub fn set(&mut self, settings: Settings) {
+        if self.newest.is_none() {
+            self.clock_rate = settings.clock_rate;
+        }
         self.settings = settings;
+    }
+
+    /// Ticks of the timestamp per second, as the packets have it that were sent last.
+    pub const fn clock_rate(&self) -> u32 {
+        self.clock_rate
     }
 
     /// The SSRC that receivers see.
@@ -200,36 +269,68 @@ impl Rewriter {
     /// The packet is to be dropped. The receiver will see no loss for it, as far as later packets allow.
     pub fn apply(&mut self, packet: &mut Packet<'_>, now: Instant) -> Result<rtp::Header, RewriteError> {
         let mut header = rtp::Header::parse(packet)?;
-        let payload = header.payload(packet)?.len();
-        let Some(payload_type) = self.settings.payload_types.outgoing(header.payload_type) else {
-            self.skip(&header);
+        let payload = header.payload(packet)?;
+        let Some(passage) = self.settings.payload_types.passage(header.payload_type).copied() else {
+            self.leave_out(&header);
             return Err(RewriteError::PayloadType);
         };
-        let place = self.place(&header, now)?;
+        let place = self.place(&header, passage.clock_rate, now)?;
         header.ssrc = self.origin.ssrc;
-        header.payload_type = payload_type;
+        header.payload_type = passage.outgoing;
         header.seq = place.seq;
         header.time = header.time.plus(place.time_offset);
         header.marker |= place.is_first && self.settings.kind == MediaKind::Audio;
-        self.rewrite_extension(&mut header, packet)?;
         self.sent.packets += 1;
-        self.sent.octets += payload as u64;
+        self.sent.octets += payload.len() as u64;
+        if let Some(Durations { incoming, outgoing }) = passage.durations
+            && let Some(event) = packet.get_mut(payload)
+        {
+            let segment = dtmf::change_clock(event, incoming, outgoing);
+            header.time = header.time.plus(segment);
+            header.marker &= segment == 0;
+        }
+        self.rewrite_extension(&mut header, packet)?;
         Ok(header)
     }
 
-    /// Leaves out a packet that another rule keeps back (a key press that was consumed), so that the receiver sees no
-    /// loss. `header` is that of the packet as it came.
+    /// Keeps back a packet that must not pass now (the stream is on hold, or a key press takes its place), so that the
+    /// receiver sees no loss however long that lasts, and whatever the network loses meanwhile. `header` is that of the
+    /// packet as it came.
     pub fn skip(&mut self, header: &rtp::Header) {
-        let next = self.next;
-        let Some(source) = self.current_source(header.ssrc) else { return };
-        let Some(index) = source.next.nearest(header.seq) else { return };
-        let gap = index.steps_from(source.next);
-        if !(0..=MAX_DROPOUT).contains(&gap) {
-            return;
+        self.resuming = true;
+        match self.in_sequence(header) {
+            Some((index, 0..=MAX_DROPOUT)) => self.pass_over(index, 0),
+            Some((_, gap)) if (-MAX_MISORDER..0).contains(&gap) => {}
+            Some(_) | None => self.contender = Some((header.ssrc, header.seq.plus(1))),
         }
-        let (Some(next_in), Some(next_out)) = (index.offset(1), next.offset(gap)) else { return };
-        source.next = next_in;
+    }
+
+    /// Leaves out a packet of a payload type that never passes. The packets before it may still come, and get the
+    /// numbers that are kept for them.
+    fn leave_out(&mut self, header: &rtp::Header) {
+        if let Some((index, gap @ 0..=MAX_DROPOUT)) = self.in_sequence(header) {
+            let is_idle = self.epochs.last().is_some_and(|epoch| epoch.first_out == self.next);
+            self.pass_over(index, if is_idle { 0 } else { gap });
+        }
+    }
+
+    /// The index of a packet of the current source, and how many are missing before it.
+    fn in_sequence(&mut self, header: &rtp::Header) -> Option<(ExtSeqNo, i64)> {
+        let next = self.current_source(header.ssrc)?.next;
+        let index = next.nearest(header.seq)?;
+        Some((index, index.steps_from(next)))
+    }
+
+    /// Lets the current source go on after an index, and the receiver after so many numbers.
+    fn pass_over(&mut self, index: ExtSeqNo, numbers: i64) {
+        let (Some(next_in), Some(next_out)) = (index.offset(1), self.next.offset(numbers)) else { return };
+        if let Some(current) = self.current
+            && let Some(source) = self.current_source(current)
+        {
+            source.next = next_in;
+        }
         self.next = next_out;
+        self.contender = None;
         self.go_on();
     }
 
@@ -237,8 +338,8 @@ impl Rewriter {
     /// the packets of the source are best left out with [`Rewriter::skip`].
     pub fn originate(&mut self, payload_type: PayloadType, payload: usize, now: Instant) -> rtp::Header {
         let (_, time) = *self.newest.get_or_insert((now, self.origin.time));
-        let header =
-            rtp::Header::new(payload_type, self.next.seq(), self.time_at(now).unwrap_or(time), self.origin.ssrc);
+        let time = self.time_at(now).unwrap_or(time);
+        let header = rtp::Header::new(payload_type, self.next.seq(), time, self.origin.ssrc);
         self.end_epochs(self.next);
         self.next = self.next.offset(1).unwrap_or(self.next);
         self.go_on();
@@ -287,38 +388,38 @@ impl Rewriter {
     }
 
     /// Finds the number of a packet, and moves everything on.
-    fn place(&mut self, header: &rtp::Header, now: Instant) -> Result<Place, RewriteError> {
+    fn place(&mut self, header: &rtp::Header, clock: Option<u32>, now: Instant) -> Result<Place, RewriteError> {
         if self.current_source(header.ssrc).is_some() {
-            return self.place_current(header, now);
+            return self.place_current(header, clock, now);
         }
         if let Some(source) = self.sources.iter().find(|source| source.ssrc == header.ssrc) {
             if let Some(late) = source.next.nearest(header.seq).filter(|index| *index < source.next) {
                 return self.place_late(header.ssrc, late);
             }
         } else if self.current.is_none() || self.settings.newcomers == Newcomers::Welcome {
-            return self.switch(header, now);
+            return self.switch(header, clock, now);
         }
-        self.contend(header, now)
+        self.contend(header, clock, now)
     }
 
-    fn place_current(&mut self, header: &rtp::Header, now: Instant) -> Result<Place, RewriteError> {
-        let next = self.next;
-        let source = self.current_source(header.ssrc).ok_or(RewriteError::Late)?;
-        let index = source.next.nearest(header.seq).ok_or(RewriteError::Late)?;
-        let gap = index.steps_from(source.next);
-        if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&gap) {
-            return self.contend(header, now);
+    fn place_current(&mut self, header: &rtp::Header, clock: Option<u32>, now: Instant) -> Result<Place, RewriteError> {
+        let (index, gap) = self.in_sequence(header).ok_or(RewriteError::Late)?;
+        // What fits by chance is no less a restart if its time is that of another life.
+        if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&gap) || (gap != 0 && self.strays(header.time, MAX_TIME_JUMP, now)) {
+            return self.contend(header, clock, now);
         }
         if gap < 0 {
             return self.place_late(header.ssrc, index);
         }
-        let (Some(next_in), Some(out)) = (index.offset(1), next.offset(gap)) else { return Err(RewriteError::Late) };
-        source.next = next_in;
-        self.contender = None;
-        self.keep_time(header.time, now, index, out);
-        self.next = out.offset(1).ok_or(RewriteError::Late)?;
+        let out = self.next.offset(gap).ok_or(RewriteError::Late)?;
+        self.keep_time(header.time, clock, now, index, out);
         let time_offset = self.epochs.last().map_or(0, |epoch| epoch.time_offset);
-        self.newest = Some((now, header.time.plus(time_offset)));
+        self.note_time(header.time.plus(time_offset), now);
+        self.next = out.offset(1).ok_or(RewriteError::Late)?;
+        self.contender = None;
+        if let (Some(next_in), Some(source)) = (index.offset(1), self.current_source(header.ssrc)) {
+            source.next = next_in;
+        }
         Ok(Place { seq: out.seq(), time_offset, is_first: false })
     }
 
@@ -328,24 +429,41 @@ impl Rewriter {
         Ok(Place { seq: out.seq(), time_offset: epoch.time_offset, is_first: false })
     }
 
-    /// Two packets in a row make a new beginning (RFC 3550 §A.1).
-    fn contend(&mut self, header: &rtp::Header, now: Instant) -> Result<Place, RewriteError> {
+    /// Two packets in a row make a new beginning (RFC 3550 §A.1), unless they are the last of a run that was just left.
+    fn contend(&mut self, header: &rtp::Header, clock: Option<u32>, now: Instant) -> Result<Place, RewriteError> {
+        if self.switched.is_some_and(|at| now.saturating_duration_since(at) < TAIL)
+            && let Some((epoch, behind)) = self.tail_of(header)
+        {
+            let out = epoch.last_out.offset(-behind).filter(|out| behind >= 0 && *out >= epoch.first_out);
+            let out = out.ok_or(RewriteError::Late)?;
+            return Ok(Place { seq: out.seq(), time_offset: epoch.time_offset, is_first: false });
+        }
         if self.contender == Some((header.ssrc, header.seq)) {
-            return self.switch(header, now);
+            return self.switch(header, clock, now);
         }
         self.contender = Some((header.ssrc, header.seq.plus(1)));
         Err(RewriteError::Probation)
     }
 
+    /// The run, other than the present one, that a packet belongs to the end of, and how far before its end.
+    fn tail_of(&self, header: &rtp::Header) -> Option<(&Epoch, i64)> {
+        let runs = self.epochs.iter().rev().skip(1).filter(|epoch| epoch.source == header.ssrc);
+        runs.filter_map(|epoch| {
+            let behind = i64::from(epoch.incoming(epoch.last_out)?.seq().since(header.seq));
+            (-MAX_DROPOUT..=MAX_MISORDER).contains(&behind).then_some((epoch, behind))
+        })
+        .next()
+    }
+
     /// Goes on with another source, or another place in the same one: next number, and the time that has passed.
-    fn switch(&mut self, header: &rtp::Header, now: Instant) -> Result<Place, RewriteError> {
-        let first_in = self
+    fn switch(&mut self, header: &rtp::Header, clock: Option<u32>, now: Instant) -> Result<Place, RewriteError> {
+        let index = self
             .sources
             .iter()
             .find(|source| source.ssrc == header.ssrc)
             .and_then(|source| source.next.nearest(header.seq))
             .unwrap_or(ExtSeqNo::new(0, header.seq));
-        let (Some(next_in), Some(next_out)) = (first_in.offset(1), self.next.offset(1)) else {
+        let (Some(next_in), Some(next_out)) = (index.offset(1), self.next.offset(1)) else {
             return Err(RewriteError::Late);
         };
         self.sources.retain(|source| source.ssrc != header.ssrc);
@@ -353,36 +471,65 @@ impl Rewriter {
             self.sources.remove(0);
         }
         self.sources.push(Source { ssrc: header.ssrc, next: next_in });
-        self.current = Some(header.ssrc);
-        self.contender = None;
         let time = self.newest.map_or(self.origin.time, |(at, time)| {
             time.plus(self.ticks(now.saturating_duration_since(at).max(SHORTEST_FRAME)))
         });
         let time_offset = time.0.wrapping_sub(header.time.0);
-        let first_out = self.next;
-        self.begin_epoch(Epoch { source: header.ssrc, first_in, first_out, last_out: ExtSeqNo::MAX, time_offset });
+        let out = self.next;
+        // What the network let the very first packet overtake is not lost: there are numbers before it.
+        let overtaken = if self.newest.is_none() { self.room_before(index, out) } else { 0 };
+        if let (Some(first_in), Some(first_out)) = (index.offset(-overtaken), out.offset(-overtaken)) {
+            let last_out = ExtSeqNo::MAX;
+            self.begin_epoch(Epoch { source: header.ssrc, first_in, first_out, last_out, time_offset });
+        }
+        if self.newest.is_some() {
+            self.switched = Some(now);
+        }
+        self.current = Some(header.ssrc);
+        self.contender = None;
+        self.resuming = false;
         self.next = next_out;
         self.newest = Some((now, time));
-        Ok(Place { seq: first_out.seq(), time_offset, is_first: true })
+        self.clock_rate = clock.unwrap_or(self.clock_rate);
+        Ok(Place { seq: out.seq(), time_offset, is_first: true })
+    }
+
+    /// How many packets before the first may still come.
+    fn room_before(&self, first_in: ExtSeqNo, first_out: ExtSeqNo) -> i64 {
+        let zero = ExtSeqNo::default();
+        first_in.steps_from(zero).min(first_out.steps_from(zero)).min(MAX_MISORDER)
     }
 
     /// Begins the timestamps anew if they strayed from the clock on the wall.
-    fn keep_time(&mut self, time: RtpTime, now: Instant, first_in: ExtSeqNo, first_out: ExtSeqNo) {
-        let (Some((at, newest)), Some(epoch)) = (self.newest, self.epochs.last().copied()) else { return };
-        let elapsed = now.saturating_duration_since(at);
-        let limit = self.ticks(MAX_TIME_JUMP);
-        let time_offset = epoch.time_offset;
-        if limit == 0 {
-            return; // a clock that does not tick says nothing
-        }
-        if elapsed < MAX_TIME_JUMP && time.plus(time_offset).since(newest).unsigned_abs() < limit {
-            return;
-        }
-        let expected = newest.plus(self.ticks(elapsed));
-        if time.plus(time_offset).since(expected).unsigned_abs() > limit {
-            let expected = newest.plus(self.ticks(elapsed.max(SHORTEST_FRAME)));
+    fn keep_time(&mut self, time: RtpTime, clock: Option<u32>, now: Instant, first_in: ExtSeqNo, first_out: ExtSeqNo) {
+        let is_new_clock = clock.is_some_and(|clock| clock != self.clock_rate);
+        let limit = if self.resuming || is_new_clock { MAX_RESUME_JUMP } else { MAX_TIME_JUMP };
+        self.resuming = false;
+        if self.strays(time, limit, now)
+            && let (Some((at, newest)), Some(epoch)) = (self.newest, self.epochs.last().copied())
+        {
+            // What lies between two clocks is counted by the one before (RFC 7160 §4.1).
+            let expected = newest.plus(self.ticks(now.saturating_duration_since(at).max(SHORTEST_FRAME)));
             let time_offset = expected.0.wrapping_sub(time.0);
             self.begin_epoch(Epoch { first_in, first_out, last_out: ExtSeqNo::MAX, time_offset, ..epoch });
+        }
+        self.clock_rate = clock.unwrap_or(self.clock_rate);
+    }
+
+    /// Says whether a timestamp of the current source is far from where the clock on the wall puts it.
+    fn strays(&self, time: RtpTime, limit: Duration, now: Instant) -> bool {
+        let (Some((at, newest)), Some(epoch)) = (self.newest, self.epochs.last()) else { return false };
+        let limit = self.ticks(limit);
+        let expected = newest.plus(self.ticks(now.saturating_duration_since(at)));
+        let time = time.plus(epoch.time_offset);
+        // A clock that does not tick says nothing, and a key that is held down has one timestamp for long.
+        limit != 0 && time != newest && time.since(expected).unsigned_abs() > limit
+    }
+
+    /// Remembers the newest timestamp. Packets of one picture or one key press share theirs.
+    fn note_time(&mut self, time: RtpTime, now: Instant) {
+        if self.newest.is_none_or(|(_, newest)| time.since(newest) > 0) {
+            self.newest = Some((now, time));
         }
     }
 
@@ -426,7 +573,7 @@ impl Rewriter {
     }
 
     fn ticks(&self, time: Duration) -> u32 {
-        ticks(time, self.settings.clock_rate)
+        ticks(time, self.clock_rate)
     }
 }
 
@@ -559,11 +706,140 @@ mod tests {
         let mut bench = Bench::new();
         assert_eq!([100, 101].map(|seq| bench.seq(A, seq)), [Ok(40), Ok(41)]);
         assert_eq!(bench.seq(B, 500), Ok(42));
-        assert_eq!(bench.seq(A, 102), Err(RewriteError::Probation));
-        assert_eq!(bench.seq(A, 99), Err(RewriteError::Late));
+        assert_eq!([102, 103].map(|seq| bench.seq(A, seq)), [Err(RewriteError::Late); 2], "the network held them up");
+        assert_eq!(bench.seq(A, 99), Ok(39), "one that the first had overtaken");
         assert_eq!(bench.seq(A, 100), Ok(40), "a repetition of what was sent keeps its number");
         assert_eq!(bench.seq(B, 501), Ok(43));
-        assert_eq!([103, 104].map(|seq| bench.seq(A, seq)), [Err(RewriteError::Probation), Ok(44)]);
+        bench.ms = 201;
+        assert_eq!([104, 105].map(|seq| bench.seq(A, seq)), [Err(RewriteError::Probation), Ok(44)], "it is back");
+    }
+
+    #[test]
+    fn the_last_packets_before_a_restart_do_not_undo_it() {
+        let mut bench = Bench::new();
+        assert_eq!([100, 101].map(|seq| bench.seq(A, seq)), [Ok(40), Ok(41)]);
+        assert_eq!([30_000, 30_001].map(|seq| bench.seq(A, seq)), [Err(RewriteError::Probation), Ok(42)]);
+        assert_eq!([102, 103].map(|seq| bench.seq(A, seq)), [Err(RewriteError::Late); 2]);
+        assert_eq!(bench.seq(A, 101), Ok(41));
+        assert_eq!(bench.seq(A, 30_002), Ok(43));
+    }
+
+    #[test]
+    fn a_restart_that_seems_to_fit_is_told_by_its_time() {
+        for restart in [50, 2000] {
+            let mut bench = Bench::new();
+            assert_eq!(bench.at(A, 100, 0, 0).map(|header| header.seq), Ok(SeqNo(40)));
+            assert_eq!(bench.at(A, restart, 1 << 30, 20), Err(RewriteError::Probation));
+            let second = bench.at(A, restart + 1, (1 << 30) + FRAME, 40).expect("it passes");
+            assert_eq!((second.seq, second.time), (SeqNo(41), RtpTime(1000 + 2 * FRAME)));
+        }
+    }
+
+    #[test]
+    fn packets_that_the_first_overtook_are_not_lost() {
+        let mut bench = Bench::new();
+        assert_eq!(
+            [102, 101, 103, 100, 2].map(|seq| bench.seq(A, seq).ok()),
+            [Some(40), Some(39), Some(41), Some(38), None]
+        );
+        let mut bench = Bench::new();
+        assert_eq!([1, 0, 2].map(|seq| bench.seq(A, seq)), [Ok(40), Ok(39), Ok(41)]);
+    }
+
+    #[test]
+    fn what_the_network_loses_during_a_hold_leaves_no_gap() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.seq(A, 0), Ok(40));
+        for seq in (2..u16::MAX - 10).step_by(2) {
+            bench.skip(A, seq);
+        }
+        assert_eq!(bench.seq(A, u16::MAX - 10), Ok(41));
+    }
+
+    #[test]
+    fn a_source_that_changes_during_a_hold_goes_on_with_its_first_packet() {
+        for newcomer in [(A, 30_000), (B, 7)] {
+            let mut bench = Bench::new();
+            bench.set(|settings| settings.newcomers = Newcomers::Probation);
+            assert_eq!(bench.seq(A, 0), Ok(40));
+            bench.skip(newcomer.0, newcomer.1);
+            assert_eq!(bench.seq(newcomer.0, newcomer.1 + 1), Ok(41));
+        }
+    }
+
+    #[test]
+    fn a_source_that_stopped_its_clock_while_it_was_held_goes_on_with_that_on_the_wall() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.time(A, 100, 5000, 0), RtpTime(1000));
+        bench.skip(A, 101);
+        assert_eq!(bench.time(A, 102, 5000 + 2 * FRAME, 5000), RtpTime(1000 + 5 * 8000));
+        assert_eq!(bench.time(A, 103, 5000 + 3 * FRAME, 5020), RtpTime(1000 + 5 * 8000 + FRAME));
+        bench.skip(A, 104);
+        assert_eq!(bench.time(A, 105, 5000 + 5 * FRAME, 5070), RtpTime(1000 + 5 * 8000 + 3 * FRAME), "mere jitter");
+    }
+
+    #[test]
+    fn time_goes_on_behind_a_long_key_press() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.time(A, 100, 0, 0), RtpTime(1000));
+        for step in 1..=1000_u16 {
+            assert_eq!(bench.time(A, 100 + step, FRAME, 20 * u64::from(step)), RtpTime(1000 + FRAME));
+        }
+        assert_eq!(bench.time(A, 1101, 1001 * FRAME, 1001 * 20), RtpTime(1000 + 1001 * FRAME));
+    }
+
+    #[test]
+    fn a_codec_of_another_clock_goes_on_from_where_the_last_one_was() {
+        for follows in [true, false] {
+            let mut bench = Bench::new();
+            bench.set(|settings| {
+                for (incoming, clock_rate) in [(PCMU, 8000), (OPUS, 48_000)] {
+                    let incoming = PayloadType::try_from(incoming).expect("a payload type");
+                    let passage = Passage { outgoing: incoming, clock_rate: Some(clock_rate), durations: None };
+                    settings.payload_types.insert_passage(incoming, passage);
+                }
+            });
+            let mut time = |pt, seq, time, ms| bench.send(pt, A, seq, time, ms).expect("it passes").time;
+            assert_eq!(time(PCMU, 1, 0, 0), RtpTime(1000));
+            let first = if follows { FRAME } else { 5 * 48_000 };
+            assert_eq!(time(OPUS, 2, first, 20), RtpTime(1000 + FRAME));
+            assert_eq!(time(OPUS, 3, first + 960, 40), RtpTime(1000 + FRAME + 960));
+            let back = if follows { first + 2 * 960 } else { 3 * 8000 };
+            assert_eq!(time(PCMU, 4, back, 60), RtpTime(1000 + FRAME + 2 * 960));
+            assert_eq!(bench.rewriter.clock_rate(), 8000);
+            assert_eq!(
+                bench.rewriter.time_at(bench.start + Duration::from_millis(80)),
+                Some(RtpTime(1000 + FRAME + 2 * 960 + FRAME))
+            );
+        }
+    }
+
+    #[test]
+    fn the_duration_of_a_key_press_is_put_into_ticks_of_the_other_clock() {
+        for (clocks, came, left) in [
+            ((8000, 48_000), 160, (0, 960)),
+            ((48_000, 8000), 4800, (0, 800)),
+            ((8000, 48_000), 12_000, (0xFFFF, 72_000 - 0xFFFF)),
+            ((8000, 48_000), 0xFFFF, (5 * 0xFFFF, 0xFFFF)),
+        ] {
+            let mut bench = Bench::new();
+            let pt = |number: u8| PayloadType::try_from(number).expect("a payload type");
+            bench.set(|settings| {
+                let durations = Some(Durations { incoming: clocks.0, outgoing: clocks.1 });
+                settings
+                    .payload_types
+                    .insert_passage(pt(101), Passage { outgoing: pt(110), clock_rate: None, durations });
+            });
+            let mut bytes = [0; 16];
+            let mut header = Header::new(pt(101), SeqNo(1), RtpTime(0), A);
+            header.marker = true;
+            header.write(&mut bytes).expect("room");
+            bytes[14..].copy_from_slice(&u16::to_be_bytes(came));
+            let header = bench.rewriter.apply(&mut Packet::new(&mut bytes, 16).expect("it fits"), bench.start);
+            let header = header.expect("it passes");
+            assert_eq!((header.payload_type, header.time), (pt(110), RtpTime(1000 + left.0)));
+            assert_eq!(u32::from(u16::from_be_bytes([bytes[14], bytes[15]])), left.1);
+        }
     }
 
     #[test]
@@ -676,6 +952,7 @@ mod tests {
             let mut given = std::collections::HashMap::new();
             let mut at = [0_u16; 6];
             for step in steps {
+                bench.ms += 50;
                 match step {
                     Step::Originate => {
                         let seq = bench.originate(20).seq;
@@ -687,7 +964,7 @@ mod tests {
                         let next = at[source as usize].wrapping_add(step);
                         at[source as usize] = next;
                         let seq = next.wrapping_sub(back);
-                        if let Ok(header) = bench.send(payload_type, Ssrc(source), seq, 0, 0) {
+                        if let Ok(header) = bench.send(payload_type, Ssrc(source), seq, 0, bench.ms) {
                             let packet = (Ssrc(source), seq);
                             prop_assert_eq!(*given.entry(header.seq).or_insert(packet), packet);
                             let back = bench.rewriter.sent_in(header.seq).map(|(epoch, _)| epoch.source);
@@ -722,6 +999,7 @@ mod tests {
         rewriter: Rewriter,
         settings: Settings,
         start: Instant,
+        ms: u64,
     }
 
     impl Bench {
@@ -740,7 +1018,7 @@ mod tests {
             let origin = Origin { ssrc: OUT, seq: SeqNo(0x8000 | 40), time: RtpTime(1000) };
             #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
             let start = Instant::now();
-            Self { rewriter: Rewriter::new(origin, settings.clone()), settings, start }
+            Self { rewriter: Rewriter::new(origin, settings.clone()), settings, start, ms: 0 }
         }
 
         fn set(&mut self, change: impl FnOnce(&mut Settings)) {
@@ -767,7 +1045,7 @@ mod tests {
         }
 
         fn seq(&mut self, ssrc: Ssrc, seq: u16) -> Result<u16, RewriteError> {
-            self.at(ssrc, seq, 0, 0).map(|header| header.seq.0)
+            self.at(ssrc, seq, 0, self.ms).map(|header| header.seq.0)
         }
 
         fn skip(&mut self, ssrc: Ssrc, seq: u16) {
