@@ -21,8 +21,10 @@
 //! - [`endpoint`]: the media end of a call
 //! - [`jingle`]: a Jingle client
 //! - [`phone`]: a SIP phone
+//! - [`trial`]: load for one packet relay, ours or another, and what it measures
 
 pub mod component_server;
 pub mod endpoint;
 pub mod jingle;
 pub mod phone;
+pub mod trial;

@@ -1,0 +1,63 @@
+//! The relay under test, as the engine sees it.
+
+use std::time::Duration;
+
+use super::end::End;
+
+/// The number of a call within a trial; never used twice.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CallNumber(pub u32);
+
+/// A call that is set up: media can flow.
+#[derive(Debug)]
+pub struct ReadyCall {
+    /// Which.
+    pub number: CallNumber,
+    /// Its two ends; what one sends, the relay forwards to the other.
+    pub ends: [End; 2],
+    /// From the first request to the relay until media could flow.
+    pub took: Duration,
+}
+
+/// A relay that calls can be set up at.
+pub trait Target: Send {
+    /// Sets up calls, side by side where the relay can, and waits until media can flow or there is an error: one
+    /// result for each number, in any order.
+    fn set_up(&mut self, calls: &[CallNumber]) -> Vec<Result<ReadyCall, TargetError>>;
+
+    /// Tears down calls. Their ends are gone by now, or go with this.
+    ///
+    /// # Errors
+    ///
+    /// The first that occurred; the other calls are torn down all the same.
+    fn tear_down(&mut self, calls: &[CallNumber]) -> Result<(), TargetError>;
+
+    /// The process under test, if the target started it itself.
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+
+    /// Packets that the relay says it dropped since it started, by its own words for the reasons. Empty where it does
+    /// not say.
+    fn dropped(&mut self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+}
+
+/// A relay does not do as it is asked.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// It cannot be reached or started, or went away.
+    #[error("the relay is not there: {0}")]
+    Gone(String),
+    /// It refused a request.
+    #[error("the relay refused: {0}")]
+    Refused(String),
+    /// It did not answer, or media could not flow, in time.
+    #[error("no answer in time: {0}")]
+    TimedOut(String),
+    /// Our side has no port, no file or no memory left.
+    #[error("the generator has no {0} left")]
+    Exhausted(String),
+}
