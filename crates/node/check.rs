@@ -39,6 +39,14 @@ fn obstacles(config: &Config) -> Vec<String> {
                 .push(format!("relay.addresses bind = \"{}\": not an address of this machine: {error}", address.bind));
         }
     }
+    let shared = config.relay.ice_port.map(|first| (first..).take(config.relay.workers));
+    for port in shared.into_iter().flatten() {
+        for address in &config.relay.addresses {
+            if let Err(error) = UdpSocket::bind((address.bind, port)) {
+                problems.push(format!("relay.ice_port: cannot open port {port} of {}: {error}", address.bind));
+            }
+        }
+    }
     if let Some(address) = config.http
         && let Err(error) = TcpListener::bind(address)
     {
@@ -62,11 +70,12 @@ fn bind(listen: &Listen) -> std::io::Result<()> {
     }
 }
 
-/// Every port of a call in progress is an open file; a call holds four, on one address.
+/// Every port of a call in progress is an open file. A call holds four, on one address; with a shared ICE port two, and
+/// a third until it is known that RTCP is muxed.
 fn descriptors(config: &Config) -> Option<String> {
-    const PER_CALL: usize = 4;
     const OTHERS: usize = 64;
-    let needed = config.call.max_calls * PER_CALL * config.relay.addresses.len() + OTHERS;
+    let per_call = if config.relay.ice_port.is_some() { 3 } else { 4 };
+    let needed = config.call.max_calls * per_call * config.relay.addresses.len() + OTHERS;
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
     let hard: usize = line.split_whitespace().nth(4)?.parse().ok()?;

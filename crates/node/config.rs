@@ -75,6 +75,8 @@ pub(crate) struct Relay {
     pub(crate) addresses: Vec<relay::Address>,
     pub(crate) ports: RangeInclusive<u16>,
     pub(crate) port_quarantine: Duration,
+    /// The first of the ports that ICE legs share, one for each worker.
+    pub(crate) ice_port: Option<u16>,
     pub(crate) workers: usize,
     pub(crate) certificate: CertificateLife,
     pub(crate) suites: Vec<SrtpSuite>,
@@ -314,6 +316,17 @@ to = "xmpp:{1}@localhost"
         let of = |ports| SMALLEST.replace("[relay]", &format!("[relay]\nports = \"{ports}\"\nworkers = 4"));
         Config::parse(&of("30000-30015")).expect("four ports for each");
         assert!(wrong(&of("30000-30011")).contains("expected at least 16 ports"));
+    }
+
+    #[test]
+    fn the_shared_ports_are_apart_from_the_others() {
+        let of = |first: u16| SMALLEST.replace("[relay]", &format!("[relay]\nworkers = 3\nice_port = {first}"));
+        for right in [1024, 29_997, 40_000, 65_533] {
+            assert_eq!(Config::parse(&of(right)).expect("it is apart").relay.ice_port, Some(right));
+        }
+        for wrong_one in [0, 80, 29_998, 30_000, 39_999, 65_534] {
+            assert!(wrong(&of(wrong_one)).contains("relay.ice_port"), "{wrong_one}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(crate) fn relay(config: &Config) -> anyhow::Result<netio::Config> {
         tos: relay.dscp << 2,
         longest_wait: relay.longest_wait,
         ..netio::Config::new(relay::Config {
+            ice_port: relay.ice_port,
             port_quarantine: relay.port_quarantine,
             max_calls: config.call.max_calls,
             media_timeout: relay.media_timeout,
@@ -134,6 +135,7 @@ address = "inside"
 addresses = [{ name = "inside", bind = "10.0.0.1" }, { name = "outside", bind = "10.0.0.2", advertise = "192.0.2.2" }]
 ports = "20000-20999"
 port_quarantine = "6s"
+ice_port = 3478
 workers = 3
 certificate = "call"
 suites = ["AES_CM_128_HMAC_SHA1_32"]
@@ -177,6 +179,7 @@ to = "trunk:one/100"
         assert_eq!((inside.name.as_deref(), inside.advertise), (Some("inside"), None));
         assert_eq!((outside.bind, outside.advertise), ([10, 0, 0, 2].into(), Some([192, 0, 2, 2].into())));
         assert_eq!((relay.ports.range, relay.port_quarantine), (20000..=20999, Duration::from_secs(6)));
+        assert_eq!(relay.ice_port, Some(3478));
         assert!(matches!(relay.certificates, relay::CertificatePolicy::PerCall));
         assert_eq!(relay.max_calls, 11);
         assert_eq!(relay.media_timeout, Duration::from_secs(7));

@@ -210,6 +210,12 @@ impl Agent {
         &self.current.local
     }
 
+    /// The user name fragments of ours that checks may come for: the newest, and the one before a restart as long as
+    /// that is answered.
+    pub fn local_ufrags(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.current).chain(&self.previous).map(|generation| generation.local.ufrag.as_str())
+    }
+
     /// Our candidates, to be told to the peer.
     pub fn local_candidates(&self) -> Vec<Candidate> {
         candidate::hosts(&self.addresses, self.component, self.current.number)
@@ -426,6 +432,11 @@ impl Agent {
     /// check of its own with the right password. Media from anywhere else is not to be believed.
     pub fn is_validated(&self, pair: Pair) -> bool {
         self.current.is_validated(pair) || self.previous.as_ref().is_some_and(|previous| previous.is_validated(pair))
+    }
+
+    /// When the peer last answered a check of ours on a pair.
+    pub fn answered_on(&self, pair: Pair) -> Option<Instant> {
+        std::iter::once(&self.current).chain(&self.previous).filter_map(|generation| generation.answered_on(pair)).max()
     }
 
     fn in_use(&self) -> Option<&Generation> {

@@ -307,8 +307,12 @@ impl Generation {
 
     /// When the selected pair answered last.
     pub(crate) fn last_answer(&self) -> Option<Instant> {
-        let selected = self.selected?;
-        self.validated.iter().find(|validated| validated.pair == selected)?.answered
+        self.answered_on(self.selected?)
+    }
+
+    /// When a pair answered last.
+    pub(crate) fn answered_on(&self, pair: Pair) -> Option<Instant> {
+        self.validated.iter().find(|validated| validated.pair == pair)?.answered
     }
 
     /// Leaves a selected pair that fell silent, if the peer answers on another.

@@ -41,4 +41,3 @@ pub mod stun;
 pub use agent::{Agent, Config, ConfigError, Dropped, Event, Pair, Role, Transmit};
 pub use candidate::{CandidateError, LocalAddress};
 pub use credentials::{CredentialsError, check as check_credentials, new_credentials, new_tie_breaker};
-pub use stun::local_ufrag;

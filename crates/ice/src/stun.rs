@@ -30,7 +30,7 @@ const UNDERSTOOD: [u16; 12] = [
 ];
 
 /// Names a transaction (RFC 8489 §5).
-pub(crate) type TransactionId = [u8; 12];
+pub type TransactionId = [u8; 12];
 
 /// The class of a message (RFC 8489 §5).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,6 +60,17 @@ pub(crate) enum ParseError {
 
 impl<'a> Message<'a> {
     pub(crate) fn parse(datagram: &'a [u8]) -> Result<Self, ParseError> {
+        let message = Self::frame(datagram)?;
+        message.check_attributes(datagram)?;
+        let message_type = u16::from_be_bytes([datagram[0], datagram[1]]);
+        if message_type & !0x0110 != 0x0001 {
+            return Err(ParseError::OtherMethod);
+        }
+        Ok(message)
+    }
+
+    /// Reads the header only.
+    fn frame(datagram: &'a [u8]) -> Result<Self, ParseError> {
         let (header, attributes) = datagram.split_at_checked(HEADER).ok_or(ParseError::Malformed)?;
         let message_type = u16::from_be_bytes([header[0], header[1]]);
         let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -73,12 +84,7 @@ impl<'a> Message<'a> {
             0x0100 => Class::Success,
             _ => Class::Failure,
         };
-        let message = Self { class, transaction, attributes };
-        message.check_attributes(datagram)?;
-        if message_type & !0x0110 != 0x0001 {
-            return Err(ParseError::OtherMethod);
-        }
-        Ok(message)
+        Ok(Self { class, transaction, attributes })
     }
 
     /// Every attribute fits, and FINGERPRINT, if there is one, is last and right (RFC 8489 §14.7).
@@ -132,13 +138,32 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Reads our user name fragment from the USERNAME of a Binding request, without looking at anything else.
-///
-/// USERNAME is the receiver's fragment, a colon, the sender's (RFC 8445 §7.2.2). A relay that has many agents behind
-/// one socket finds the right one by it.
-pub fn local_ufrag(datagram: &[u8]) -> Option<&str> {
-    let message = Message::parse(datagram).ok().filter(|message| message.class == Class::Request)?;
-    message.ufrags().map(|(local, _)| local)
+/// Which of many agents behind one socket a STUN message is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Addressee<'a> {
+    /// A request is for the agent of this user name fragment: the first half of USERNAME (RFC 8445 §7.2.2).
+    Ufrag(&'a str),
+    /// A response is for the agent that began this transaction.
+    Transaction(TransactionId),
+    /// An indication names nobody; it is for the agent whose peer is where it comes from.
+    Source,
+}
+
+/// Says which agent a STUN message is for, without a look at anything else: whether the message is good is for the
+/// agent to say. `None`: for nobody.
+pub fn addressee(datagram: &[u8]) -> Option<Addressee<'_>> {
+    let message = Message::frame(datagram).ok()?;
+    match message.class {
+        Class::Request => message.ufrags().map(|(local, _)| Addressee::Ufrag(local)),
+        Class::Success | Class::Failure => Some(Addressee::Transaction(message.transaction)),
+        Class::Indication => Some(Addressee::Source),
+    }
+}
+
+/// The transaction of a request that an agent wants sent; `None` if it is no request.
+pub fn transaction_of_request(datagram: &[u8]) -> Option<TransactionId> {
+    let message = Message::frame(datagram).ok().filter(|message| message.class == Class::Request)?;
+    Some(message.transaction)
 }
 
 /// Writes an error response (RFC 8489 §6.3.4), without a reason phrase so that it is smaller than what it answers.
@@ -236,7 +261,8 @@ mod tests {
         assert_eq!(message.class, Class::Request);
         assert_eq!(message.ufrags(), Some(("evtj", "h6vY")));
         assert!(message.has_integrity() && message.unknown_attributes().is_empty());
-        assert_eq!(local_ufrag(&bytes), Some("evtj"));
+        assert_eq!(addressee(&bytes), Some(Addressee::Ufrag("evtj")));
+        assert_eq!(transaction_of_request(&bytes), Some(message.transaction));
         let message = is::stun::StunMessage::parse(&bytes).expect("the vector is a check");
         assert!(verify(&message, PASSWORD) && !verify(&message, "VOkJxbRl1RmTxUk/WvJxBT"));
         assert_eq!((message.prio(), message.ice_controlled()), (Some(0x6e00_01ff), Some(0x932f_f9b1_5126_3b36)));
@@ -249,6 +275,9 @@ mod tests {
         {
             let bytes = hex(vector);
             assert_eq!(Message::parse(&bytes).map(|message| message.class), Ok(Class::Success));
+            let transaction = bytes[8..20].try_into().expect("twelve bytes");
+            assert_eq!(addressee(&bytes), Some(Addressee::Transaction(transaction)));
+            assert_eq!(transaction_of_request(&bytes), None);
             let message = is::stun::StunMessage::parse(&bytes).expect("the vector is a response");
             assert!(verify(&message, PASSWORD));
             assert_eq!(message.mapped_address(), mapped.parse().ok());

@@ -43,6 +43,7 @@ impl Config {
             number: whole.number + number * whole.of,
             of: whole.of * count,
         };
-        relay::Config { ports, ..self.relay.clone() }
+        let ice_port = self.relay.ice_port.map(|first| first.saturating_add(number));
+        relay::Config { ports, ice_port, ..self.relay.clone() }
     }
 }

@@ -91,12 +91,13 @@ impl Worker {
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let mut sockets = OpenSockets::new(poll.registry().try_clone()?, options);
         let worker = Self {
             handshakes: start_handshakes(&name, &config, &waker)?,
             waker: Arc::clone(&waker),
             name,
-            relay: new_relay(&config),
-            sockets: OpenSockets::new(poll.registry().try_clone()?, options),
+            relay: new_relay(&config, &mut sockets)?,
+            sockets,
             config,
             poll,
             outside,
@@ -297,14 +298,14 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// The machine refuses a thread.
+    /// The machine refuses a thread, or the ICE port.
     pub(crate) fn recover(&mut self) -> io::Result<()> {
         self.past.add(self.relay.counters());
         self.past.calls = 0;
         self.past.ports_in_use = 0;
         self.io.failures += 1;
-        self.relay = new_relay(&self.config);
         self.sockets.close_all();
+        self.relay = new_relay(&self.config, &mut self.sockets)?;
         self.forwards.clear();
         self.transmits.clear();
         self.readable.clear();
@@ -371,8 +372,13 @@ fn send<'a>(
     }
 }
 
-fn new_relay(config: &relay::Config) -> Relay {
-    Relay::new(config.clone(), Box::new(|bytes| getrandom::fill(bytes).expect("the kernel has randomness")))
+fn new_relay(config: &relay::Config, sockets: &mut OpenSockets) -> io::Result<Relay> {
+    let random = Box::new(|bytes: &mut [u8]| getrandom::fill(bytes).expect("the kernel has randomness"));
+    let mut relay = Relay::new(config.clone(), random);
+    relay.open_ice_port(sockets).map_err(|error| {
+        io::Error::other(format!("cannot open the ICE port {}: {error}", config.ice_port.unwrap_or_default()))
+    })?;
+    Ok(relay)
 }
 
 fn start_handshakes(name: &str, config: &relay::Config, waker: &Arc<Waker>) -> io::Result<Handshakes> {

@@ -77,6 +77,7 @@ struct Relay {
     addresses: Vec<Address>,
     ports: Option<String>,
     port_quarantine: Option<String>,
+    ice_port: Option<u16>,
     workers: Option<usize>,
     certificate: Option<String>,
     suites: Option<Vec<String>>,
@@ -425,6 +426,18 @@ impl Relay {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
+        if let Some(first) = self.ice_port {
+            let last = usize::from(first) + workers - 1;
+            let is_apart = ports.as_ref().is_none_or(|ports| {
+                last < usize::from(*ports.start()) || usize::from(first) > usize::from(*ports.end())
+            });
+            if first < 1024 || last > usize::from(u16::MAX) || !is_apart {
+                problems.0.push(format!(
+                    "relay.ice_port = {first}: expected a port from 1024 on that, with one more for each of {workers} \
+                     workers, is apart from relay.ports"
+                ));
+            }
+        }
         // A call takes a pair of ports for each side.
         if let Some(ports) = &ports
             && ports.len() / 2 / workers < 2
@@ -440,6 +453,7 @@ impl Relay {
             addresses: addresses?,
             ports: ports?,
             port_quarantine: port_quarantine?,
+            ice_port: self.ice_port,
             workers,
             certificate: certificate?,
             suites: suites?,

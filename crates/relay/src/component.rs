@@ -1,5 +1,6 @@
 //! One component of a transport: its sockets, how the peer is reached on them, and what protects what flows.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +17,14 @@ use model::{
 
 use crate::latch::{Latch, Standing};
 use crate::resources::{Place, Resources, Socket};
+use crate::shared::Source;
 use crate::{Dropped, SocketId, Sockets, Transmit};
 
 /// DTLS datagrams that are kept until the answer says whether to believe them.
 const MAX_EARLY: usize = 4;
+
+/// Sources of a peer that are known on the shared port; the oldest makes room.
+const MAX_SHARED_SOURCES: usize = 16;
 
 /// How long the key before the last is still accepted.
 const OLD_KEY_TIME: Duration = Duration::from_secs(5);
@@ -29,10 +34,19 @@ const OLD_KEY_TIME: Duration = Duration::from_secs(5);
 pub(crate) struct Component {
     place: Place,
     sockets: Vec<Socket>,
+    /// What the shared port knows it by, if it is there.
+    sharing: Option<Sharing>,
     path: Path,
     protection: Protection,
     dtls: Dtls,
     forget_key_at: Option<Instant>,
+}
+
+/// What the shared port knows a component by.
+#[derive(Debug, Default)]
+struct Sharing {
+    ufrags: Vec<String>,
+    sources: VecDeque<Source>,
 }
 
 /// How the peer is reached.
@@ -127,6 +141,7 @@ impl Component {
         Self {
             place,
             sockets,
+            sharing: None,
             path: Path::Unknown,
             protection: Protection::Nothing,
             dtls: Dtls::Undecided { early: Vec::new() },
@@ -134,8 +149,17 @@ impl Component {
         }
     }
 
+    /// Makes its sockets those of the shared port.
+    pub(crate) fn sharing(self) -> Self {
+        Self { sharing: Some(Sharing::default()), ..self }
+    }
+
     /// Closes its sockets and ends its association.
     pub(crate) fn close(self, resources: &mut Resources, sockets: &mut dyn Sockets) {
+        if let Some(Sharing { ufrags, sources }) = self.sharing {
+            ufrags.iter().for_each(|ufrag| resources.shared.forget_ufrag(ufrag));
+            sources.iter().for_each(|source| resources.shared.forget_source(*source, self.place));
+        }
         if let Dtls::Open { association, .. } = self.dtls {
             resources.close_association(association);
         }
@@ -233,18 +257,63 @@ impl Component {
         resources: &mut Resources,
         now: Instant,
     ) -> Result<(), Dropped> {
+        let pair = Pair { local: bound, remote: from };
         let agent = self.agent_mut().ok_or(Dropped::StunUnexpected)?;
-        let handled = agent.handle_packet(message, Pair { local: bound, remote: from }, now);
-        self.drain_ice(name, resources);
+        let handled = agent.handle_packet(message, pair, now);
+        self.drain_ice(name, resources, now);
+        if handled.is_ok() {
+            self.share(pair, resources, now);
+        }
         handled.map_err(Dropped::from)
     }
 
+    /// Lets the shared port know a source that ICE validated.
+    fn share(&mut self, pair: Pair, resources: &mut Resources, now: Instant) {
+        let (Some(sharing), Path::Ice { agent, .. }) = (&mut self.sharing, &self.path) else { return };
+        let Some(socket) = self.sockets.iter().find(|socket| socket.bound == pair.local) else { return };
+        if !agent.is_validated(pair) {
+            return;
+        }
+        let source = (socket.id, pair.remote);
+        if !resources.shared.know_by_source(source, self.place, agent.answered_on(pair), now) {
+            return resources.count_drop(Dropped::SourceTaken);
+        }
+        if !sharing.sources.contains(&source) {
+            sharing.sources.push_back(source);
+        }
+        if sharing.sources.len() > MAX_SHARED_SOURCES
+            && let Some(oldest) = sharing.sources.pop_front()
+        {
+            resources.shared.forget_source(oldest, self.place);
+        }
+    }
+
+    /// Lets the shared port know the user name fragments that checks may come for.
+    pub(crate) fn register(&mut self, resources: &mut Resources) {
+        let (Some(sharing), Path::Ice { agent, .. }) = (&mut self.sharing, &self.path) else { return };
+        for old in sharing.ufrags.extract_if(.., |known| agent.local_ufrags().all(|ufrag| ufrag != known)) {
+            resources.shared.forget_ufrag(&old);
+        }
+        for ufrag in agent.local_ufrags() {
+            if !sharing.ufrags.iter().any(|known| known == ufrag) {
+                sharing.ufrags.push(ufrag.to_owned());
+                resources.shared.know_by_ufrag(ufrag, self.place);
+            }
+        }
+    }
+
     /// Turns what the ICE agent wants and tells into ours.
-    pub(crate) fn drain_ice(&mut self, name: Name, resources: &mut Resources) {
+    pub(crate) fn drain_ice(&mut self, name: Name, resources: &mut Resources, now: Instant) {
+        self.register(resources);
         let Path::Ice { agent, selected, .. } = &mut self.path else { return };
         let socket = |local: SocketAddr| self.sockets.iter().find(|socket| socket.bound == local).map(|s| s.id);
         while let Some(transmit) = agent.poll_transmit() {
             if let Some(from) = socket(transmit.pair.local) {
+                if self.sharing.is_some()
+                    && let Some(transaction) = ice::stun::transaction_of_request(&transmit.bytes)
+                {
+                    resources.shared.expect(transaction, self.place, now);
+                }
                 resources.transmits.push_back(Transmit { from, to: transmit.pair.remote, bytes: transmit.bytes });
             }
         }
@@ -578,7 +647,7 @@ impl Component {
             && agent.poll_timeout().is_some_and(|at| at <= now)
         {
             agent.handle_timeout(now);
-            self.drain_ice(name, resources);
+            self.drain_ice(name, resources, now);
         }
     }
 

@@ -12,6 +12,10 @@ pub struct Config {
     pub addresses: Vec<Address>,
     /// The ports it may open.
     pub ports: PortShare,
+    /// The UDP port that legs which require ICE share on each address, so that each needs no port of its own. Another
+    /// worker needs another port: a datagram has to come to the worker of its call, which only the port can tell before
+    /// it is looked into.
+    pub ice_port: Option<u16>,
     /// How long a port rests after a call before another may use it, so that what the old peer still sends reaches nobody.
     pub port_quarantine: Duration,
     /// Whose certificate a leg shows.
@@ -30,6 +34,7 @@ impl Config {
         Self {
             addresses,
             ports,
+            ice_port: None,
             port_quarantine: Duration::from_secs(5),
             certificates,
             max_calls: 1000,

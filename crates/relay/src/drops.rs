@@ -63,6 +63,8 @@ reasons! {
     DtlsTooEarly = "dtls_too_early",
     /// It comes from an address that neither ICE nor the description vouches for.
     UnknownSource = "unknown_source",
+    /// ICE validated a source on the shared port that another leg is using.
+    SourceTaken = "source_taken",
     /// Its source may become believed, but is not yet.
     SourceOnTrial = "source_on_trial",
     /// Media before the leg had an answer.

@@ -612,10 +612,13 @@ impl Leg {
             None => matches!(self.policy.path, PathPolicy::Ice { .. }),
         };
         let addresses = if uses_ice { self.addresses.clone() } else { vec![self.address_towards(peer)?] };
+        // One that may do without ICE could not be told from the others there.
+        let requires_ice = matches!(self.policy.path, PathPolicy::Ice { required: true, .. });
         let new = NewTransport {
             place: Place { transport: place, ..self.place },
             addresses: &addresses,
             separate_rtcp,
+            shared: requires_ice && work.resources.shared.is_open(),
             ice: uses_ice.then(|| self.ice_role(peer)),
             certificate: Arc::clone(&self.certificate),
         };

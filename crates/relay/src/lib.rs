@@ -38,6 +38,7 @@
 //! - `latch`, `scope`: who is believed without ICE, and where nothing may be sent
 //! - `keypress`, `report`: what the relay sends of its own
 //! - `resources`, `ports`: what all calls share
+//! - `shared`: the one port that ICE legs may share
 
 pub mod config;
 pub mod datagram;
@@ -56,6 +57,7 @@ mod relay;
 mod report;
 mod resources;
 mod scope;
+mod shared;
 mod stream;
 mod transport;
 

@@ -11,7 +11,7 @@ use model::{CallId, Command, CommandError, Reply};
 use crate::call::Call;
 use crate::calls::Calls;
 use crate::resources::{Resources, Route, Work};
-use crate::{Config, Counters, Datagram, Dropped, Forward, Sockets, Transmit};
+use crate::{Config, Counters, Datagram, Dropped, Forward, OpenError, Sockets, Transmit};
 
 /// A source of random bytes that nobody can guess; a test seeds it.
 pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
@@ -28,6 +28,15 @@ impl Relay {
     /// Makes a relay without calls.
     pub fn new(config: Config, random: Random) -> Self {
         Self { calls: Calls::default(), resources: Resources::new(config, random) }
+    }
+
+    /// Opens the port that legs share, where the configuration has one; before the first command.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not opened. Legs then have ports of their own.
+    pub fn open_ice_port(&mut self, sockets: &mut impl Sockets) -> Result<(), OpenError> {
+        self.resources.open_shared(sockets)
     }
 
     /// Carries out a command.
@@ -97,11 +106,8 @@ impl Relay {
     pub fn handle_packet(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Option<Forward>, Dropped> {
         self.resources.counters.packets_received += 1;
         self.resources.counters.bytes_received += datagram.length as u64;
-        let route = self.resources.route(datagram.arrived_on);
-        let handled = match route {
-            Some(route) => self.handle_routed(route, datagram, now),
-            None => Err(Dropped::UnknownSocket),
-        };
+        let route = self.resources.route(&datagram);
+        let handled = route.and_then(|route| self.handle_routed(route, datagram, now));
         match (&handled, route) {
             (Ok(Some(forward)), _) => {
                 self.resources.counters.packets_forwarded += 1;
@@ -109,7 +115,7 @@ impl Relay {
             }
             (Err(reason), route) => {
                 self.resources.count_drop(*reason);
-                if let Some(Route { place, .. }) = route
+                if let Ok(Route { place, .. }) = route
                     && let Some(call) = self.calls.get_mut(place.call)
                 {
                     call.sides(place.side).near.dropped.count(*reason);

@@ -10,7 +10,8 @@ use model::{CallId, CommandError, Component, Event, News};
 use crate::ports::{PortPair, Ports};
 use crate::relay::Random;
 use crate::scope::Reach;
-use crate::{Address, Config, Counters, Dropped, OpenError, SocketId, Sockets, Transmit};
+use crate::shared::SharedPort;
+use crate::{Address, Config, Counters, Datagram, Dropped, OpenError, SocketId, Sockets, Transmit};
 
 /// One of the two sides of a call.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -34,11 +35,27 @@ pub(crate) struct Place {
     pub(crate) component: Component,
 }
 
-/// What a socket is for.
+/// Which part of which call a datagram is for, and the address of ours that it came to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route {
     pub(crate) place: Place,
     pub(crate) bound: SocketAddr,
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    purpose: Purpose,
+    bound: SocketAddr,
+}
+
+/// Whose what arrives on a socket is.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// One component's.
+    Component(Place),
+    /// What [`SharedPort`] says.
+    Shared,
 }
 
 /// A socket of ours, and what peers know it by.
@@ -58,9 +75,10 @@ pub(crate) struct Resources {
     pub(crate) transmits: VecDeque<Transmit>,
     pub(crate) to_dtls: VecDeque<ToDtls>,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) shared: SharedPort,
     ports: Ports,
-    routes: Vec<Option<Route>>,
-    free_routes: Vec<SocketId>,
+    openings: Vec<Option<Opening>>,
+    free_sockets: Vec<SocketId>,
     own: HashSet<SocketAddr>,
     associations: HashMap<AssociationId, Place>,
     next_association: u64,
@@ -79,21 +97,53 @@ impl Resources {
             transmits: VecDeque::new(),
             to_dtls: VecDeque::new(),
             events: VecDeque::new(),
-            routes: Vec::new(),
-            free_routes: Vec::new(),
+            shared: SharedPort::default(),
+            openings: Vec::new(),
+            free_sockets: Vec::new(),
             own: HashSet::new(),
             associations: HashMap::new(),
             next_association: 0,
         }
     }
 
-    /// What a socket is for: one look into an array.
-    pub(crate) fn route(&self, id: SocketId) -> Option<Route> {
-        *self.routes.get(id.0 as usize)?
+    /// Whose a datagram is: one look into an array, and on the shared port one more into a table.
+    ///
+    /// # Errors
+    ///
+    /// Nobody's.
+    pub(crate) fn route(&self, datagram: &Datagram<'_>) -> Result<Route, Dropped> {
+        let opening = self.openings.get(datagram.arrived_on.0 as usize).copied().flatten();
+        let Opening { purpose, bound } = opening.ok_or(Dropped::UnknownSocket)?;
+        let place = match purpose {
+            Purpose::Component(place) => place,
+            Purpose::Shared => self.shared.find(datagram)?,
+        };
+        Ok(Route { place, bound })
     }
 
-    /// Takes a pair of ports and opens sockets on each of the addresses: one for RTP, and one for RTCP if it is asked
-    /// for. Pairs that somebody else uses are passed over.
+    /// Opens the shared port, if there is to be one. Addresses that differ only in what peers are told share a socket.
+    ///
+    /// # Errors
+    ///
+    /// There is no such socket to be had.
+    pub(crate) fn open_shared(&mut self, sockets: &mut dyn Sockets) -> Result<(), OpenError> {
+        let Some(port) = self.config.ice_port else { return Ok(()) };
+        for address in self.config.addresses.clone() {
+            let socket = match self.shared.bound_to(SocketAddr::new(address.bind, port)) {
+                Some(socket) => {
+                    let advertised = SocketAddr::new(address.advertise.unwrap_or(address.bind), port);
+                    self.own.insert(advertised);
+                    Socket { advertised, ..socket }
+                }
+                None => self.open_socket(Purpose::Shared, &address, port, sockets)?,
+            };
+            self.shared.add(socket);
+        }
+        Ok(())
+    }
+
+    /// Takes a pair of ports and opens sockets on each of the addresses for some of a transport's components; no pair
+    /// for none of them. Pairs that somebody else uses are passed over.
     ///
     /// # Errors
     ///
@@ -102,14 +152,17 @@ impl Resources {
         &mut self,
         place: Place,
         addresses: &[Address],
-        separate_rtcp: bool,
+        components: &[Component],
         sockets: &mut dyn Sockets,
         now: Instant,
     ) -> Result<Opened, CommandError> {
+        if components.is_empty() {
+            return Ok(Opened::default());
+        }
         let mut passed_over = Vec::new();
         let opened = loop {
             let Some(ports) = self.ports.take(now) else { break Err(CommandError::NoFreePort) };
-            match self.open_pair(place, addresses, ports, separate_rtcp, sockets) {
+            match self.open_pair(place, addresses, ports, components, sockets) {
                 Ok(opened) => break Ok(opened),
                 Err(error) => {
                     passed_over.push(ports);
@@ -130,14 +183,18 @@ impl Resources {
         place: Place,
         addresses: &[Address],
         ports: PortPair,
-        separate_rtcp: bool,
+        components: &[Component],
         sockets: &mut dyn Sockets,
     ) -> Result<Opened, OpenError> {
-        let mut opened = Opened { ports, rtp: Vec::new(), rtcp: Vec::new() };
-        let rtcp = separate_rtcp.then_some((Component::Rtcp, ports.rtcp));
-        for (component, port) in [(Component::Rtp, ports.rtp)].into_iter().chain(rtcp) {
+        let mut opened = Opened { ports: Some(ports), ..Opened::default() };
+        for component in components {
+            let port = match component {
+                Component::Rtp => ports.rtp,
+                Component::Rtcp => ports.rtcp,
+            };
+            let purpose = Purpose::Component(Place { component: *component, ..place });
             for address in addresses {
-                match self.open_socket(Place { component, ..place }, address, port, sockets) {
+                match self.open_socket(purpose, address, port, sockets) {
                     Ok(socket) => match component {
                         Component::Rtp => opened.rtp.push(socket),
                         Component::Rtcp => opened.rtcp.push(socket),
@@ -154,34 +211,38 @@ impl Resources {
 
     fn open_socket(
         &mut self,
-        place: Place,
+        purpose: Purpose,
         address: &Address,
         port: u16,
         sockets: &mut dyn Sockets,
     ) -> Result<Socket, OpenError> {
         let bound = SocketAddr::new(address.bind, port);
         let advertised = SocketAddr::new(address.advertise.unwrap_or(address.bind), port);
-        let id = match self.free_routes.last() {
+        let id = match self.free_sockets.last() {
             Some(id) => *id,
-            None => SocketId(u32::try_from(self.routes.len()).map_err(|_| OpenError::NoDescriptor)?),
+            None => SocketId(u32::try_from(self.openings.len()).map_err(|_| OpenError::NoDescriptor)?),
         };
         sockets.open(id, bound)?;
-        let route = Some(Route { place, bound });
-        match self.free_routes.pop() {
-            Some(id) => self.routes[id.0 as usize] = route,
-            None => self.routes.push(route),
+        let opening = Some(Opening { purpose, bound });
+        match self.free_sockets.pop() {
+            Some(id) => self.openings[id.0 as usize] = opening,
+            None => self.openings.push(opening),
         }
         self.own.extend([bound, advertised]);
         self.counters.ports_in_use += 1;
         Ok(Socket { id, bound, advertised })
     }
 
-    /// Closes sockets.
+    /// Closes sockets, but for those of the shared port.
     pub(crate) fn close<'s>(&mut self, closed: impl IntoIterator<Item = &'s Socket>, sockets: &mut dyn Sockets) {
         for socket in closed {
+            let opening = &mut self.openings[socket.id.0 as usize];
+            if opening.is_none_or(|opening| matches!(opening.purpose, Purpose::Shared)) {
+                continue;
+            }
+            *opening = None;
             sockets.close(socket.id);
-            self.routes[socket.id.0 as usize] = None;
-            self.free_routes.push(socket.id);
+            self.free_sockets.push(socket.id);
             self.own.remove(&socket.bound);
             self.own.remove(&socket.advertised);
             self.counters.ports_in_use -= 1;
@@ -244,10 +305,10 @@ impl From<OpenError> for CommandError {
     }
 }
 
-/// A pair of ports with its sockets.
-#[derive(Debug)]
+/// A pair of ports with its sockets; nothing where none was asked for.
+#[derive(Debug, Default)]
 pub(crate) struct Opened {
-    pub(crate) ports: PortPair,
+    pub(crate) ports: Option<PortPair>,
     pub(crate) rtp: Vec<Socket>,
     pub(crate) rtcp: Vec<Socket>,
 }

@@ -27,7 +27,8 @@ pub(crate) struct Transport {
     rtp: Component,
     /// RTCP on a port of its own.
     rtcp: Option<Component>,
-    ports: PortPair,
+    /// Its own ports; none where it is all on the shared one.
+    ports: Option<PortPair>,
     certificate: Arc<dtls::Certificate>,
     ice: Option<IceSession>,
     /// What was agreed on last; nothing before the first answer.
@@ -83,6 +84,8 @@ pub(crate) struct NewTransport<'a> {
     pub(crate) place: Place,
     pub(crate) addresses: &'a [Address],
     pub(crate) separate_rtcp: bool,
+    /// RTP uses the shared port. RTCP, where it is separate, needs one of its own: checks do not tell the two apart.
+    pub(crate) shared: bool,
     /// Our role, where ICE is used or offered.
     pub(crate) ice: Option<ice::Role>,
     pub(crate) certificate: Arc<dtls::Certificate>,
@@ -95,10 +98,19 @@ impl Transport {
     ///
     /// No port is free, or an address cannot be a candidate. Nothing stays open.
     pub(crate) fn open(new: NewTransport<'_>, work: &mut Work<'_>) -> Result<Self, CommandError> {
-        let opened = work.resources.open(new.place, new.addresses, new.separate_rtcp, work.sockets, work.now)?;
+        let own: &[Number] = match (new.shared, new.separate_rtcp) {
+            (false, false) => &[Number::Rtp],
+            (false, true) => &[Number::Rtp, Number::Rtcp],
+            (true, false) => &[],
+            (true, true) => &[Number::Rtcp],
+        };
+        let opened = work.resources.open(new.place, new.addresses, own, work.sockets, work.now)?;
         let component = |number, sockets| Component::new(Place { component: number, ..new.place }, sockets);
         let mut transport = Self {
-            rtp: component(Number::Rtp, opened.rtp),
+            rtp: match new.shared {
+                true => component(Number::Rtp, work.resources.shared.sockets(new.addresses)).sharing(),
+                false => component(Number::Rtp, opened.rtp),
+            },
             rtcp: new.separate_rtcp.then(|| component(Number::Rtcp, opened.rtcp)),
             ports: opened.ports,
             certificate: new.certificate,
@@ -114,6 +126,7 @@ impl Transport {
             transport.close(work);
             return Err(error);
         }
+        transport.rtp.register(work.resources);
         Ok(transport)
     }
 
@@ -144,7 +157,9 @@ impl Transport {
         if let Some(rtcp) = self.rtcp {
             rtcp.close(work.resources, work.sockets);
         }
-        work.resources.give_back(self.ports, work.now);
+        if let Some(ports) = self.ports {
+            work.resources.give_back(ports, work.now);
+        }
     }
 
     /// The component of a number.
@@ -450,7 +465,7 @@ impl Transport {
                     work.resources.count_drop(Dropped::CandidateUnusable);
                 }
             }
-            component.drain_ice(name, work.resources);
+            component.drain_ice(name, work.resources, work.now);
         }
     }
 
@@ -493,7 +508,7 @@ impl Transport {
             resources.count_drop(reason);
         }
         if let Some(component) = self.component_mut(candidate.component) {
-            component.drain_ice(name, resources);
+            component.drain_ice(name, resources, now);
         }
     }
 
@@ -503,7 +518,7 @@ impl Transport {
             if let Some(agent) = component.agent_mut() {
                 agent.end_of_candidates(now);
             }
-            component.drain_ice(name, resources);
+            component.drain_ice(name, resources, now);
         }
     }
 
@@ -526,7 +541,7 @@ impl Transport {
                     if let Some(agent) = component.agent_mut() {
                         agent.restart(fresh.clone(), work.now);
                     }
-                    component.drain_ice(name, work.resources);
+                    component.drain_ice(name, work.resources, work.now);
                 }
             }
         }

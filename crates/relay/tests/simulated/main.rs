@@ -7,4 +7,5 @@ mod limits;
 mod network;
 mod peer;
 mod security;
+mod shared;
 mod world;

@@ -119,6 +119,7 @@ impl World {
             next_frame: now,
             associations: 1000,
         };
+        world.relay.open_ice_port(&mut world.sockets).expect("nobody else has the port");
         let legs = vec![policy(A, &world.a.habits), policy(B, &world.b.habits)];
         world.create(legs);
         world
