@@ -8,12 +8,20 @@
 //! - [`target`]: the relay under test; [`end`]: one end of a call at it
 //! - [`progress`]: live figures
 //! - [`report`]: everything that was measured, and the verdict
+//! - [`table`], [`html`], [`compare`]: a report for people to read, and two side by side
 
+pub mod compare;
 pub mod end;
+pub mod html;
 pub mod plan;
 pub mod progress;
 pub mod report;
+#[cfg(test)]
+mod sample;
+pub mod table;
 pub mod target;
+pub mod unit;
+mod words;
 
 pub use end::{End, Keeper, Protection};
 pub use plan::{Plan, PlanError, RawPlan};

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
+use super::unit::{self, micros};
 
 /// What a trial found. Serialises; a reader checks [`Report::VERSION`] first.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -62,6 +63,40 @@ impl Report {
             steps: Vec::new(),
         }
     }
+
+    /// Reads what [`Report::to_json`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// It is something else, or of another version.
+    pub fn from_json(text: &str) -> Result<Self, ReadError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = serde_json::from_str(text)?;
+        if version != Self::VERSION {
+            return Err(ReadError::Version(version));
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// Writes it for machines.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("plain data with names for keys can be written")
+    }
+}
+
+/// A text is no report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// It is not JSON, or not what a report has.
+    #[error(transparent)]
+    Form(#[from] serde_json::Error),
+    /// It is of a version that this code does not read.
+    #[error("it is of version {0}, this program reads version {known}", known = Report::VERSION)]
+    Version(u32),
 }
 
 /// Whether a run passed.
@@ -141,10 +176,11 @@ impl fmt::Display for Reason {
             Self::Altered(count) => write!(f, "{count} packets came with another content than they were sent with"),
             Self::Replayed(count) => write!(f, "{count} packets came more often than they were sent"),
             Self::Loss { share, limit } => {
-                write!(f, "{:.4} % of the packets were lost, more than {:.4} %", share * 100.0, limit * 100.0)
+                write!(f, "{} of the packets were lost, more than {}", unit::share(*share), unit::share(*limit))
             }
             Self::Latency { p99_us, limit_us } => {
-                write!(f, "the 99th percentile of the added latency is {p99_us} us, more than {limit_us} us")
+                let (p99, limit) = (micros(*p99_us as f64), micros(*limit_us as f64));
+                write!(f, "the 99th percentile of the added latency is {p99}, more than {limit}")
             }
             Self::Silence => f.write_str("no packet came through"),
             Self::CallsFailed { count, first } => write!(f, "{count} calls could not be set up: {first}"),
@@ -154,7 +190,8 @@ impl fmt::Display for Reason {
                 write!(f, "the generator is the bottleneck: a thread of it used {percent:.0} % of its core")
             }
             Self::GeneratorLate { p99_us } => {
-                write!(f, "the generator is the bottleneck: the 99th percentile of its lateness is {p99_us} us")
+                let p99 = micros(*p99_us as f64);
+                write!(f, "the generator is the bottleneck: the 99th percentile of its lateness is {p99}")
             }
             Self::GeneratorOverflowed(count) => {
                 write!(f, "the generator is the bottleneck: its sockets lost {count} packets that had arrived")
@@ -473,7 +510,17 @@ mod tests {
         let plan = Plan::try_from(RawPlan { mode: "churn".into(), ..RawPlan::default() }).expect("it is possible");
         let verdict = Verdict::Failed(vec![Reason::Loss { share: 0.5, limit: 0.1 }, Reason::Silence]);
         let report = Report { verdict, ..Report::empty(plan, Machine::default()) };
-        let text = serde_json::to_string(&report).expect("it is plain data");
-        assert_eq!(serde_json::from_str::<Report>(&text).expect("we wrote it"), report);
+        assert_eq!(Report::from_json(&report.to_json()).expect("we wrote it"), report);
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused() {
+        let plan = Plan::try_from(RawPlan::default()).expect("it is possible");
+        let text = Report::empty(plan, Machine::default()).to_json();
+        let newer = text.replace("\"version\":1", "\"version\":2");
+        assert!(matches!(Report::from_json(&newer), Err(ReadError::Version(2))));
+        for broken in ["", "{}", "{\"version\":1}", &text[1..]] {
+            assert!(matches!(Report::from_json(broken), Err(ReadError::Form(_))), "{broken}");
+        }
     }
 }
