@@ -16,7 +16,7 @@ use relay::{CertificatePolicy, Datagram, Forward, Relay, SocketId, Transmit};
 
 use crate::counters::{Counters, IoCounters, Published};
 use crate::handshakes::Handshakes;
-use crate::kernel::{self, Arrivals, BATCH, Departure};
+use crate::kernel::{self, Arrival, Arrivals, BATCH, Departure, Segmentation};
 use crate::pace::Pace;
 use crate::sockets::{OpenSockets, SocketOptions};
 
@@ -26,8 +26,8 @@ pub(crate) type Sink = Arc<dyn Fn(FromRelay) + Send + Sync>;
 /// The token of the waker; sockets have theirs from 0.
 const WAKER: Token = Token(usize::MAX);
 
-/// Batches read from one socket before the others have their turn.
-const BATCHES_PER_TURN: usize = 4;
+/// Datagrams read from one socket before the others have their turn.
+const PER_TURN: usize = 64;
 
 /// What is taken from other threads in one turn of the loop.
 const MESSAGES_PER_TURN: usize = 64;
@@ -66,6 +66,7 @@ pub(crate) struct Worker {
     arrivals: Arrivals,
     /// What goes on from the batch in `arrivals`: its slot there, and where to.
     forwards: Vec<(usize, Forward)>,
+    segmentation: Segmentation,
     /// What the relay itself wants sent.
     transmits: Vec<Transmit>,
     /// Sockets that may have something to read.
@@ -105,6 +106,7 @@ impl Worker {
             calls: HashSet::new(),
             arrivals: Arrivals::new(),
             forwards: Vec::with_capacity(BATCH),
+            segmentation: Segmentation::of_kernel(),
             transmits: Vec::new(),
             readable: Vec::new(),
             packets: 0,
@@ -137,7 +139,7 @@ impl Worker {
         let mut transmits = mem::take(&mut self.transmits);
         for group in transmits.chunk_by(|one, next| one.from == next.from) {
             let departures = group.iter().map(|transmit| Departure { bytes: &transmit.bytes, to: transmit.to });
-            send(&self.sockets, group[0].from, departures, &mut self.io);
+            send(&self.sockets, group[0].from, departures, self.segmentation, &mut self.io);
         }
         transmits.clear();
         self.transmits = transmits;
@@ -145,15 +147,14 @@ impl Worker {
 
     /// Sleeps until a datagram, a command or a deadline; not at all when work is left over.
     fn wait(&mut self, events: &mut Events, now: Instant) -> io::Result<()> {
-        let timeout = if self.commands_wait || !self.readable.is_empty() || !self.transmits.is_empty() {
+        let left_over = !self.readable.is_empty();
+        let timeout = if self.commands_wait || left_over || !self.transmits.is_empty() {
             Duration::ZERO
         } else {
             let next = self.relay.poll_timeout().map_or(self.publish_at, |due| due.min(self.publish_at));
+            self.gather_until(next);
             next.saturating_duration_since(now)
         };
-        if !timeout.is_zero() {
-            gather(self.pace.hold().min(timeout));
-        }
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             outcome => outcome?,
@@ -164,10 +165,23 @@ impl Worker {
                 Token(slot) => self.readable.extend(u32::try_from(slot).map(SocketId)),
             }
         }
-        // One that was left over may have become readable again.
-        self.readable.sort_unstable();
-        self.readable.dedup();
+        if left_over {
+            // One of those may have become readable again.
+            self.readable.sort_unstable();
+            self.readable.dedup();
+        }
         Ok(())
+    }
+
+    /// Lets packets gather, but not beyond a deadline.
+    #[expect(clippy::disallowed_methods, reason = "a pause within the bound that the configuration sets")]
+    fn gather_until(&self, deadline: Instant) {
+        if let Some(at) = self.pace.look_at() {
+            let time = at.min(deadline).saturating_duration_since(clock());
+            if !time.is_zero() {
+                thread::sleep(time);
+            }
+        }
     }
 
     /// Reads what arrived and passes it on.
@@ -176,38 +190,41 @@ impl Worker {
         let mut readable = mem::take(&mut self.readable);
         readable.retain(|socket| self.receive_from(*socket, now) == Left::Perhaps);
         self.readable = readable;
+        self.handle_batch(now);
         self.pace.count(self.packets, now);
     }
 
+    /// Reads one socket's share into the batch, which is handled whenever it is full.
     fn receive_from(&mut self, socket: SocketId, now: Instant) -> Left {
-        for _ in 0..BATCHES_PER_TURN {
+        let mut share = PER_TURN;
+        while share > 0 {
             let Some(descriptor) = self.sockets.socket(socket) else { return Left::Nothing };
-            match self.arrivals.receive(descriptor) {
-                Ok(count) => {
-                    self.packets = self.packets.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-                    self.handle_batch(socket, count, now);
-                    if count < BATCH {
-                        return Left::Nothing;
-                    }
-                }
+            let asked = share.min(self.arrivals.room());
+            match self.arrivals.receive(socket, descriptor, asked) {
+                Ok(count) if count < asked => return Left::Nothing,
+                Ok(count) => share -= count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::Nothing,
                 Err(error) => {
                     tracing::debug!(%error, ?socket, "receiving failed");
                     self.io.receive_errors += 1;
+                    share -= 1;
                 }
+            }
+            if self.arrivals.room() == 0 {
+                self.handle_batch(now);
             }
         }
         Left::Perhaps
     }
 
-    fn handle_batch(&mut self, arrived_on: SocketId, count: usize, now: Instant) {
+    /// Gives the relay what was read, and sends what goes on.
+    fn handle_batch(&mut self, now: Instant) {
+        self.packets = self.packets.saturating_add(u32::try_from(self.arrivals.len()).unwrap_or(u32::MAX));
         let oversized = &mut self.io.oversized;
-        let datagrams = self.arrivals.taken(count).enumerate().filter_map(|(slot, arrival)| match arrival.from {
-            Some(from) => Some((slot, Datagram { arrived_on, from, buffer: arrival.buffer, length: arrival.length })),
-            None => {
-                *oversized += 1;
-                None
-            }
+        let datagrams = self.arrivals.iter_mut().enumerate().filter_map(|(slot, arrival)| {
+            let Arrival { socket: arrived_on, buffer, length, from } = arrival;
+            *oversized += u64::from(from.is_none());
+            Some((slot, Datagram { arrived_on, from: from?, buffer, length }))
         });
         self.relay.handle_batch(datagrams, now, &mut self.forwards);
         self.collect(now);
@@ -216,9 +233,10 @@ impl Worker {
                 bytes: &self.arrivals.buffer(*slot)[forward.bytes.clone()],
                 to: forward.to,
             });
-            send(&self.sockets, group[0].1.from, departures, &mut self.io);
+            send(&self.sockets, group[0].1.from, departures, self.segmentation, &mut self.io);
         }
         self.forwards.clear();
+        self.arrivals.clear();
     }
 
     /// Does what is due.
@@ -306,6 +324,7 @@ impl Worker {
         self.io.failures += 1;
         self.sockets.close_all();
         self.relay = new_relay(&self.config, &mut self.sockets)?;
+        self.arrivals.clear();
         self.forwards.clear();
         self.transmits.clear();
         self.readable.clear();
@@ -349,6 +368,7 @@ fn send<'a>(
     sockets: &OpenSockets,
     from: SocketId,
     departures: impl ExactSizeIterator<Item = Departure<'a>> + Clone,
+    segmentation: Segmentation,
     io: &mut IoCounters,
 ) {
     let Some(descriptor) = sockets.socket(from) else {
@@ -357,7 +377,7 @@ fn send<'a>(
     };
     let mut done = 0;
     while done < departures.len() {
-        match kernel::send(descriptor, departures.clone().skip(done)) {
+        match kernel::send(descriptor, departures.clone().skip(done), segmentation) {
             Ok(sent) => done += sent.max(1),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 io.send_queue_full += (departures.len() - done) as u64;
@@ -390,15 +410,7 @@ fn start_handshakes(name: &str, config: &relay::Config, waker: &Arc<Waker>) -> i
     Handshakes::start(config, format!("{name}-dtls"), Arc::clone(waker))
 }
 
-/// Lets packets gather.
-#[expect(clippy::disallowed_methods, reason = "a pause within the bound that the configuration sets")]
-fn gather(time: Duration) {
-    if !time.is_zero() {
-        thread::sleep(time);
-    }
-}
-
-/// The clock, read once per batch.
+/// The clock, read once per turn of the loop, and once more before it sleeps.
 #[expect(clippy::disallowed_methods, reason = "this is the shell that gives the cores their time")]
 pub(crate) fn clock() -> Instant {
     Instant::now()
