@@ -210,6 +210,10 @@ impl Component {
         let named = latch.destination();
         let fits = |socket: &&Socket| named.is_none_or(|named| named.is_ipv4() == socket.bound.is_ipv4());
         if let Some(socket) = self.sockets.iter().find(fits) {
+            let latch = match &self.path {
+                Path::Signalled { latch: last, .. } => latch.after(last),
+                Path::Unknown | Path::Ice { .. } => latch,
+            };
             self.path = Path::Signalled { socket: socket.id, latch };
         }
     }
@@ -233,7 +237,7 @@ impl Component {
         match &self.path {
             Path::Ice { agent, .. } if agent.is_validated(Pair { local: bound, remote: from }) => Ok(Standing::Known),
             Path::Ice { .. } => Err(Dropped::UnknownSource),
-            Path::Signalled { latch, .. } => latch.standing(from, now).ok_or(Dropped::UnknownSource),
+            Path::Signalled { latch, .. } => latch.standing(from, now),
             Path::Unknown => Err(Dropped::NoAnswer),
         }
     }

@@ -67,6 +67,12 @@ reasons! {
     SourceTaken = "source_taken",
     /// Its source may become believed, but is not yet.
     SourceOnTrial = "source_on_trial",
+    /// Another source was learnt, and no description has come since.
+    SourceNotLearnt = "source_not_learnt",
+    /// Its source might have been learnt sooner after the description.
+    SourceTooLate = "source_too_late",
+    /// Its source says goodbye (RFC 3550 §6.6), and is not learnt by that.
+    SourceGoodbye = "source_goodbye",
     /// Media before the leg had an answer.
     NoAnswer = "no_answer",
     /// Media on a leg whose keys are not there, or whose peer showed the wrong certificate.

@@ -216,12 +216,25 @@ fn may_pass(
 
 /// Who sends an RTCP packet (RFC 3550 §6.4). Nothing is learnt from a goodbye.
 fn sender(packet: &[u8], standing: Standing) -> Result<Ssrc, Dropped> {
-    const GOODBYE: u8 = 203;
     match packet {
-        [_, GOODBYE, ..] if standing == Standing::OnTrial => Err(Dropped::SourceOnTrial),
+        _ if standing == Standing::OnTrial && says_goodbye(packet) => Err(Dropped::SourceGoodbye),
         [_, _, _, _, a, b, c, d, ..] => Ok(Ssrc(u32::from_be_bytes([*a, *b, *c, *d]))),
         _ => Err(Dropped::RtcpMalformed),
     }
+}
+
+/// Says whether a packet of a compound is a BYE (RFC 3550 §6.6).
+fn says_goodbye(mut compound: &[u8]) -> bool {
+    const GOODBYE: u8 = 203;
+    while let [_, kind, high, low, ..] = *compound {
+        let length = 4 * (1 + usize::from(u16::from_be_bytes([high, low])));
+        match compound.get(length..) {
+            _ if kind == GOODBYE => return true,
+            Some(rest) => compound = rest,
+            None => return false,
+        }
+    }
+    false
 }
 
 /// Says whether a stream on one transport of the near leg leaves on one of the far leg.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use model::{Learning, Ssrc};
 
+use crate::Dropped;
+
 /// How long after a description an unnamed source may still be learnt.
 const LEARNING_TIME: Duration = Duration::from_secs(5);
 
@@ -18,6 +20,8 @@ pub(crate) struct Latch {
     until: Instant,
     signalled: Option<SocketAddr>,
     sender: Option<IpAddr>,
+    /// What was learnt before a description that names the same address again.
+    before: Option<SocketAddr>,
     learnt: Option<SocketAddr>,
     trial: Option<Trial>,
 }
@@ -41,23 +45,36 @@ pub(crate) enum Standing {
 impl Latch {
     /// Begins with what a description names, which may be nothing, and the address of the signalling that brought it.
     pub(crate) fn new(learning: Learning, signalled: Option<SocketAddr>, sender: Option<IpAddr>, now: Instant) -> Self {
-        Self { learning, until: now + LEARNING_TIME, signalled, sender, learnt: None, trial: None }
+        Self { learning, until: now + LEARNING_TIME, signalled, sender, before: None, learnt: None, trial: None }
+    }
+
+    /// Goes on from the latch of the last description. Where the peer names the same address again, what was learnt stands
+    /// beside it until something else is: a phone that is silent when its session is refreshed is not lost.
+    pub(crate) fn after(self, last: &Self) -> Self {
+        let stays = self.learning != Learning::Off && self.signalled == last.signalled;
+        Self { before: if stays { last.learnt.or(last.before) } else { None }, ..self }
     }
 
     /// Where packets are sent.
     pub(crate) fn destination(&self) -> Option<SocketAddr> {
-        self.learnt.or(self.signalled)
+        self.learnt.or(self.before).or(self.signalled)
     }
 
-    /// Says what a source is to us; `None`: its packets are dropped.
-    pub(crate) fn standing(&self, from: SocketAddr, now: Instant) -> Option<Standing> {
+    /// Says what a source is to us.
+    ///
+    /// # Errors
+    ///
+    /// Why its packets are dropped.
+    pub(crate) fn standing(&self, from: SocketAddr, now: Instant) -> Result<Standing, Dropped> {
         if let Some(learnt) = self.learnt {
-            return (learnt == from).then_some(Standing::Known);
+            return if learnt == from { Ok(Standing::Known) } else { Err(Dropped::SourceNotLearnt) };
         }
-        match self.learning {
-            Learning::Off => self.names(from).then_some(Standing::Known),
-            Learning::SignalledAddress => self.names(from).then_some(Standing::OnTrial),
-            Learning::Any => (self.names(from) || now <= self.until).then_some(Standing::OnTrial),
+        match (self.learning, self.names(from)) {
+            (Learning::Off, true) => Ok(Standing::Known),
+            (Learning::SignalledAddress | Learning::Any, true) => Ok(Standing::OnTrial),
+            (Learning::Any, false) if now <= self.until => Ok(Standing::OnTrial),
+            (Learning::Any, false) => Err(Dropped::SourceTooLate),
+            (Learning::Off | Learning::SignalledAddress, false) => Err(Dropped::UnknownSource),
         }
     }
 
@@ -82,10 +99,11 @@ impl Latch {
 
     /// Whether signalling has named a source as one that may send.
     fn names(&self, from: SocketAddr) -> bool {
-        self.signalled.is_some_and(|signalled| {
-            let port = signalled.port() == from.port() || self.learning == Learning::SignalledAddress;
-            port && (signalled.ip() == from.ip() || self.sender == Some(from.ip()))
-        })
+        self.before == Some(from)
+            || self.signalled.is_some_and(|signalled| {
+                let port = signalled.port() == from.port() || self.learning == Learning::SignalledAddress;
+                port && (signalled.ip() == from.ip() || self.sender == Some(from.ip()))
+            })
     }
 }
 
@@ -111,34 +129,35 @@ mod tests {
     #[test]
     fn the_signalled_port_is_believed_at_the_address_that_signalling_comes_from() {
         let (latch, now) = latch(Learning::Off);
-        assert_eq!(latch.standing(address("192.0.2.3:4000"), now), Some(Standing::Known));
-        assert_eq!(latch.standing(address("192.0.2.3:5060"), now), None);
+        assert_eq!(latch.standing(address("192.0.2.3:4000"), now), Ok(Standing::Known));
+        assert_eq!(latch.standing(address("192.0.2.3:5060"), now), Err(Dropped::UnknownSource));
         assert_eq!(latch.destination(), Some(address("192.0.2.1:4000")));
     }
 
     #[test]
     fn with_learning_off_only_the_named_source_is_believed() {
         let (latch, now) = latch(Learning::Off);
-        assert_eq!(latch.standing(address("192.0.2.1:4000"), now), Some(Standing::Known));
-        assert_eq!(latch.standing(address("192.0.2.1:4002"), now), None);
-        assert_eq!(latch.standing(address("192.0.2.2:4000"), now), None);
+        assert_eq!(latch.standing(address("192.0.2.1:4000"), now), Ok(Standing::Known));
+        assert_eq!(latch.standing(address("192.0.2.1:4002"), now), Err(Dropped::UnknownSource));
+        assert_eq!(latch.standing(address("192.0.2.2:4000"), now), Err(Dropped::UnknownSource));
     }
 
     #[test]
     fn another_port_of_the_named_address_is_learnt_once() {
         let (mut latch, now) = latch(Learning::SignalledAddress);
-        assert_eq!(latch.standing(address("192.0.2.2:4000"), now), None);
-        assert_eq!(latch.standing(address("192.0.2.1:5000"), now), Some(Standing::OnTrial));
+        assert_eq!(latch.standing(address("192.0.2.2:4000"), now), Err(Dropped::UnknownSource));
+        assert_eq!(latch.standing(address("192.0.2.1:5000"), now), Ok(Standing::OnTrial));
         assert!(latch.learn(address("192.0.2.1:5000"), Ssrc(1)));
         assert_eq!(latch.destination(), Some(address("192.0.2.1:5000")));
-        assert_eq!(latch.standing(address("192.0.2.1:4000"), now), None, "the named port came too late");
+        let named = latch.standing(address("192.0.2.1:4000"), now);
+        assert_eq!(named, Err(Dropped::SourceNotLearnt), "the named port came too late");
     }
 
     #[test]
     fn any_source_is_learnt_by_three_packets_in_a_row_of_one_ssrc() {
         let (mut latch, now) = latch(Learning::Any);
         let (ours, theirs) = (address("198.51.100.7:6000"), address("203.0.113.9:7000"));
-        assert_eq!(latch.standing(ours, now), Some(Standing::OnTrial));
+        assert_eq!(latch.standing(ours, now), Ok(Standing::OnTrial));
         assert!(!latch.learn(ours, Ssrc(1)));
         assert!(!latch.learn(ours, Ssrc(1)));
         assert!(!latch.learn(theirs, Ssrc(1)), "somebody else interrupts");
@@ -147,14 +166,33 @@ mod tests {
         assert_eq!(latch.destination(), Some(address("192.0.2.1:4000")));
         assert!(latch.learn(ours, Ssrc(2)));
         assert_eq!(latch.destination(), Some(ours));
-        assert_eq!(latch.standing(theirs, now), None);
+        assert_eq!(latch.standing(theirs, now), Err(Dropped::SourceNotLearnt));
     }
 
     #[test]
     fn nobody_is_learnt_late() {
         let (latch, now) = latch(Learning::Any);
         let late = now + LEARNING_TIME + Duration::from_millis(1);
-        assert_eq!(latch.standing(address("198.51.100.7:6000"), late), None);
-        assert_eq!(latch.standing(address("192.0.2.1:4000"), late), Some(Standing::OnTrial));
+        assert_eq!(latch.standing(address("198.51.100.7:6000"), late), Err(Dropped::SourceTooLate));
+        assert_eq!(latch.standing(address("192.0.2.1:4000"), late), Ok(Standing::OnTrial));
+    }
+
+    #[test]
+    fn what_was_learnt_stands_until_the_next_description_names_another_address() {
+        let (mut latch, now) = latch(Learning::SignalledAddress);
+        let learnt = address("192.0.2.1:5000");
+        assert!(latch.learn(learnt, Ssrc(1)));
+        let again = |signalled| {
+            let sender = Some(address("192.0.2.3:5060").ip());
+            Latch::new(Learning::SignalledAddress, Some(address(signalled)), sender, now).after(&latch)
+        };
+        let mut same = again("192.0.2.1:4000");
+        assert_eq!(same.destination(), Some(learnt), "the peer may be silent for long");
+        assert_eq!(same.standing(learnt, now), Ok(Standing::OnTrial));
+        assert!(same.learn(address("192.0.2.1:6000"), Ssrc(1)), "but it may have moved");
+        assert_eq!(same.standing(learnt, now), Err(Dropped::SourceNotLearnt));
+        let other = again("192.0.2.9:4000");
+        assert_eq!(other.destination(), Some(address("192.0.2.9:4000")));
+        assert_eq!(other.standing(learnt, now), Err(Dropped::UnknownSource));
     }
 }

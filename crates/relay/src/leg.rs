@@ -309,6 +309,7 @@ impl Leg {
         if !negotiation::fits(answer, offer) {
             return Err(CommandError::AnswerMismatch);
         }
+        let again = matches!(self.exchange, Exchange::WeOffered(_));
         let offer = offer.clone();
         let mut decisions: Vec<Decision> = Vec::new();
         for streams in negotiation::groups(answer, &offer) {
@@ -322,7 +323,7 @@ impl Leg {
             let offered = &negotiation::stream(&offer, id).ok_or(CommandError::UnknownStream)?.path;
             let policy = policy_of(&self.policy);
             let terms = transport.consider_answer(policy, offered, answered, work.resources)?;
-            decisions.push(Decision { streams, transport: place, terms });
+            decisions.push(Decision { streams, transport: place, terms: Terms { again, ..terms } });
         }
         self.carry_out(decisions, &offer, answer, work);
         self.exchange = Exchange::WeOffered(offer);

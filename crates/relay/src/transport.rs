@@ -63,6 +63,8 @@ pub(crate) struct Terms {
     pub(crate) reached: Reached,
     /// The profile that both sides write.
     pub(crate) profile: Profile,
+    /// They come from another answer to an offer that was answered before.
+    pub(crate) again: bool,
 }
 
 /// How the peer is reached, as agreed.
@@ -321,7 +323,7 @@ impl Transport {
             || offer.rtcp_mux_only
             || (offer.rtcp_mux && rtcp_mux);
         let reached = Self::reached(present, policy, offer, rtcp_mux, resources)?;
-        Ok(Terms { remote: offer.clone(), rtcp_mux, keying, reached, profile: offer.profile })
+        Ok(Terms { remote: offer.clone(), rtcp_mux, keying, reached, profile: offer.profile, again: false })
     }
 
     /// What the peer's answer to our offer comes to. Nothing changes yet.
@@ -361,7 +363,7 @@ impl Transport {
         Self::refuse_to_lose_dtls(Some(self), &keying)?;
         let rtcp_mux = self.rtcp.is_none() || (offered.rtcp_mux && answer.rtcp_mux);
         let reached = Self::reached(Some(self), policy, answer, rtcp_mux, resources)?;
-        Ok(Terms { remote: answer.clone(), rtcp_mux, keying, reached, profile: offered.profile })
+        Ok(Terms { remote: answer.clone(), rtcp_mux, keying, reached, profile: offered.profile, again: false })
     }
 
     /// A transport that has DTLS keeps it: nobody can talk it into less.
@@ -410,7 +412,7 @@ impl Transport {
         let moved = self.terms.as_ref().is_some_and(|before| before.reached != terms.reached);
         match &terms.reached {
             Reached::ByIce(remote) => self.continue_ice(remote, name, work),
-            Reached::At { rtp, rtcp } => self.leave_ice(policy, *rtp, *rtcp, work.now),
+            Reached::At { rtp, rtcp } => self.leave_ice(policy, *rtp, *rtcp, terms.again, work.now),
         }
         let without_ice = self.ice.is_none();
         for candidate in &terms.remote.candidates {
@@ -469,14 +471,21 @@ impl Transport {
         }
     }
 
-    fn leave_ice(&mut self, policy: Policy<'_>, rtp: Option<SocketAddr>, rtcp: Option<SocketAddr>, now: Instant) {
+    fn leave_ice(
+        &mut self,
+        policy: Policy<'_>,
+        rtp: Option<SocketAddr>,
+        rtcp: Option<SocketAddr>,
+        again: bool,
+        now: Instant,
+    ) {
         self.ice = None;
         let learning = match policy.path {
             model::PathPolicy::Plain { learning } => learning,
             model::PathPolicy::Ice { .. } => Learning::Off,
         };
         let before = self.terms.as_ref().map(|terms| &terms.reached);
-        if before == Some(&Reached::At { rtp, rtcp }) && learning == Learning::Off {
+        if before == Some(&Reached::At { rtp, rtcp }) && (again || learning == Learning::Off) {
             return;
         }
         self.rtp.use_signalled(Latch::new(learning, rtp, policy.sender, now));

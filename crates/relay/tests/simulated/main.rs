@@ -3,6 +3,7 @@
 mod calls;
 mod flow;
 mod ice_paths;
+mod latching;
 mod limits;
 mod network;
 mod peer;
