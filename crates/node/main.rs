@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod gateway;
 mod http;
+mod load;
 mod log;
 mod metrics;
 mod settings;
@@ -48,6 +49,9 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/etc/stox/stox.toml")]
         config: PathBuf,
     },
+    /// Measures a packet relay, stox's own or another: what it forwards, loses, delays and costs.
+    #[command(subcommand)]
+    Load(load::Load),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Demo { hold } => demo::demo(hold),
         Command::Check { config } => check::check(&config),
+        Command::Load(command) => command.run(),
     }
 }
 

@@ -7,4 +7,5 @@ mod command_line;
 mod demo;
 mod front_pages;
 mod habits;
+mod load;
 mod scene;
