@@ -13,6 +13,7 @@ mod outbound;
 mod replay;
 mod session;
 mod source;
+mod tag;
 
 use crate::{packet::NoRoom, rtp::ExtSeqNo};
 use model::Ssrc;
@@ -20,6 +21,7 @@ use model::Ssrc;
 pub use inbound::Inbound;
 pub use key::{DtlsKeys, KeyError, MasterKey};
 pub use outbound::Outbound;
+pub use tag::{Tag, Untagged};
 
 /// How many SSRCs one master key serves in one direction.
 pub const MAX_SOURCES: usize = 16;

@@ -4,7 +4,7 @@ use aws_lc_rs::{
     cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey},
     constant_time,
 };
-use sha1::block_api::compress;
+use lanes::{CODE_LENGTH, Key};
 use zeroize::Zeroizing;
 
 /// The AES counter-mode keystream of one key; the key schedule is computed once.
@@ -30,17 +30,17 @@ pub(super) struct CounterMode {
     keystream: Keystream,
     /// Session salt, shifted 16 bits up: the counter block of SSRC 0 and index 0.
     salt: Zeroizing<u128>,
-    authentication: HmacSha1,
+    authentication: Key,
     tag_length: usize,
 }
 
 impl CounterMode {
-    pub(super) fn new(key: &[u8], salt: &[u8; 14], authentication: &[u8; 20], tag_length: usize) -> Self {
+    pub(super) fn new(key: &[u8], salt: &[u8; 14], authentication: &[u8; CODE_LENGTH], tag_length: usize) -> Self {
         let salt = salt.iter().fold(0, |number, byte| number << 8 | u128::from(*byte)) << 16;
         Self {
             keystream: Keystream::new(key),
             salt: Zeroizing::new(salt),
-            authentication: HmacSha1::new(authentication),
+            authentication: Key::new(authentication),
             tag_length,
         }
     }
@@ -55,75 +55,20 @@ impl CounterMode {
         self.keystream.apply(counter.to_be_bytes(), bytes);
     }
 
+    /// What makes tags.
+    pub(super) const fn authentication(&self) -> &Key {
+        &self.authentication
+    }
+
     /// The tag over some bytes and a trailer that is not sent; only the first [`CounterMode::tag_length`] bytes count.
-    pub(super) fn tag(&self, bytes: &[u8], trailer: &[u8]) -> [u8; 20] {
-        self.authentication.of(bytes, trailer)
+    pub(super) fn tag(&self, bytes: &[u8], trailer: &[u8]) -> [u8; CODE_LENGTH] {
+        self.authentication.code(bytes, trailer)
     }
 
     /// Compares a tag in constant time.
-    pub(super) fn verify(&self, bytes: &[u8], trailer: &[u8], tag: &[u8]) -> bool {
-        let expected = self.tag(bytes, trailer);
+    pub(super) fn verify(&self, expected: &[u8; CODE_LENGTH], tag: &[u8]) -> bool {
         constant_time::verify_slices_are_equal(&expected[..self.tag_length], tag).is_ok()
     }
-}
-
-/// HMAC-SHA1 (RFC 2104), with the states after the two padded keys computed once.
-struct HmacSha1 {
-    inner: Zeroizing<[u32; 5]>,
-    outer: Zeroizing<[u32; 5]>,
-}
-
-impl HmacSha1 {
-    const BLOCK: usize = 64;
-
-    fn new(key: &[u8; 20]) -> Self {
-        let keyed = |pad: u8| {
-            let mut block = Zeroizing::new([pad; Self::BLOCK]);
-            for (byte, of_key) in block.iter_mut().zip(key) {
-                *byte ^= of_key;
-            }
-            let mut state = Zeroizing::new([0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476, 0xC3D2_E1F0]);
-            compress(&mut state, &[*block]);
-            state
-        };
-        Self { inner: keyed(0x36), outer: keyed(0x5C) }
-    }
-
-    /// The code of `bytes` followed by `trailer`, which has at most 55 bytes.
-    fn of(&self, bytes: &[u8], trailer: &[u8]) -> [u8; 20] {
-        let (blocks, rest) = bytes.as_chunks::<{ Self::BLOCK }>();
-        let mut state = *self.inner;
-        compress(&mut state, blocks);
-        finish(&mut state, rest, trailer, Self::BLOCK + bytes.len() + trailer.len());
-        let digest = to_bytes(state);
-        let mut state = *self.outer;
-        finish(&mut state, &digest, &[], Self::BLOCK + digest.len());
-        to_bytes(state)
-    }
-}
-
-/// Compresses what remains of a message of `length` bytes with its padding: one block or two.
-fn finish(state: &mut [u32; 5], rest: &[u8], trailer: &[u8], length: usize) {
-    const BLOCK: usize = HmacSha1::BLOCK;
-    let mut last = [[0; BLOCK]; 2];
-    let flat = last.as_flattened_mut();
-    let (message, padding) = flat.split_at_mut(rest.len() + trailer.len());
-    let (of_rest, of_trailer) = message.split_at_mut(rest.len());
-    of_rest.copy_from_slice(rest);
-    of_trailer.copy_from_slice(trailer);
-    padding[0] = 0x80;
-    let blocks = if rest.len() + trailer.len() + 9 <= BLOCK { 1 } else { 2 };
-    let bits = 8 * length as u64;
-    flat[blocks * BLOCK - 8..blocks * BLOCK].copy_from_slice(&bits.to_be_bytes());
-    compress(state, &last[..blocks]);
-}
-
-fn to_bytes(state: [u32; 5]) -> [u8; 20] {
-    let mut bytes = [0; 20];
-    for (four, word) in bytes.chunks_exact_mut(4).zip(state) {
-        four.copy_from_slice(&word.to_be_bytes());
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -156,24 +101,5 @@ mod tests {
     fn the_keystream_of_256_bits_is_that_of_rfc_6188_7_1() {
         let key = "57f82fe3613fd170a85ec93c40b1f0922ec4cb0dc025b58272147cc438944a98";
         assert_eq!(keystream(key, 0)[..16], unhex("92bdd28a93c3f52511c677d08b5515a4"));
-    }
-
-    /// RFC 2202 §3, test cases 1 and 5: the ones whose keys have twenty bytes.
-    #[test]
-    fn the_code_is_that_of_rfc_2202() {
-        let hmac = HmacSha1::new(&[0x0b; 20]);
-        assert_eq!(hmac.of(b"Hi There", b"").to_vec(), unhex("b617318655057264e28bc0b6fb378c8ef146be00"));
-        let hmac = HmacSha1::new(&[0x0c; 20]);
-        assert_eq!(hmac.of(b"Test With ", b"Truncation").to_vec(), unhex("4c1a03424b55e07fe7f27be1d58bb9324a9a5a04"));
-    }
-
-    #[test]
-    fn the_code_does_not_depend_on_where_the_trailer_begins() {
-        let hmac = HmacSha1::new(&[7; 20]);
-        let message: Vec<u8> = (0..200).collect();
-        for length in 4..message.len() {
-            let (bytes, trailer) = message[..length].split_at(length - 4);
-            assert_eq!(hmac.of(bytes, trailer), hmac.of(&message[..length], &[]), "{length} bytes");
-        }
     }
 }

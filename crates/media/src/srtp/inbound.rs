@@ -4,13 +4,16 @@
 //! it tried again: under the key before the last rekeying, without rollover after a rekeying, and, when a source has
 //! failed for a while, a few rollovers to either side (we joined late, or missed half a cycle).
 
+use lanes::Message;
 use model::{SrtpSuite, Ssrc};
 
 use super::{
     MasterKey, Rollover, SrtpError,
     outbound::rtcp_sender,
+    replay::Window,
     session::Session,
     source::{Sources, mark},
+    tag::Tag,
 };
 use crate::{
     demux::Media,
@@ -82,16 +85,45 @@ impl Inbound {
     ///
     /// The packet is to be dropped; nothing was learnt from it, and its bytes may have changed.
     pub fn open(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), SrtpError> {
+        self.open_expecting(packet, media, None)
+    }
+
+    /// The same, with a tag that was computed ahead by [`Inbound::foresee`] under the same keys. It is used if it is of
+    /// the index that the packet turns out to have.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Inbound::open`].
+    pub fn open_expecting(
+        &mut self,
+        packet: &mut Packet<'_>,
+        media: Media,
+        ahead: Option<&Tag>,
+    ) -> Result<(), SrtpError> {
         let current = self.current.session.is_meant_by(packet, media).then_some(&mut self.current);
         let previous = self.previous.as_mut().filter(|context| context.session.is_meant_by(packet, media));
         match (current, previous) {
-            (Some(only), None) | (None, Some(only)) => only.open(packet, media, Retry::No),
-            (Some(current), Some(previous)) => match current.open(packet, media, Retry::Yes) {
+            (Some(only), None) => only.open(packet, media, ahead, Retry::No),
+            (None, Some(only)) => only.open(packet, media, None, Retry::No),
+            (Some(current), Some(previous)) => match current.open(packet, media, ahead, Retry::Yes) {
                 Ok(()) => Ok(()),
-                Err(_) => previous.open(packet, media, Retry::No),
+                Err(_) => previous.open(packet, media, None, Retry::No),
             },
             (None, None) => Err(SrtpError::UnknownMki),
         }
+    }
+
+    /// What the tag of an RTP packet will be computed of, if it has the index that the highest one known suggests.
+    /// Nothing for a packet that would be refused before, and where tags cannot be computed ahead.
+    pub fn foresee<'a>(&'a self, packet: &'a [u8]) -> Option<Message<'a>> {
+        let context = &self.current;
+        if !context.session.is_meant_by(packet, Media::Rtp) {
+            return None;
+        }
+        let header = Header::parse(packet).ok()?;
+        let Guess { window, index, .. } = context.guess(&header);
+        let index = index.filter(|index| window.is_none_or(|window| window.is_fresh(index.index())))?;
+        context.session.message(packet, index)
     }
 }
 
@@ -102,33 +134,56 @@ enum Retry {
     No,
 }
 
+/// The index that a packet seems to have.
+struct Guess {
+    /// The indices of its source that were used.
+    window: Option<Window>,
+    /// Packets in a row of its source, or of strangers, that did not authenticate.
+    failures: u32,
+    /// The index nearest to the highest one known; nothing before 0 and behind the last.
+    index: Option<ExtSeqNo>,
+}
+
 impl Context {
     fn new(key: &MasterKey, sources: Sources, inherited: Sources) -> Self {
         Self { session: Session::new(key), sources, inherited, strangers: 0 }
     }
 
-    fn open(&mut self, packet: &mut Packet<'_>, media: Media, retry: Retry) -> Result<(), SrtpError> {
+    fn open(
+        &mut self,
+        packet: &mut Packet<'_>,
+        media: Media,
+        ahead: Option<&Tag>,
+        retry: Retry,
+    ) -> Result<(), SrtpError> {
         match media {
-            Media::Rtp => self.open_rtp(packet, retry),
+            Media::Rtp => self.open_rtp(packet, ahead, retry),
             Media::Rtcp => self.open_rtcp(packet, retry),
         }
     }
 
-    fn open_rtp(&mut self, packet: &mut Packet<'_>, retry: Retry) -> Result<(), SrtpError> {
+    /// What is known of the index of a packet before it authenticated.
+    fn guess(&self, header: &Header) -> Guess {
+        let known = self.sources.find(header.ssrc).filter(|source| source.rtp.is_some());
+        let source = known.or_else(|| self.inherited.find(header.ssrc));
+        Guess {
+            window: known.and_then(|source| source.rtp),
+            failures: known.map_or(self.strangers, |source| source.failures),
+            index: source.map_or(Some(ExtSeqNo::new(0, header.seq)), |source| source.index(header.seq)),
+        }
+    }
+
+    fn open_rtp(&mut self, packet: &mut Packet<'_>, ahead: Option<&Tag>, retry: Retry) -> Result<(), SrtpError> {
         let header = Header::parse(packet).map_err(|_| SrtpError::Malformed)?;
         self.sources.check_room(header.ssrc)?;
-        let known = self.sources.find(header.ssrc).filter(|source| source.rtp.is_some());
-        let window = known.and_then(|source| source.rtp);
-        let failures = known.map_or(self.strangers, |source| source.failures);
-        let source = known.or_else(|| self.inherited.find(header.ssrc));
-        let guess = source.map_or(Some(ExtSeqNo::new(0, header.seq)), |source| source.index(header.seq));
+        let Guess { window, failures, index: guess } = self.guess(&header);
 
         let session = &self.session;
         let attempt = |packet: &mut Packet<'_>, index: ExtSeqNo, retry| {
             if window.is_some_and(|window| !window.is_fresh(index.index())) {
                 return Err(SrtpError::Replayed);
             }
-            unharmed(packet, retry, |packet| session.open_rtp(packet, header.length(), header.ssrc.0, index))?;
+            unharmed(packet, retry, |packet| session.open_rtp(packet, header.length(), header.ssrc.0, index, ahead))?;
             Ok(index)
         };
 

@@ -6,6 +6,7 @@ use super::{
     MasterKey, Rollover, SrtpError,
     session::{RTCP_CLEAR, Session},
     source::{Sources, mark},
+    tag::Untagged,
 };
 use crate::{demux::Media, packet::Packet, rtp};
 
@@ -58,18 +59,31 @@ impl Outbound {
     ///
     /// The packet is to be dropped; its bytes may have changed.
     pub fn seal(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), SrtpError> {
+        if let Some(untagged) = self.seal_untagged(packet, media)? {
+            let code = untagged.message(packet).code();
+            untagged.complete(packet, &code);
+        }
+        Ok(())
+    }
+
+    /// Encrypts a packet in place and appends its tag, or the place for a tag that can be computed together with others.
+    ///
+    /// # Errors
+    ///
+    /// The packet is to be dropped; its bytes may have changed.
+    pub fn seal_untagged(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<Option<Untagged>, SrtpError> {
         if !self.session.fits(packet, media) {
             return Err(SrtpError::NoRoom);
         }
         match media {
             Media::Rtp => self.seal_rtp(packet),
-            Media::Rtcp => self.seal_rtcp(packet),
+            Media::Rtcp => self.seal_rtcp(packet).map(|()| None),
         }
     }
 
     /// Packets may come reordered around a rollover, so the index is guessed as a receiver would guess it, and none is
     /// used twice: two payloads under one index would give both away.
-    fn seal_rtp(&mut self, packet: &mut Packet<'_>) -> Result<(), SrtpError> {
+    fn seal_rtp(&mut self, packet: &mut Packet<'_>) -> Result<Option<Untagged>, SrtpError> {
         let header = rtp::Header::parse(packet).map_err(|_| SrtpError::Malformed)?;
         let source = self.sources.entry(header.ssrc)?;
         let index = source.index(header.seq).ok_or(match source.highest() {

@@ -7,6 +7,7 @@
 //!        GCM            8 bytes | encrypted | tag | E, index | MKI         8 bytes, E and index are authenticated
 //! ```
 
+use lanes::{CODE_LENGTH, Message};
 use model::SrtpSuite;
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
     counter::CounterMode,
     gcm::{Gcm, TAG_LENGTH},
     kdf::{Label, derive},
+    tag::{Tag, Untagged},
 };
 use crate::{demux::Media, packet::Packet, rtp::ExtSeqNo};
 
@@ -64,14 +66,25 @@ impl Session {
         packet.tail_room() >= self.overhead(media)
     }
 
-    pub(super) fn seal_rtp(&self, packet: &mut Packet<'_>, header: usize, ssrc: u32, index: ExtSeqNo) -> Sealed {
+    /// Encrypts; in counter mode the tag is left to be computed.
+    pub(super) fn seal_rtp(
+        &self,
+        packet: &mut Packet<'_>,
+        header: usize,
+        ssrc: u32,
+        index: ExtSeqNo,
+    ) -> Result<Option<Untagged>, SrtpError> {
         let (clear, payload) = packet.split_at_mut_checked(header).ok_or(SrtpError::Malformed)?;
         match &self.rtp {
             Protection::CounterMode(keys) => {
                 keys.apply(ssrc, index.index(), payload);
-                let tag = keys.tag(packet, &index.rollovers().to_be_bytes());
+                let authenticated = packet.len();
                 packet.append(&self.mki)?;
-                packet.append(&tag[..keys.tag_length()])?;
+                let place = packet.len()..packet.len() + keys.tag_length();
+                packet.append(&[0; CODE_LENGTH][..keys.tag_length()])?;
+                let rollovers = index.rollovers().to_be_bytes();
+                let key = keys.authentication().clone();
+                return Ok(Some(Untagged { key, rollovers, authenticated, place }));
             }
             Protection::Gcm(keys) => {
                 let tag = keys.seal(ssrc, index.index(), clear, payload).ok_or(SrtpError::Malformed)?;
@@ -79,10 +92,30 @@ impl Session {
                 packet.append(&self.mki)?;
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    pub(super) fn open_rtp(&self, packet: &mut Packet<'_>, header: usize, ssrc: u32, index: ExtSeqNo) -> Sealed {
+    /// What the tag of a packet is computed of; nothing where there is more to it than that.
+    pub(super) fn message<'a>(&'a self, packet: &'a [u8], index: ExtSeqNo) -> Option<Message<'a>> {
+        match &self.rtp {
+            Protection::CounterMode(keys) => {
+                let end = packet.len().checked_sub(self.overhead(Media::Rtp))?;
+                let trailer = index.rollovers().to_be_bytes();
+                Some(Message { key: keys.authentication(), bytes: &packet[..end], trailer })
+            }
+            Protection::Gcm(_) => None,
+        }
+    }
+
+    /// Checks the tag, for which one may have been computed ahead, and decrypts.
+    pub(super) fn open_rtp(
+        &self,
+        packet: &mut Packet<'_>,
+        header: usize,
+        ssrc: u32,
+        index: ExtSeqNo,
+        ahead: Option<&Tag>,
+    ) -> Sealed {
         let end = packet.len().checked_sub(self.overhead(Media::Rtp)).ok_or(SrtpError::Malformed)?;
         if end < header {
             return Err(SrtpError::Malformed);
@@ -90,8 +123,10 @@ impl Session {
         let (bytes, behind) = packet.split_at_mut(end);
         let authentic = match &self.rtp {
             Protection::CounterMode(keys) => {
-                let tag = &behind[self.mki.len()..];
-                keys.verify(bytes, &index.rollovers().to_be_bytes(), tag) && {
+                let rollovers = index.rollovers().to_be_bytes();
+                let ahead = ahead.and_then(|tag| tag.under(rollovers));
+                let expected = ahead.copied().unwrap_or_else(|| keys.tag(bytes, &rollovers));
+                keys.verify(&expected, &behind[self.mki.len()..]) && {
                     keys.apply(ssrc, index.index(), &mut bytes[header..]);
                     true
                 }
@@ -152,7 +187,7 @@ impl Session {
         let authentic = match &self.rtcp {
             Protection::CounterMode(keys) => {
                 let (bytes, behind) = packet.split_at_mut(end + INDEX_LENGTH);
-                keys.verify(bytes, &[], &behind[self.mki.len()..]) && {
+                keys.verify(&keys.tag(bytes, &[]), &behind[self.mki.len()..]) && {
                     keys.apply(ssrc, u64::from(index), &mut bytes[RTCP_CLEAR..end]);
                     true
                 }
@@ -261,8 +296,8 @@ mod tests {
             let index = ExtSeqNo::new(rollovers, crate::rtp::SeqNo(0x1234));
             both_ways(
                 &unhex(RTP),
-                |packet| session.seal_rtp(packet, 12, 0xcafe_babe, index),
-                |packet| session.open_rtp(packet, 12, 0xcafe_babe, index),
+                |packet| seal_rtp(&session, packet, 0xcafe_babe, index),
+                |packet| session.open_rtp(packet, 12, 0xcafe_babe, index, None),
             )
         }
 
@@ -277,6 +312,14 @@ mod tests {
                 },
             )
         }
+    }
+
+    fn seal_rtp(session: &Session, packet: &mut Packet<'_>, ssrc: u32, index: ExtSeqNo) -> Sealed {
+        if let Some(untagged) = session.seal_rtp(packet, 12, ssrc, index)? {
+            let code = untagged.message(packet).code();
+            untagged.complete(packet, &code);
+        }
+        Ok(())
     }
 
     /// Seals a packet, opens it again, and gives the sealed form.
@@ -341,8 +384,8 @@ mod tests {
             let (session, index) = (rfc_7714(wide), ExtSeqNo::new(0, crate::rtp::SeqNo(0xf17b)));
             both_ways(
                 &plain,
-                |packet| session.seal_rtp(packet, 12, 0x5501_a0b2, index),
-                |packet| session.open_rtp(packet, 12, 0x5501_a0b2, index),
+                |packet| seal_rtp(&session, packet, 0x5501_a0b2, index),
+                |packet| session.open_rtp(packet, 12, 0x5501_a0b2, index, None),
             )
         };
         assert_eq!(
