@@ -84,6 +84,9 @@ pub(crate) struct Relay {
     pub(crate) silent_timeout: Duration,
     pub(crate) longest_wait: Duration,
     pub(crate) dscp: u8,
+    pub(crate) dscp_video: u8,
+    pub(crate) max_streams: usize,
+    pub(crate) max_wrong_packets: u32,
 }
 
 /// How long a DTLS certificate is used.

@@ -64,6 +64,7 @@ impl Collector for Metrics {
         let mut families = Families(encoder);
         let netio::Counters { relay, io } = self.relay.counters();
         families.gauge("stox_relay_calls", "Calls the relay holds", relay.calls as u64)?;
+        families.gauge("stox_relay_streams", "Streams of their legs", relay.streams as u64)?;
         families.gauge("stox_relay_ports_in_use", "UDP sockets open for media", relay.ports_in_use as u64)?;
         families.counter("stox_packets_received", "Datagrams that arrived for media", relay.packets_received)?;
         families.counter("stox_bytes_received", "Their bytes", relay.bytes_received)?;

@@ -25,11 +25,14 @@ pub(crate) fn relay(config: &Config) -> anyhow::Result<netio::Config> {
     Ok(netio::Config {
         workers: NonZeroUsize::new(relay.workers),
         tos: relay.dscp << 2,
+        video_tos: relay.dscp_video << 2,
         longest_wait: relay.longest_wait,
         ..netio::Config::new(relay::Config {
             ice_port: relay.ice_port,
             port_quarantine: relay.port_quarantine,
             max_calls: config.call.max_calls,
+            max_streams: relay.max_streams,
+            max_wrong_packets: relay.max_wrong_packets,
             media_timeout: relay.media_timeout,
             silent_timeout: relay.silent_timeout,
             ..relay::Config::new(relay.addresses.clone(), ports, certificates)
@@ -143,6 +146,9 @@ media_timeout = "7s"
 silent_timeout = "8m"
 longest_wait = "0ms"
 dscp = 26
+dscp_video = 27
+max_streams = 28
+max_wrong_packets = 29
 [http]
 listen = "127.0.0.1:9999"
 [call]
@@ -173,7 +179,7 @@ to = "trunk:one/100"
     fn every_setting_of_the_relay_reaches_it() {
         let netio = relay(&everything()).expect("certificates can be made");
         assert_eq!((netio.workers, netio.tos), (NonZeroUsize::new(3), 26 << 2));
-        assert_eq!(netio.longest_wait, Duration::ZERO);
+        assert_eq!((netio.video_tos, netio.longest_wait), (27 << 2, Duration::ZERO));
         let relay = netio.relay;
         let [inside, outside] = relay.addresses.as_slice() else { panic!("two addresses") };
         assert_eq!((inside.name.as_deref(), inside.advertise), (Some("inside"), None));
@@ -181,7 +187,7 @@ to = "trunk:one/100"
         assert_eq!((relay.ports.range, relay.port_quarantine), (20000..=20999, Duration::from_secs(6)));
         assert_eq!(relay.ice_port, Some(3478));
         assert!(matches!(relay.certificates, relay::CertificatePolicy::PerCall));
-        assert_eq!(relay.max_calls, 11);
+        assert_eq!((relay.max_calls, relay.max_streams, relay.max_wrong_packets), (11, 28, 29));
         assert_eq!(relay.media_timeout, Duration::from_secs(7));
         assert_eq!(relay.silent_timeout, Duration::from_secs(8 * 60));
     }

@@ -14,6 +14,8 @@ pub struct Config {
     /// The octet for the Type of Service or Traffic Class field of what is sent (RFC 2474): DSCP in the upper six
     /// bits. 184 is Expedited Forwarding.
     pub tos: u8,
+    /// The same where only video is sent. 136 is Assured Forwarding 41.
+    pub video_tos: u8,
     /// Bytes the kernel may hold for each socket until they are read; its own default where nothing is said.
     pub receive_buffer: Option<usize>,
     /// How long a worker with much to do may let packets gather, so that one wake-up serves several; zero: not at all.
@@ -29,6 +31,7 @@ impl Config {
             workers: None,
             relay,
             tos: 184,
+            video_tos: 136,
             receive_buffer: None,
             longest_wait: Duration::from_millis(1),
             command_queue: 1024,

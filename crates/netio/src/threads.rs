@@ -53,7 +53,8 @@ impl RelayThreads {
     ///
     /// An address cannot be bound, or the machine refuses a thread; the text says which.
     pub fn start(config: Config, sink: impl Fn(FromRelay) + Send + Sync + 'static) -> io::Result<Self> {
-        let options = SocketOptions { tos: config.tos, receive_buffer: config.receive_buffer };
+        let options =
+            SocketOptions { tos: config.tos, video_tos: config.video_tos, receive_buffer: config.receive_buffer };
         check_addresses(&config, options)?;
         let cores = kernel::allowed_cores()?;
         let count = u16::try_from(config.workers.map_or(cores.len(), NonZeroUsize::get))
@@ -175,7 +176,7 @@ impl WorkerHandle {
 /// Refuses to start where an address is not this machine's.
 fn check_addresses(config: &Config, options: SocketOptions) -> io::Result<()> {
     for address in &config.relay.addresses {
-        options.bind(SocketAddr::new(address.bind, 0)).map_err(|error| {
+        options.bind(SocketAddr::new(address.bind, 0), relay::Traffic::Audio).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot bind the media address {}: {error}", address.bind))
         })?;
     }

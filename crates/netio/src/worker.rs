@@ -321,6 +321,7 @@ impl Worker {
         self.past.add(self.relay.counters());
         self.past.calls = 0;
         self.past.ports_in_use = 0;
+        self.past.streams = 0;
         self.io.failures += 1;
         self.sockets.close_all();
         self.relay = new_relay(&self.config, &mut self.sockets)?;

@@ -85,6 +85,9 @@ struct Relay {
     silent_timeout: Option<String>,
     longest_wait: Option<String>,
     dscp: Option<u8>,
+    dscp_video: Option<u8>,
+    max_streams: Option<usize>,
+    max_wrong_packets: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -418,9 +421,11 @@ impl Relay {
         let media_timeout = duration(problems, "relay.media_timeout", self.media_timeout.as_deref(), "60s");
         let silent_timeout = duration(problems, "relay.silent_timeout", self.silent_timeout.as_deref(), "1h");
         let longest_wait = duration(problems, "relay.longest_wait", self.longest_wait.as_deref(), "1ms");
-        let dscp = self.dscp.unwrap_or(46);
-        if dscp > 63 {
-            problems.0.push(format!("relay.dscp = {dscp}: expected 0 to 63"));
+        let (dscp, dscp_video) = (self.dscp.unwrap_or(46), self.dscp_video.unwrap_or(34));
+        for (key, dscp) in [("dscp", dscp), ("dscp_video", dscp_video)] {
+            if dscp > 63 {
+                problems.0.push(format!("relay.{key} = {dscp}: expected 0 to 63"));
+            }
         }
         let workers = match self.workers.unwrap_or(0) {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -461,6 +466,9 @@ impl Relay {
             silent_timeout: silent_timeout?,
             longest_wait: longest_wait?,
             dscp,
+            dscp_video,
+            max_streams: self.max_streams.unwrap_or(8000),
+            max_wrong_packets: self.max_wrong_packets.unwrap_or(100),
         })
     }
 }

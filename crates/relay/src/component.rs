@@ -1,7 +1,7 @@
 //! One component of a transport: its sockets, how the peer is reached on them, and what protects what flows.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use model::{
 use crate::latch::{Latch, Standing};
 use crate::resources::{Place, Resources, Socket};
 use crate::shared::Source;
+use crate::strangers::Strangers;
 use crate::{Dropped, SocketId, Sockets, Transmit};
 
 /// DTLS datagrams that are kept until the answer says whether to believe them.
@@ -25,6 +26,12 @@ const MAX_EARLY: usize = 4;
 
 /// Sources of a peer that are known on the shared port; the oldest makes room.
 const MAX_SHARED_SOURCES: usize = 16;
+
+/// A component's DTLS datagrams are this far apart in the long run: fifty a second.
+const DTLS_PACE: Duration = Duration::from_millis(20);
+
+/// So much of them may come at once: a hundred.
+const DTLS_BURST: Duration = Duration::from_secs(2);
 
 /// How long the key before the last is still accepted.
 const OLD_KEY_TIME: Duration = Duration::from_secs(5);
@@ -40,6 +47,8 @@ pub(crate) struct Component {
     protection: Protection,
     dtls: Dtls,
     forget_key_at: Option<Instant>,
+    /// When the DTLS datagrams that came so far would have come at the pace that is allowed.
+    dtls_until: Option<Instant>,
 }
 
 /// What the shared port knows a component by.
@@ -146,6 +155,7 @@ impl Component {
             protection: Protection::Nothing,
             dtls: Dtls::Undecided { early: Vec::new() },
             forget_key_at: None,
+            dtls_until: None,
         }
     }
 
@@ -263,10 +273,16 @@ impl Component {
     ) -> Result<(), Dropped> {
         let pair = Pair { local: bound, remote: from };
         let agent = self.agent_mut().ok_or(Dropped::StunUnexpected)?;
+        let is_stranger = !agent.is_validated(pair);
+        if is_stranger {
+            resources.strangers.admit(from.ip(), now)?;
+        }
         let handled = agent.handle_packet(message, pair, now);
         self.drain_ice(name, resources, now);
-        if handled.is_ok() {
-            self.share(pair, resources, now);
+        match handled {
+            Ok(()) => self.share(pair, resources, now),
+            Err(_) if is_stranger => resources.strangers.was_wrong(from.ip(), now),
+            Err(_) => {}
         }
         handled.map_err(Dropped::from)
     }
@@ -422,6 +438,22 @@ impl Component {
         }
     }
 
+    /// The same for a packet whose source is on trial: too many that are wrong are not looked into.
+    pub(crate) fn try_open(
+        &mut self,
+        packet: &mut Packet<'_>,
+        media: Media,
+        from: IpAddr,
+        strangers: &mut Strangers,
+        now: Instant,
+    ) -> Result<(), Dropped> {
+        if self.srtp().is_none() {
+            return self.open(packet, media);
+        }
+        strangers.admit(from, now)?;
+        self.open(packet, media).inspect_err(|_| strangers.was_wrong(from, now))
+    }
+
     /// Encrypts a packet in place and appends its tag.
     pub(crate) fn seal(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), Dropped> {
         match &mut self.protection {
@@ -524,9 +556,13 @@ impl Component {
         on: Socket,
         name: Name,
         resources: &mut Resources,
+        now: Instant,
     ) -> Result<(), Dropped> {
         let pair = Pair { local: on.bound, remote: from };
         let may_send = self.may_send_dtls(pair);
+        if may_send {
+            self.pace_dtls(now)?;
+        }
         if may_send && let Path::Ice { dtls_from, .. } = &mut self.path {
             *dtls_from = Some(Destination { from: on.id, to: from });
         }
@@ -544,6 +580,16 @@ impl Component {
             Dtls::Undecided { .. } | Dtls::Agreed { .. } => Err(Dropped::DtlsTooEarly),
             Dtls::None => Err(Dropped::DtlsUnexpected),
         }
+    }
+
+    /// Bounds what one peer gives the engine to do, which serves many: nothing in a handshake is authentic before its end.
+    fn pace_dtls(&mut self, now: Instant) -> Result<(), Dropped> {
+        let until = self.dtls_until.map_or(now, |until| until.max(now));
+        if until > now + DTLS_BURST {
+            return Err(Dropped::DtlsTooMany);
+        }
+        self.dtls_until = Some(until + DTLS_PACE);
+        Ok(())
     }
 
     /// Says whether DTLS may come over a pair of addresses: ICE validated it, or the description names it.

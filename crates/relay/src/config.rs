@@ -22,6 +22,11 @@ pub struct Config {
     pub certificates: CertificatePolicy,
     /// Calls it holds at most.
     pub max_calls: usize,
+    /// Streams that all legs together have at most. A leg has sixteen at most.
+    pub max_streams: usize,
+    /// Packets a second from one address, or from one network of 64 bits, that may prove to be wrong before the next are
+    /// dropped unread: STUN from a source that ICE has not validated, SRTP from one on trial. Without limit for zero.
+    pub max_wrong_packets: u32,
     /// After this long without media that could be believed a leg that should send is reported.
     pub media_timeout: Duration,
     /// The same for a leg that need not send: on hold, or only listening.
@@ -38,6 +43,8 @@ impl Config {
             port_quarantine: Duration::from_secs(5),
             certificates,
             max_calls: 1000,
+            max_streams: 8000,
+            max_wrong_packets: 100,
             media_timeout: Duration::from_secs(60),
             silent_timeout: Duration::from_secs(3600),
         }

@@ -57,10 +57,22 @@ pub trait Sockets {
     /// # Errors
     ///
     /// Why there is none. After [`OpenError::PortTaken`] the relay tries its next port; the others make it give up.
-    fn open(&mut self, id: SocketId, address: SocketAddr) -> Result<(), OpenError>;
+    fn open(&mut self, id: SocketId, address: SocketAddr, traffic: Traffic) -> Result<(), OpenError>;
 
     /// Closes a socket. Its number may be used again at once.
     fn close(&mut self, id: SocketId);
+}
+
+/// What a socket will carry, which decides how it is set up: how its datagrams are marked (RFC 8837 §5), and how many the
+/// kernel should hold for us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Traffic {
+    /// Sound, perhaps with video beside it.
+    Audio,
+    /// Video alone.
+    Video,
+    /// That of many legs.
+    Shared,
 }
 
 /// Why a socket was not opened.

@@ -57,10 +57,14 @@ reasons! {
     StunTooMany = "stun_too_many",
     /// STUN after consent was lost.
     StunConsentLost = "stun_consent_lost",
+    /// Too many packets from its network were wrong of late for one more to be looked into.
+    TooManyWrong = "too_many_wrong",
     /// DTLS to a leg that has agreed on none.
     DtlsUnexpected = "dtls_unexpected",
     /// DTLS before the answer, more than is kept.
     DtlsTooEarly = "dtls_too_early",
+    /// DTLS, more in a second than a handshake takes.
+    DtlsTooMany = "dtls_too_many",
     /// It comes from an address that neither ICE nor the description vouches for.
     UnknownSource = "unknown_source",
     /// ICE validated a source on the shared port that another leg is using.
@@ -251,7 +255,8 @@ impl Drops {
     }
 }
 
-/// What the relay counts. The counters only grow; the gauges `calls` and `ports_in_use` do not.
+/// What the relay counts. The counters only grow; the gauges `calls`, `streams` and
+/// `ports_in_use` do not.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
     /// Datagrams that arrived.
@@ -266,6 +271,8 @@ pub struct Counters {
     pub calls_created: u64,
     /// Calls now.
     pub calls: usize,
+    /// Streams of all legs now.
+    pub streams: usize,
     /// Sockets open now.
     pub ports_in_use: usize,
     pub(crate) dropped: Drops,
@@ -286,6 +293,7 @@ impl Counters {
             bytes_forwarded,
             calls_created,
             calls,
+            streams,
             ports_in_use,
             dropped,
         } = other;
@@ -295,6 +303,7 @@ impl Counters {
         self.bytes_forwarded += bytes_forwarded;
         self.calls_created += calls_created;
         self.calls += calls;
+        self.streams += streams;
         self.ports_in_use += ports_in_use;
         for (sum, more) in self.dropped.0.iter_mut().zip(dropped.0) {
             *sum += more;

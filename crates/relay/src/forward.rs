@@ -36,7 +36,10 @@ impl Call {
         let kind = transport.media(place.component, &packet); // RFC 5761 §4, or the port
         let component = transport.component_mut(place.component).ok_or(Dropped::UnknownSocket)?;
         let standing = component.check_source(from, bound, now)?; // ICE or the description vouches for it
-        component.open(&mut packet, kind)?; // RFC 3711 §3.3, or nothing for plain RTP
+        match standing {
+            Standing::Known => component.open(&mut packet, kind)?, // RFC 3711 §3.3, or nothing for plain RTP
+            Standing::OnTrial => component.try_open(&mut packet, kind, from.ip(), &mut resources.strangers, now)?,
+        }
         let arrived = Arrived { place, from, standing };
         let destination = match kind {
             Media::Rtp => self.forward_rtp(arrived, &mut packet, resources, now)?,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use media::rtp::Header;
 use model::{
     Candidate, CommandError, Description, Direction, IceParameters, IceRole, LegId, LegPolicy, LegStatistics,
-    MediaPath, MediaStream, PathPolicy, RestartedPath, StreamId,
+    MediaKind, MediaPath, MediaStream, PathPolicy, RestartedPath, StreamId,
 };
 
 use crate::component::Name;
@@ -25,7 +25,7 @@ use crate::negotiation::{self, Keying, MAX_STREAMS, Policy};
 use crate::resources::{Place, Resources, Side, Work};
 use crate::stream::LegStream;
 use crate::transport::{NewTransport, Terms, Transport};
-use crate::{Address, CertificatePolicy, Dropped};
+use crate::{Address, CertificatePolicy, Dropped, Traffic};
 
 /// Candidates that are kept until the answer.
 const MAX_EARLY_CANDIDATES: usize = 64;
@@ -152,7 +152,7 @@ impl Leg {
 
     /// Closes everything.
     pub(crate) fn close(&mut self, work: &mut Work<'_>) {
-        self.streams.clear();
+        self.keep_streams(work.resources, |_| false);
         self.close_unused(work);
     }
 
@@ -197,6 +197,10 @@ impl Leg {
             let offered = negotiation::stream(&offer, stream.id).is_some_and(|offered| !offered.rejected);
             stream.rejected |= !offered || place >= MAX_STREAMS || self.consider(&offer, stream.id).is_err();
         }
+        let new = |stream: &&MediaStream| !stream.rejected && self.stream(stream.id).is_none();
+        if answer.streams.iter().filter(new).count() > work.resources.room_for_streams() {
+            return Err(CommandError::TooManyStreams);
+        }
         let decisions = match self.decide_on_offer(&offer, &answer, work) {
             Ok(decisions) => decisions,
             Err(error) => {
@@ -232,7 +236,11 @@ impl Leg {
             let terms = Transport::consider_offer(transport, policy, path, mux, work.resources)?;
             let transport = match present {
                 Some(place) => place,
-                None => self.open_transport(Some(path), !terms.rtcp_mux, work)?,
+                None => {
+                    let kinds =
+                        streams.iter().filter_map(|id| negotiation::stream(answer, *id)).map(|stream| stream.kind);
+                    self.open_transport(Some(path), !terms.rtcp_mux, traffic(kinds), work)?
+                }
             };
             decisions.push(Decision { streams, transport, terms });
         }
@@ -286,7 +294,7 @@ impl Leg {
         if self.stream(stream.id).is_some() {
             return Ok(());
         }
-        if self.streams.len() >= MAX_STREAMS {
+        if self.streams.len() >= MAX_STREAMS || work.resources.room_for_streams() == 0 {
             return Err(CommandError::TooManyStreams);
         }
         let joined = self
@@ -295,9 +303,9 @@ impl Leg {
             .find(|known| known.agreed.is_some() && bundle.contains(&stream.id) && bundle.contains(&known.id));
         let transport = match joined.map(|known| known.transport) {
             Some(transport) => transport,
-            None => self.open_transport(None, true, work)?,
+            None => self.open_transport(None, true, traffic([stream.kind]), work)?,
         };
-        self.streams.push(LegStream::new(stream.id, stream.kind, transport, &mut work.resources.random));
+        self.add_stream(LegStream::new(stream.id, stream.kind, transport, &mut work.resources.random), work.resources);
         Ok(())
     }
 
@@ -334,16 +342,16 @@ impl Leg {
     fn carry_out(&mut self, decisions: Vec<Decision>, local: &Description, remote: &Description, work: &mut Work<'_>) {
         let touched = |id: StreamId| negotiation::stream(local, id).is_some();
         let accepted = |id: StreamId| decisions.iter().any(|decision| decision.streams.contains(&id));
-        self.streams.retain(|stream| !touched(stream.id) || accepted(stream.id));
+        self.keep_streams(work.resources, |stream| !touched(stream.id) || accepted(stream.id));
         for Decision { streams, transport, terms } in decisions {
             for id in &streams {
                 let (Some(ours), Some(theirs)) = (negotiation::stream(local, *id), negotiation::stream(remote, *id))
                 else {
                     continue;
                 };
-                let random = &mut work.resources.random;
                 if self.stream(*id).is_none() {
-                    self.streams.push(LegStream::new(*id, ours.kind, transport, random));
+                    let stream = LegStream::new(*id, ours.kind, transport, &mut work.resources.random);
+                    self.add_stream(stream, work.resources);
                 }
                 if let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == *id) {
                     stream.transport = transport;
@@ -376,7 +384,7 @@ impl Leg {
 
     /// Takes away the streams that only our open offer has.
     fn forget_unanswered(&mut self, work: &mut Work<'_>) {
-        self.streams.retain(|stream| stream.agreed.is_some());
+        self.keep_streams(work.resources, |stream| stream.agreed.is_some());
         self.close_unused(work);
     }
 
@@ -485,7 +493,7 @@ impl Leg {
     /// Takes away a stream; says whether there was one.
     pub(crate) fn remove_stream(&mut self, id: StreamId, work: &mut Work<'_>) -> bool {
         let before = self.streams.len();
-        self.streams.retain(|stream| stream.id != id);
+        self.keep_streams(work.resources, |stream| stream.id != id);
         self.close_unused(work);
         self.streams.len() < before
     }
@@ -555,6 +563,17 @@ impl Leg {
         streams.iter_mut().find(|stream| Some(stream.id) == id).ok_or(Dropped::UnknownStream)
     }
 
+    fn add_stream(&mut self, stream: LegStream, resources: &mut Resources) {
+        self.streams.push(stream);
+        resources.counters.streams += 1;
+    }
+
+    fn keep_streams(&mut self, resources: &mut Resources, keep: impl FnMut(&LegStream) -> bool) {
+        let before = self.streams.len();
+        self.streams.retain(keep);
+        resources.counters.streams -= before - self.streams.len();
+    }
+
     // Its parts.
 
     /// The stream of a number.
@@ -604,6 +623,7 @@ impl Leg {
         &mut self,
         peer: Option<&MediaPath>,
         separate_rtcp: bool,
+        traffic: Traffic,
         work: &mut Work<'_>,
     ) -> Result<usize, CommandError> {
         let policy = policy_of(&self.policy);
@@ -618,6 +638,7 @@ impl Leg {
         let new = NewTransport {
             place: Place { transport: place, ..self.place },
             addresses: &addresses,
+            traffic,
             separate_rtcp,
             shared: requires_ice && work.resources.shared.is_open(),
             ice: uses_ice.then(|| self.ice_role(peer)),
@@ -688,6 +709,11 @@ impl Leg {
 
 /// How often a leg is to hear RTCP at least.
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What a transport of such streams carries: as soon as there is sound it is sound.
+fn traffic(kinds: impl IntoIterator<Item = MediaKind>) -> Traffic {
+    if kinds.into_iter().all(|kind| kind == MediaKind::Video) { Traffic::Video } else { Traffic::Audio }
+}
 
 fn policy_of(policy: &LegPolicy) -> Policy<'_> {
     Policy { security: &policy.security, suites: &policy.suites, path: policy.path, sender: policy.sender }

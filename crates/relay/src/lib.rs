@@ -5,11 +5,11 @@
 //!
 //! ```
 //! use model::{CallId, Command, LegId, LegPolicy, Reply};
-//! # use relay::{Address, CertificatePolicy, Config, OpenError, PortShare, Relay, SocketId, Sockets};
+//! # use relay::{Address, CertificatePolicy, Config, OpenError, PortShare, Relay, SocketId, Sockets, Traffic};
 //! # use std::{net::SocketAddr, sync::Arc, time::Instant};
 //! # struct Kernel;
 //! # impl Sockets for Kernel {
-//! #     fn open(&mut self, _: SocketId, _: SocketAddr) -> Result<(), OpenError> { Ok(()) }
+//! #     fn open(&mut self, _: SocketId, _: SocketAddr, _: Traffic) -> Result<(), OpenError> { Ok(()) }
 //! #     fn close(&mut self, _: SocketId) {}
 //! # }
 //! # let address = Address { name: None, bind: "192.0.2.1".parse()?, advertise: None };
@@ -36,6 +36,7 @@
 //! - `negotiation`: what an offer and its answer come to
 //! - `forward`: the life of a media packet
 //! - `latch`, `scope`: who is believed without ICE, and where nothing may be sent
+//! - `strangers`: how much is looked into of what comes from nobody in particular
 //! - `keypress`, `report`: what the relay sends of its own
 //! - `resources`, `ports`: what all calls share
 //! - `shared`: the one port that ICE legs may share
@@ -58,10 +59,11 @@ mod report;
 mod resources;
 mod scope;
 mod shared;
+mod strangers;
 mod stream;
 mod transport;
 
 pub use config::{Address, CertificatePolicy, Config, PortShare};
-pub use datagram::{Datagram, Forward, OpenError, SocketId, Sockets, Transmit};
+pub use datagram::{Datagram, Forward, OpenError, SocketId, Sockets, Traffic, Transmit};
 pub use drops::{Counters, Dropped};
 pub use relay::{Random, Relay};

@@ -153,7 +153,7 @@ impl Relay {
             component.handle_stun(&packet, from, bound, name, resources, now)
         } else {
             let on = component.socket(arrived_on).ok_or(Dropped::UnknownSocket)?;
-            component.handle_dtls(&packet, from, on, name, resources)
+            component.handle_dtls(&packet, from, on, name, resources, now)
         };
         self.calls.set_alarm(place.call, &self.resources);
         kept.map(|()| None)

@@ -11,7 +11,8 @@ use crate::ports::{PortPair, Ports};
 use crate::relay::Random;
 use crate::scope::Reach;
 use crate::shared::SharedPort;
-use crate::{Address, Config, Counters, Datagram, Dropped, OpenError, SocketId, Sockets, Transmit};
+use crate::strangers::Strangers;
+use crate::{Address, Config, Counters, Datagram, Dropped, OpenError, SocketId, Sockets, Traffic, Transmit};
 
 /// One of the two sides of a call.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -76,6 +77,7 @@ pub(crate) struct Resources {
     pub(crate) to_dtls: VecDeque<ToDtls>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) shared: SharedPort,
+    pub(crate) strangers: Strangers,
     ports: Ports,
     openings: Vec<Option<Opening>>,
     free_sockets: Vec<SocketId>,
@@ -91,6 +93,7 @@ impl Resources {
         Self {
             reach: Reach::of(config.addresses.iter().map(|address| address.bind)),
             ports: Ports::new(&config.ports, usize::from(u16::from_be_bytes(begin)), config.port_quarantine),
+            strangers: Strangers::new(config.max_wrong_packets),
             config,
             random,
             counters: Counters::default(),
@@ -135,7 +138,7 @@ impl Resources {
                     self.own.insert(advertised);
                     Socket { advertised, ..socket }
                 }
-                None => self.open_socket(Purpose::Shared, &address, port, sockets)?,
+                None => self.open_socket(Purpose::Shared, Traffic::Shared, &address, port, sockets)?,
             };
             self.shared.add(socket);
         }
@@ -153,6 +156,7 @@ impl Resources {
         place: Place,
         addresses: &[Address],
         components: &[Component],
+        traffic: Traffic,
         sockets: &mut dyn Sockets,
         now: Instant,
     ) -> Result<Opened, CommandError> {
@@ -162,7 +166,7 @@ impl Resources {
         let mut passed_over = Vec::new();
         let opened = loop {
             let Some(ports) = self.ports.take(now) else { break Err(CommandError::NoFreePort) };
-            match self.open_pair(place, addresses, ports, components, sockets) {
+            match self.open_pair(place, addresses, ports, components, traffic, sockets) {
                 Ok(opened) => break Ok(opened),
                 Err(error) => {
                     passed_over.push(ports);
@@ -184,6 +188,7 @@ impl Resources {
         addresses: &[Address],
         ports: PortPair,
         components: &[Component],
+        traffic: Traffic,
         sockets: &mut dyn Sockets,
     ) -> Result<Opened, OpenError> {
         let mut opened = Opened { ports: Some(ports), ..Opened::default() };
@@ -194,7 +199,7 @@ impl Resources {
             };
             let purpose = Purpose::Component(Place { component: *component, ..place });
             for address in addresses {
-                match self.open_socket(purpose, address, port, sockets) {
+                match self.open_socket(purpose, traffic, address, port, sockets) {
                     Ok(socket) => match component {
                         Component::Rtp => opened.rtp.push(socket),
                         Component::Rtcp => opened.rtcp.push(socket),
@@ -212,6 +217,7 @@ impl Resources {
     fn open_socket(
         &mut self,
         purpose: Purpose,
+        traffic: Traffic,
         address: &Address,
         port: u16,
         sockets: &mut dyn Sockets,
@@ -222,7 +228,7 @@ impl Resources {
             Some(id) => *id,
             None => SocketId(u32::try_from(self.openings.len()).map_err(|_| OpenError::NoDescriptor)?),
         };
-        sockets.open(id, bound)?;
+        sockets.open(id, bound, traffic)?;
         let opening = Some(Opening { purpose, bound });
         match self.free_sockets.pop() {
             Some(id) => self.openings[id.0 as usize] = opening,
@@ -252,6 +258,11 @@ impl Resources {
     /// Gives a pair of ports back, once its sockets are closed.
     pub(crate) fn give_back(&mut self, ports: PortPair, now: Instant) {
         self.ports.give_back(ports, now);
+    }
+
+    /// How many more streams there may be.
+    pub(crate) fn room_for_streams(&self) -> usize {
+        self.config.max_streams.saturating_sub(self.counters.streams)
     }
 
     /// Says whether media may be sent to an address: it is within reach, and not our own.

@@ -15,7 +15,7 @@ use crate::latch::Latch;
 use crate::negotiation::{self, Keying, Policy};
 use crate::ports::PortPair;
 use crate::resources::{Place, Resources, Work};
-use crate::{Address, Dropped};
+use crate::{Address, Dropped, Traffic};
 
 /// SSRCs of a bundle that are remembered to belong to a stream; the oldest makes room.
 const MAX_BINDINGS: usize = 16;
@@ -85,6 +85,7 @@ pub(crate) enum Reached {
 pub(crate) struct NewTransport<'a> {
     pub(crate) place: Place,
     pub(crate) addresses: &'a [Address],
+    pub(crate) traffic: Traffic,
     pub(crate) separate_rtcp: bool,
     /// RTP uses the shared port. RTCP, where it is separate, needs one of its own: checks do not tell the two apart.
     pub(crate) shared: bool,
@@ -106,7 +107,7 @@ impl Transport {
             (true, false) => &[],
             (true, true) => &[Number::Rtcp],
         };
-        let opened = work.resources.open(new.place, new.addresses, own, work.sockets, work.now)?;
+        let opened = work.resources.open(new.place, new.addresses, own, new.traffic, work.sockets, work.now)?;
         let component = |number, sockets| Component::new(Place { component: number, ..new.place }, sockets);
         let mut transport = Self {
             rtp: match new.shared {

@@ -8,7 +8,7 @@ use model::{
     IceParameters, LegId, LegPolicy, MediaKind, Reply, Secret, StreamId,
 };
 use proptest::prelude::*;
-use relay::{CertificatePolicy, Config, Datagram, OpenError, PortShare, Relay, SocketId};
+use relay::{CertificatePolicy, Config, Datagram, Dropped, OpenError, PortShare, Relay, SocketId};
 
 use crate::peer::{Habits, Peer, media_stream};
 use crate::world::{A, B, Fakes, World, call, config, pathless, seeded, start};
@@ -156,6 +156,64 @@ fn a_thousand_calls_leave_nothing_behind() {
     assert_eq!((relay.counters().calls, relay.counters().ports_in_use), (0, 0));
     assert_eq!(relay.poll_timeout(), None, "no timer is left");
     assert!(sockets.open.is_empty());
+}
+
+#[test]
+fn all_legs_together_have_no_more_streams_than_they_may() {
+    let config = Config { max_streams: 3, ..config() };
+    let (mut relay, mut sockets, now) = (Relay::new(config, seeded(1)), Fakes::default(), start());
+    let mut command = |command| relay.handle_command(command, now, &mut sockets).map(drop);
+    let offer = Peer::new(Habits::jingle()).offer();
+    for (number, answered) in [(1, Ok(())), (2, Err(CommandError::TooManyStreams))] {
+        let call = CallId::from(number);
+        assert_eq!(command(Command::CreateCall { call, legs: legs() }), Ok(()));
+        assert_eq!(command(Command::RemoteOffer { call, leg: A, offer: offer.clone() }), Ok(()));
+        assert_eq!(command(Command::LocalOffer { call, leg: B, offer: pathless(&offer) }), Ok(()));
+        assert_eq!(command(Command::LocalAnswer { call, leg: A, answer: pathless(&offer) }), answered);
+    }
+    assert_eq!(command(Command::End { call: CallId::from(1) }), Ok(()));
+    let answer = Command::LocalAnswer { call: CallId::from(2), leg: A, answer: pathless(&offer) };
+    assert_eq!(command(answer), Ok(()), "there is room again");
+    assert_eq!(relay.counters().streams, 2);
+}
+
+#[test]
+fn strangers_that_are_wrong_too_often_are_not_looked_into_and_disturb_nobody() {
+    let mut world = World::new(Habits::jingle(), Habits::phone());
+    world.call();
+    world.run(Duration::from_secs(3));
+    world.forget();
+    let (client, to) = (world.a.transports[0].rtp.address, world.a.transports[0].rtp.destination());
+    let socket = world.socket(to.expect("it is connected"));
+    let stranger = SocketAddr::new(client.ip(), 999); // behind the same address as the client
+    let mut forged = vec![0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42];
+    forged.resize(20, 9);
+    for _ in 0..101 {
+        assert_eq!(world.inject(socket, stranger, &forged), Err(Dropped::StunIntegrity));
+    }
+    assert_eq!(world.inject(socket, stranger, &forged), Err(Dropped::TooManyWrong));
+    assert_eq!(world.inject(socket, client, &forged), Err(Dropped::StunIntegrity), "a validated source is looked into");
+    for _ in 0..2000 {
+        assert_eq!(world.inject(socket, stranger, &forged), Err(Dropped::TooManyWrong));
+    }
+    for _ in 0..40 {
+        world.run(Duration::from_secs(1));
+        (0..150).for_each(|_| assert!(world.inject(socket, stranger, &forged).is_err()));
+    }
+    let (a, b) = world.heard();
+    assert!(a[0] >= 1999 && b[0] >= 1999, "consent goes on: {a:?} {b:?}");
+}
+
+#[test]
+fn a_peer_gives_the_dtls_engine_no_more_to_do_than_a_handshake_takes() {
+    let mut world = World::new(Habits::jingle(), Habits::phone());
+    world.call();
+    world.run(Duration::from_secs(5));
+    let (client, to) = (world.a.transports[0].rtp.address, world.a.transports[0].rtp.destination());
+    let socket = world.socket(to.expect("it is connected"));
+    let taken = (0..1000).filter(|_| world.inject(socket, client, &[22, 254, 253, 0, 0]).is_ok()).count();
+    assert_eq!(taken, 101);
+    assert_eq!(world.relay.counters().dropped(Dropped::DtlsTooMany), 899);
 }
 
 /// One thing that may happen to a relay.

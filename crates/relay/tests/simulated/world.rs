@@ -10,7 +10,8 @@ use model::{
     PathPolicy, Reply, Security, SrtpSuite,
 };
 use relay::{
-    Address, CertificatePolicy, Config, Datagram, Dropped, OpenError, PortShare, Relay, SocketId, Sockets, Transmit,
+    Address, CertificatePolicy, Config, Datagram, Dropped, OpenError, PortShare, Relay, SocketId, Sockets, Traffic,
+    Transmit,
 };
 
 use crate::network::{Dice, Flying, Network, Weather};
@@ -24,6 +25,8 @@ pub(crate) const B: LegId = LegId(1);
 #[derive(Default)]
 pub(crate) struct Fakes {
     pub(crate) open: HashMap<SocketId, SocketAddr>,
+    /// What each was opened for.
+    pub(crate) traffic: HashMap<SocketAddr, Traffic>,
     /// Ports that somebody else uses.
     pub(crate) taken: Vec<u16>,
     /// Why the machine gives no more than there are.
@@ -31,7 +34,7 @@ pub(crate) struct Fakes {
 }
 
 impl Sockets for Fakes {
-    fn open(&mut self, id: SocketId, address: SocketAddr) -> Result<(), OpenError> {
+    fn open(&mut self, id: SocketId, address: SocketAddr, traffic: Traffic) -> Result<(), OpenError> {
         if let Some(refusal) = self.refusal {
             return Err(refusal());
         }
@@ -39,6 +42,7 @@ impl Sockets for Fakes {
             return Err(OpenError::PortTaken);
         }
         assert!(self.open.insert(id, address).is_none(), "{id:?} is open already");
+        self.traffic.insert(address, traffic);
         Ok(())
     }
 

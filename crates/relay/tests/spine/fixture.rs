@@ -13,13 +13,13 @@ use model::{
     CallId, Codec, Command, Crypto, Description, LegId, LegPolicy, MediaKind, MediaPath, MediaStream, PayloadType,
     Profile, Reply, Secret, Security, SrtpSuite, Ssrc, StreamId,
 };
-use relay::{Address, CertificatePolicy, Config, Datagram, OpenError, PortShare, Relay, SocketId, Sockets};
+use relay::{Address, CertificatePolicy, Config, Datagram, OpenError, PortShare, Relay, SocketId, Sockets, Traffic};
 
 /// Sockets that are no more than a number.
 struct NoSockets;
 
 impl Sockets for NoSockets {
-    fn open(&mut self, _: SocketId, _: SocketAddr) -> Result<(), OpenError> {
+    fn open(&mut self, _: SocketId, _: SocketAddr, _: Traffic) -> Result<(), OpenError> {
         Ok(())
     }
 
