@@ -1,11 +1,9 @@
 //! The media end of a call: real sockets, ICE, DTLS, SRTP or plain RTP, a tone out and an ear in.
 //!
 //! - `core`: all of it without sockets and clock
-//! - `negotiation`: what is offered and answered
 //! - `voice`: the tone and the ear
 
 mod core;
-mod negotiation;
 mod voice;
 
 use std::io;
@@ -15,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use model::{Candidate, Component, Description, DtlsState, IceState, Security, SrtpSuite};
-use thiserror::Error;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
 use self::core::Core;
+pub use crate::negotiation::NegotiationError;
 
 /// What an endpoint is.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,11 +35,6 @@ pub struct Config {
     /// The tone it plays, in hertz.
     pub tone: f32,
 }
-
-/// Why a description was not taken.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("{0}")]
-pub struct NegotiationError(pub &'static str);
 
 /// How an endpoint is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -22,9 +22,12 @@
 //! - [`jingle`]: a Jingle client
 //! - [`phone`]: a SIP phone
 //! - [`trial`]: load for one packet relay, ours or another, and what it measures
+//! - `negotiation`: what an end offers and answers; `transport`: one component of it: ICE, DTLS, keys
 
 pub mod component_server;
 pub mod endpoint;
 pub mod jingle;
+mod negotiation;
 pub mod phone;
+mod transport;
 pub mod trial;

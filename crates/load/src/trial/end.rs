@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
-use media::srtp::{Inbound, Outbound};
+pub use crate::transport::Protection;
 
 /// One end of a call: sockets, where it sends to, and what protects its media.
 pub struct End {
@@ -20,14 +20,6 @@ pub struct End {
     pub payload_type: u8,
     /// What has to be kept alive beside the media.
     pub keeper: Option<Box<dyn Keeper>>,
-}
-
-/// What stands between an end and its media.
-pub enum Protection {
-    /// Nothing: RTP in clear.
-    Plain,
-    /// SRTP: what seals and what opens. A packet in clear towards this end fails the run.
-    Srtp(Box<(Outbound, Inbound)>),
 }
 
 /// An ICE agent, a DTLS association or both, that lives as long as its end (RFC 7675: consent has to be renewed).

@@ -1,62 +1,72 @@
-//! Offer and answer of an endpoint: one audio stream, PCMU (RFC 3264).
+//! Offer and answer of an end: one audio stream, PCMU (RFC 3264).
 
 use model::{
     Codec, Crypto, Description, Direction, DtlsParameters, Fingerprint, MediaKind, MediaPath, MediaStream, PayloadType,
     Profile, Secret, Security, Setup, SrtpSuite, StreamId,
 };
 
-use super::{Config, NegotiationError};
+use thiserror::Error;
 
 /// PCMU has a number of its own (RFC 3551 §6).
 const PCMU: u8 = 0;
 /// The usual number of telephone-event.
 const TELEPHONE_EVENT: u8 = 101;
-/// Which keys SDES offers, best first.
-const SDES_SUITES: [SrtpSuite; 2] = [SrtpSuite::AeadAes128Gcm, SrtpSuite::AesCm128Sha1_80];
+
+/// Why a description was not taken.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("{0}")]
+pub struct NegotiationError(pub &'static str);
 
 /// What was agreed.
 #[derive(Clone, Debug)]
-pub(super) struct Agreed {
+pub(crate) struct Agreed {
     /// What the peer takes PCMU under.
-    pub(super) sends: PayloadType,
+    pub(crate) sends: PayloadType,
     /// What we take PCMU under.
-    pub(super) receives: PayloadType,
+    pub(crate) receives: PayloadType,
     /// RTP and RTCP share a port.
-    pub(super) rtcp_mux: bool,
+    pub(crate) rtcp_mux: bool,
     /// Where the peer is.
-    pub(super) remote: MediaPath,
+    pub(crate) remote: MediaPath,
     /// Which way media flows, as we see it.
-    pub(super) direction: Direction,
+    pub(crate) direction: Direction,
     /// We open the DTLS association.
-    pub(super) dtls_client: bool,
+    pub(crate) dtls_client: bool,
     /// The keys of SDES: ours, the peer's.
-    pub(super) crypto: Option<(Crypto, Crypto)>,
+    pub(crate) crypto: Option<(Crypto, Crypto)>,
 }
 
 /// Our side of a description.
-pub(super) struct Local<'a> {
-    pub(super) config: &'a Config,
+pub(crate) struct Local<'a> {
+    /// The peer has to use ICE.
+    pub(crate) ice: bool,
+    /// How media is protected.
+    pub(crate) security: Security,
+    /// Which keys SDES offers and takes, best first.
+    pub(crate) suites: &'a [SrtpSuite],
+    /// RTP and RTCP on one port.
+    pub(crate) rtcp_mux: bool,
     /// Addresses, candidates and credentials.
-    pub(super) path: MediaPath,
-    pub(super) fingerprint: Option<Fingerprint>,
+    pub(crate) path: MediaPath,
+    pub(crate) fingerprint: Option<Fingerprint>,
     /// Whether we opened the DTLS association, if one was agreed before: that does not change (RFC 8842 §5.5).
-    pub(super) dtls_client: Option<bool>,
+    pub(crate) dtls_client: Option<bool>,
 }
 
 impl Local<'_> {
     /// Our offer.
-    pub(super) fn offer(&self) -> Description {
+    pub(crate) fn offer(&self) -> Description {
         let mut stream = MediaStream::new(StreamId(0), "0", MediaKind::Audio);
         stream.codecs = vec![
             Codec::new(payload_type(PCMU), "PCMU", 8000, 1),
             Codec::new(payload_type(TELEPHONE_EVENT), "telephone-event", 8000, 1),
         ];
-        stream.path = MediaPath { rtcp_mux: self.config.rtcp_mux, ..self.path.clone() };
-        match self.config.security {
+        stream.path = MediaPath { rtcp_mux: self.rtcp_mux, ..self.path.clone() };
+        match self.security {
             Security::Rtp => stream.path.profile = Profile::Avp,
             Security::Sdes => {
                 stream.path.profile = Profile::Savp;
-                stream.path.crypto = (1..).zip(SDES_SUITES).map(|(tag, suite)| fresh_key(tag, suite)).collect();
+                stream.path.crypto = (1..).zip(self.suites).map(|(tag, suite)| fresh_key(tag, *suite)).collect();
             }
             Security::Dtls => {
                 stream.path.profile = Profile::TlsSavpf;
@@ -67,21 +77,21 @@ impl Local<'_> {
     }
 
     /// Our answer to an offer, and what is then agreed.
-    pub(super) fn answer(&self, offer: &Description) -> Result<(Description, Agreed), NegotiationError> {
+    pub(crate) fn answer(&self, offer: &Description) -> Result<(Description, Agreed), NegotiationError> {
         let (index, offered) = audio(offer)?;
         let pcmu = pcmu(offered)?;
         let theirs = &offered.path;
-        let profile = match self.config.security {
+        let profile = match self.security {
             Security::Rtp => Profile::Avp.with_feedback(theirs.profile.has_feedback()),
             Security::Sdes | Security::Dtls => theirs.profile,
         };
-        check_path(self.config, theirs)?;
-        let mut path = MediaPath { rtcp_mux: self.config.rtcp_mux && theirs.rtcp_mux, profile, ..self.path.clone() };
+        self.check_path(theirs)?;
+        let mut path = MediaPath { rtcp_mux: self.rtcp_mux && theirs.rtcp_mux, profile, ..self.path.clone() };
         let (mut dtls_client, mut crypto) = (false, None);
-        match self.config.security {
+        match self.security {
             Security::Rtp => {}
             Security::Sdes => {
-                let chosen = theirs.crypto.iter().find(|crypto| SDES_SUITES.contains(&crypto.suite));
+                let chosen = theirs.crypto.iter().find(|crypto| self.suites.contains(&crypto.suite));
                 let chosen = chosen.ok_or(NegotiationError("no key of a suite that we have"))?;
                 let ours = fresh_key(chosen.tag, chosen.suite);
                 path.crypto = vec![ours.clone()];
@@ -118,13 +128,13 @@ impl Local<'_> {
     }
 
     /// What is agreed by the peer's answer to our offer.
-    pub(super) fn accept(&self, offer: &Description, answer: &Description) -> Result<Agreed, NegotiationError> {
+    pub(crate) fn accept(&self, offer: &Description, answer: &Description) -> Result<Agreed, NegotiationError> {
         let (_, answered) = audio(answer)?;
         let ours = offer.streams.first().ok_or(NegotiationError("an answer without an offer"))?;
         let theirs = &answered.path;
-        check_path(self.config, theirs)?;
+        self.check_path(theirs)?;
         let mut crypto = None;
-        if self.config.security == Security::Sdes {
+        if self.security == Security::Sdes {
             let [chosen] = &theirs.crypto[..] else {
                 return Err(NegotiationError("not exactly one key in the answer"));
             };
@@ -148,6 +158,20 @@ impl Local<'_> {
         })
     }
 
+    /// The peer's path has what ours needs, and is protected as ours is.
+    fn check_path(&self, theirs: &MediaPath) -> Result<(), NegotiationError> {
+        if self.ice && theirs.ice.is_none() {
+            return Err(NegotiationError("no ICE"));
+        }
+        let fits = match self.security {
+            // A Jingle client without DTLS does not know what a fingerprint is, and answers what is left.
+            Security::Rtp => self.ice || (theirs.dtls.is_none() && theirs.crypto.is_empty()),
+            Security::Sdes => !theirs.crypto.is_empty(),
+            Security::Dtls => theirs.dtls.as_ref().is_some_and(|dtls| !dtls.fingerprints.is_empty()),
+        };
+        if fits { Ok(()) } else { Err(NegotiationError("media is not protected as it has to be")) }
+    }
+
     fn dtls(&self, setup: Setup) -> Option<DtlsParameters> {
         self.fingerprint.clone().map(|fingerprint| DtlsParameters { fingerprints: vec![fingerprint], setup })
     }
@@ -162,20 +186,6 @@ fn audio(description: &Description) -> Result<(usize, &MediaStream), Negotiation
 fn pcmu(stream: &MediaStream) -> Result<&Codec, NegotiationError> {
     let wanted = Codec::new(payload_type(PCMU), "PCMU", 8000, 1);
     stream.codecs.iter().find(|codec| codec.is_same_format(&wanted)).ok_or(NegotiationError("no PCMU"))
-}
-
-/// The peer's path has what ours needs, and is protected as ours is.
-fn check_path(config: &Config, theirs: &MediaPath) -> Result<(), NegotiationError> {
-    if config.ice && theirs.ice.is_none() {
-        return Err(NegotiationError("no ICE"));
-    }
-    let fits = match config.security {
-        // A Jingle client without DTLS does not know what a fingerprint is, and answers what is left.
-        Security::Rtp => config.ice || (theirs.dtls.is_none() && theirs.crypto.is_empty()),
-        Security::Sdes => !theirs.crypto.is_empty(),
-        Security::Dtls => theirs.dtls.as_ref().is_some_and(|dtls| !dtls.fingerprints.is_empty()),
-    };
-    if fits { Ok(()) } else { Err(NegotiationError("media is not protected as it has to be")) }
 }
 
 /// The answer to an offer of which one stream is taken and all others are refused.
