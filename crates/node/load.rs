@@ -9,6 +9,8 @@ use anyhow::Context;
 use load::trial::Report;
 use load::trial::compare::Comparison;
 
+use crate::relay_process;
+
 /// What is done with load.
 #[derive(clap::Subcommand)]
 pub(crate) enum Load {
@@ -23,6 +25,9 @@ pub(crate) enum Load {
         #[arg(value_name = "B.json")]
         b: PathBuf,
     },
+    /// Is the relay under test, for the target `channel`.
+    #[command(hide = true)]
+    RelayProcess(relay_process::Arguments),
 }
 
 impl Load {
@@ -30,6 +35,7 @@ impl Load {
     pub(crate) fn run(self) -> ExitCode {
         match self {
             Self::Compare { a, b } => compare(&a, &b),
+            Self::RelayProcess(arguments) => relay_process::run(&arguments),
         }
     }
 }

@@ -8,6 +8,7 @@ mod http;
 mod load;
 mod log;
 mod metrics;
+mod relay_process;
 mod settings;
 
 use std::path::PathBuf;

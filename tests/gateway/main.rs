@@ -3,9 +3,11 @@
 
 mod binary;
 mod calls;
+mod carry;
 mod command_line;
 mod demo;
 mod front_pages;
 mod habits;
 mod load;
 mod scene;
+mod targets;

@@ -83,6 +83,8 @@ enum Keys {
     Handshaking,
     /// Media can flow.
     Agreed(Protection),
+    /// Media can flow, and somebody else protects it.
+    Taken,
 }
 
 /// What a datagram was.
@@ -133,6 +135,11 @@ impl Transport {
     /// The suite, once there are keys.
     pub(crate) const fn suite(&self) -> Option<SrtpSuite> {
         self.suite
+    }
+
+    /// Where media goes, once that is known.
+    pub(crate) const fn remote(&self) -> Option<SocketAddr> {
+        self.remote
     }
 
     /// Says whether media can be sent.
@@ -193,6 +200,17 @@ impl Transport {
         });
     }
 
+    /// Hands out what protects the media, which is then somebody else's to do. `None` while there are no keys.
+    pub(crate) fn take_protection(&mut self) -> Option<Protection> {
+        match std::mem::replace(&mut self.keys, Keys::Taken) {
+            Keys::Agreed(protection) => Some(protection),
+            other @ (Keys::Awaited { .. } | Keys::Handshaking | Keys::Taken) => {
+                self.keys = other;
+                None
+            }
+        }
+    }
+
     /// Adds candidates of the peer.
     pub(crate) fn add_candidates(&mut self, candidates: &[Candidate], ufrag: Option<&str>, end: bool, now: Instant) {
         let Some(agent) = &mut self.agent else { return };
@@ -239,7 +257,7 @@ impl Transport {
         match &mut self.keys {
             Keys::Awaited { early } if early.len() < MAX_EARLY => early.push(bytes),
             Keys::Awaited { .. } => return None,
-            Keys::Handshaking | Keys::Agreed(_) => {
+            Keys::Handshaking | Keys::Agreed(_) | Keys::Taken => {
                 self.engine.as_mut()?.handle(ToDtls::Packet { association: ASSOCIATION, bytes }, now);
             }
         }
@@ -259,7 +277,7 @@ impl Transport {
         match &mut self.keys {
             Keys::Agreed(Protection::Plain) => Some(()),
             Keys::Agreed(Protection::Srtp(directions)) => directions.1.open(packet, kind).ok(),
-            Keys::Awaited { .. } | Keys::Handshaking => None,
+            Keys::Awaited { .. } | Keys::Handshaking | Keys::Taken => None,
         }
     }
 
@@ -269,7 +287,7 @@ impl Transport {
         match &mut self.keys {
             Keys::Agreed(Protection::Plain) => Some(remote),
             Keys::Agreed(Protection::Srtp(directions)) => directions.0.seal(packet, kind).ok().map(|()| remote),
-            Keys::Awaited { .. } | Keys::Handshaking => None,
+            Keys::Awaited { .. } | Keys::Handshaking | Keys::Taken => None,
         }
     }
 

@@ -19,7 +19,7 @@ pub struct RawPlan {
     pub duration: Duration,
     /// `rtp`, `sdes-cm80`, `sdes-gcm` or `dtls`.
     pub media: String,
-    /// Both ends use ICE (RFC 8445).
+    /// The first end of each call uses ICE (RFC 8445).
     pub ice: bool,
     /// `paced`, `saturate`, `churn` or `find-max`.
     pub mode: String,
@@ -82,7 +82,7 @@ pub struct Plan {
     pub duration: Duration,
     /// How media is protected.
     pub media: MediaSecurity,
-    /// Both ends use ICE (RFC 8445).
+    /// The first end of each call uses ICE (RFC 8445).
     pub ice: bool,
     /// What the load is.
     pub mode: Mode,
@@ -125,7 +125,7 @@ pub enum TargetAddress {
     Channel,
 }
 
-/// How media is protected, on both legs.
+/// How media is protected: that of the first end of each call. The second has RTP in clear.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum MediaSecurity {
     /// RTP in clear on both legs.

@@ -1,8 +1,21 @@
 //! The relay under test, as the engine sees it.
+//!
+//! - `ng`: a relay that speaks the ng protocol; [`channel`]: one of our own
+//! - `calls`: the setting up of many calls at once; `side`: one end of a call meanwhile
 
+mod calls;
+pub mod channel;
+mod ng;
+mod side;
+
+use std::net::IpAddr;
 use std::time::Duration;
 
+use self::calls::Calls;
+use self::channel::{Channel, RelayProcess};
+use self::ng::Ng;
 use super::end::End;
+use super::plan::{MediaSecurity, Plan, TargetAddress};
 
 /// The number of a call within a trial; never used twice.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -41,6 +54,33 @@ pub trait Target: Send {
     /// not say.
     fn dropped(&mut self) -> Vec<(String, u64)> {
         Vec::new()
+    }
+}
+
+/// What the two ends of every call are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ends {
+    /// Where they are bound.
+    pub address: IpAddr,
+    /// How the media of the first end is protected.
+    pub first: MediaSecurity,
+    /// How that of the second is.
+    pub second: MediaSecurity,
+    /// The first end uses ICE (RFC 8445); the second never does.
+    pub ice: bool,
+}
+
+/// Reaches the relay of a plan, or starts it. The first end of each call is as the plan says, the second takes and sends
+/// plain RTP, as with a call from Jingle to SIP.
+///
+/// # Errors
+///
+/// The relay is not there.
+pub fn open(plan: &Plan, process: &RelayProcess) -> Result<Box<dyn Target>, TargetError> {
+    let ends = Ends { address: plan.address, first: plan.media, second: MediaSecurity::Rtp, ice: plan.ice };
+    match &plan.target {
+        TargetAddress::Ng(address) => Ok(Box::new(Calls::new(Ng::connect(address)?, &ends)?)),
+        TargetAddress::Channel => Ok(Box::new(Calls::new(Channel::start(process, &ends)?, &ends)?)),
     }
 }
 

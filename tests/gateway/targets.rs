@@ -1,0 +1,94 @@
+//! What the load generator drives: a relay in a process of its own, through which calls are set up, carry media and are
+//! torn down.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use load::trial::target::channel::RelayProcess;
+use load::trial::target::{self, CallNumber, ReadyCall, TargetError};
+use load::trial::{Plan, Protection, RawPlan, Target};
+
+use crate::binary::command;
+use crate::carry::carry;
+
+fn plan(target: &str, media: &str, ice: bool) -> Plan {
+    let raw = RawPlan { target: target.into(), media: media.into(), ice, ..RawPlan::default() };
+    Plan::try_from(raw).expect("the plan is possible")
+}
+
+fn open(media: &str, ice: bool) -> Box<dyn Target> {
+    let process = RelayProcess::new(env!("CARGO_BIN_EXE_stox").into());
+    target::open(&plan("channel", media, ice), &process).expect("the relay starts")
+}
+
+fn numbers(range: std::ops::Range<u32>) -> Vec<CallNumber> {
+    range.map(CallNumber).collect()
+}
+
+#[test]
+fn calls_of_every_kind_carry_media_both_ways() {
+    for (media, ice) in [
+        ("rtp", false),
+        ("rtp", true),
+        ("sdes-cm80", false),
+        ("sdes-cm80", true),
+        ("sdes-gcm", false),
+        ("dtls", false),
+        ("dtls", true),
+    ] {
+        let mut relay = open(media, ice);
+        let calls = numbers(1..4);
+        for call in relay.set_up(&calls) {
+            let ReadyCall { ends: [mut first, mut second], .. } =
+                call.unwrap_or_else(|error| panic!("{media}, ICE {ice}: {error}"));
+            assert_eq!(matches!(first.protection, Protection::Plain), media == "rtp");
+            assert!(matches!(second.protection, Protection::Plain));
+            carry(&mut first, &mut second, b"there");
+            carry(&mut second, &mut first, b"and back");
+        }
+        assert_eq!(relay.tear_down(&calls), Ok(()));
+    }
+}
+
+#[test]
+fn calls_come_and_go_by_the_hundred() {
+    let mut relay = open("rtp", false);
+    for round in 0..3 {
+        let calls = numbers(round * 300..(round + 1) * 300);
+        let ready: Vec<_> = relay.set_up(&calls).into_iter().map(|call| call.expect("there is room")).collect();
+        assert_eq!(ready.len(), calls.len());
+        assert_eq!(relay.tear_down(&calls), Ok(()));
+    }
+    assert_eq!(relay.tear_down(&numbers(0..1)), Ok(()), "a call that is gone need not be ended");
+    assert_eq!(relay.dropped(), []);
+}
+
+#[test]
+fn the_relay_process_ends_with_its_target_and_with_its_input() {
+    let relay = open("rtp", false);
+    let process = format!("/proc/{}", relay.pid().expect("it was started here"));
+    assert!(Path::new(&process).exists());
+    drop(relay);
+    assert!(!Path::new(&process).exists());
+
+    let words = ["load", "relay-process", "--address", "127.0.0.1", "--workers", "1", "--ports", "20000-29999"];
+    let mut child = command(&words, None).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it was built");
+    drop(child.stdin.take());
+    assert!(child.wait_with_output().expect("it can be waited for").status.success());
+}
+
+#[test]
+fn a_relay_that_is_not_there_is_reported_at_once() {
+    let nobody = RelayProcess::new("/nonexistent/stox".into());
+    let error = target::open(&plan("channel", "rtp", false), &nobody).err().expect("there is no such program");
+    assert!(matches!(error, TargetError::Gone(_)) && error.to_string().contains("/nonexistent/stox"), "{error}");
+
+    let silent = RelayProcess::new("/bin/false".into());
+    let error = target::open(&plan("channel", "rtp", false), &silent).err().expect("it is no relay");
+    assert!(error.to_string().contains("its process ended: exit status: 1"), "{error}");
+
+    // A port that was free a moment ago.
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+    let error = target::open(&plan(&format!("ng:127.0.0.1:{port}"), "rtp", false), &nobody).err();
+    assert!(matches!(error, Some(TargetError::Gone(_))), "{error:?}");
+}
