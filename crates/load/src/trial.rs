@@ -6,12 +6,14 @@
 //!
 //! - [`plan`]: what is to be run
 //! - [`target`]: the relay under test; [`end`]: one end of a call at it
+//! - [`engine`]: the threads that send, receive and measure
 //! - [`progress`]: live figures
 //! - [`report`]: everything that was measured, and the verdict
 //! - [`table`], [`html`], [`compare`]: a report for people to read, and two side by side
 
 pub mod compare;
 pub mod end;
+pub mod engine;
 pub mod html;
 pub mod plan;
 pub mod progress;
@@ -24,6 +26,7 @@ pub mod unit;
 mod words;
 
 pub use end::{End, Keeper, Protection};
+pub use engine::run;
 pub use plan::{Plan, PlanError, RawPlan};
 pub use progress::Snapshot;
 pub use report::{Report, Verdict};

@@ -146,6 +146,13 @@ pub enum Reason {
         /// What the first was told.
         first: String,
     },
+    /// Calls came later than they should: the relay sets them up too slowly.
+    CallsLate {
+        /// Calls per second that were asked for.
+        wanted: f64,
+        /// Calls per second that were begun.
+        begun: f64,
+    },
     /// The relay went away, or a call could not be torn down.
     Relay(String),
     /// The process under test ended while it was measured.
@@ -184,6 +191,9 @@ impl fmt::Display for Reason {
             }
             Self::Silence => f.write_str("no packet came through"),
             Self::CallsFailed { count, first } => write!(f, "{count} calls could not be set up: {first}"),
+            Self::CallsLate { wanted, begun } => {
+                write!(f, "{begun:.1} calls a second could be begun, fewer than {wanted:.1}")
+            }
             Self::Relay(error) => f.write_str(error),
             Self::ProcessGone(pid) => write!(f, "process {pid} ended while it was measured"),
             Self::GeneratorBusy { percent } => {
