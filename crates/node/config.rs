@@ -38,6 +38,8 @@ pub(crate) struct Xmpp {
     /// `host:port` of the server's component listener.
     pub(crate) server: String,
     pub(crate) secret: Secret<String>,
+    /// The name of the relay address that its media uses; all where it is absent.
+    pub(crate) address: Option<String>,
 }
 
 /// The SIP side.

@@ -89,6 +89,7 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
         caller: config.call.caller,
         video: config.call.video,
         suites: config.relay.suites.clone(),
+        jingle_address: config.xmpp.address.clone(),
         allow_plain_jingle: config.call.allow_plain_jingle,
         global_failures: config.call.global_failures,
         ring_timeout: config.call.ring_timeout,
@@ -119,6 +120,7 @@ mod tests {
 component = "gw.example.org"
 server = "xmpp.example.org:5348"
 secret = "s3cret"
+address = "outside"
 [sip]
 listen = ["udp:127.0.0.2:5070", "tcp:[::1]:5071", "tls:127.0.0.2:5061"]
 advertise = "192.0.2.1"
@@ -222,6 +224,7 @@ to = "trunk:one/100"
         );
         assert_eq!((translator.jmi, translator.caller), (JmiMode::EarlyAccept, CallerForm::Domain));
         assert_eq!(translator.suites, [SrtpSuite::AesCm128Sha1_32]);
+        assert_eq!(translator.jingle_address.as_deref(), Some("outside"));
         assert!(translator.video && translator.allow_plain_jingle && translator.global_failures);
         assert_eq!(translator.ring_timeout, Duration::from_secs(9));
         assert_eq!((translator.max_calls, translator.max_calls_per_user), (11, 12));

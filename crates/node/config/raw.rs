@@ -39,6 +39,7 @@ struct Xmpp {
     component: String,
     server: Option<String>,
     secret: Secret,
+    address: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -232,6 +233,7 @@ impl Config {
             component: self.xmpp.component,
             server: self.xmpp.server.unwrap_or_else(|| "127.0.0.1:5347".to_owned()),
             secret: problems.secret("xmpp.secret", self.xmpp.secret),
+            address: self.xmpp.address,
         };
         if xmpp.component.is_empty() || xmpp.component.contains(['@', '/', ' ']) {
             problems.0.push(format!("xmpp.component = {:?}: expected a domain", xmpp.component));
@@ -241,6 +243,7 @@ impl Config {
         }
         let relay = self.relay.check(problems);
         let names = relay.as_ref().map(|relay| relay.addresses.as_slice()).unwrap_or_default();
+        check_name(problems, "xmpp.address", xmpp.address.as_deref(), names);
         let sip = self.sip.check(problems, names);
         let http = self.http.listen.as_deref().and_then(|listen| {
             problems.value("http.listen", Some(listen), "", |text| SocketAddr::from_str(text).ok(), "address:port")
@@ -322,11 +325,7 @@ impl Trunk {
         if register && credentials.is_none() {
             problems.0.push(format!("{} = true needs a username and a password", key("register")));
         }
-        if let Some(wanted) = &self.address
-            && !addresses.iter().any(|address| address.name.as_ref() == Some(wanted))
-        {
-            problems.0.push(format!("{} = {wanted:?}: no relay address has that name", key("address")));
-        }
+        check_name(problems, &key("address"), self.address.as_deref(), addresses);
         let media = problems.value(
             &key("media"),
             self.media.as_deref(),
@@ -535,6 +534,15 @@ impl Log {
             "\"text\" or \"json\"",
         );
         Some(super::Log { level: level?, json: json? })
+    }
+}
+
+/// Some relay address has to have the name that is asked for.
+fn check_name(problems: &mut Problems, key: &str, wanted: Option<&str>, addresses: &[relay::Address]) {
+    if let Some(wanted) = wanted
+        && !addresses.iter().any(|address| address.name.as_deref() == Some(wanted))
+    {
+        problems.0.push(format!("{key} = {wanted:?}: no relay address has that name"));
     }
 }
 

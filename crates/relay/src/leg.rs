@@ -8,6 +8,7 @@
 //!
 //! Nothing agreed on changes before the answer, and nothing at all if that cannot be carried out.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -120,6 +121,9 @@ impl Leg {
         if addresses.is_empty() {
             return Err(CommandError::NoUsableAddress);
         }
+        // One that goes by several names is told in the first way.
+        let mut bound = HashSet::new();
+        addresses.retain(|ours| bound.insert(ours.bind));
         let certificate = match &resources.config.certificates {
             CertificatePolicy::PerProcess(certificate) => Arc::clone(certificate),
             CertificatePolicy::PerCall => {

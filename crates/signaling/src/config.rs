@@ -23,6 +23,8 @@ pub struct Config {
     pub jmi: JmiMode,
     /// SRTP suites, best first.
     pub suites: Vec<SrtpSuite>,
+    /// The name of the relay address that Jingle clients are told; all where it is absent.
+    pub jingle_address: Option<String>,
     /// Take media without DTLS from a Jingle client.
     pub allow_plain_jingle: bool,
     /// Answer with 6xx where the callee refuses for all its devices, which ends other branches of a forked call too.
@@ -51,6 +53,7 @@ impl Config {
             caller: CallerForm::Escaped,
             jmi: JmiMode::OnAnswer,
             suites: SrtpSuite::ALL.to_vec(),
+            jingle_address: None,
             allow_plain_jingle: false,
             global_failures: false,
             video: false,

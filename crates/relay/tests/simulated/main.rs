@@ -1,5 +1,6 @@
 //! The relay core between two endpoints, over a network that loses, delays, reorders and duplicates.
 
+mod addresses;
 mod calls;
 mod flow;
 mod ice_paths;

@@ -71,7 +71,7 @@ impl Call {
 
     fn create(&mut self, cx: &mut Context<'_>) {
         self.give_up_at = Some(cx.now + cx.config.ring_timeout);
-        let mut jingle = LegPolicy::jingle(JINGLE);
+        let mut jingle = LegPolicy { address: cx.config.jingle_address.clone(), ..LegPolicy::jingle(JINGLE) };
         if cx.config.allow_plain_jingle {
             // Offered is the first: what the callee knows, since a leg that offered DTLS never goes without.
             let plain = matches!(self.jingle.phase, jingle_leg::Phase::Idle { way: Way::Initiate { plain: true, .. } });
