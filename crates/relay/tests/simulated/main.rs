@@ -3,6 +3,7 @@
 mod addresses;
 mod calls;
 mod flow;
+mod ice_changes;
 mod ice_paths;
 mod latching;
 mod limits;

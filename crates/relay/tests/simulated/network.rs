@@ -1,7 +1,7 @@
 //! A network that loses, delays, reorders and duplicates, the same way for the same seed.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 /// A datagram on its way.
@@ -26,23 +26,43 @@ pub(crate) struct Weather {
 /// The network, with everything that is on its way.
 pub(crate) struct Network {
     pub(crate) weather: Weather,
+    /// Translators: what is sent from the first address leaves from the second, and what comes to that is brought back.
+    pub(crate) translated: Vec<(SocketAddr, SocketAddr)>,
     /// Nothing from or to these passes.
     pub(crate) cut: Vec<std::net::IpAddr>,
+    /// What did not pass.
+    pub(crate) withheld: Vec<Flying>,
     seed: u64,
     dice: Dice,
     flying: BTreeMap<(Instant, u64), Flying>,
     count: u64,
 }
 
+/// Where there is nobody.
+const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
 const DELAY: Duration = Duration::from_millis(10);
 
 impl Network {
     pub(crate) fn new(seed: u64, weather: Weather) -> Self {
-        Self { weather, cut: Vec::new(), seed, dice: Dice::new(seed), flying: BTreeMap::new(), count: 0 }
+        Self {
+            weather,
+            translated: Vec::new(),
+            cut: Vec::new(),
+            withheld: Vec::new(),
+            seed,
+            dice: Dice::new(seed),
+            flying: BTreeMap::new(),
+            count: 0,
+        }
     }
 
-    pub(crate) fn send(&mut self, datagram: Flying, now: Instant) {
+    pub(crate) fn send(&mut self, mut datagram: Flying, now: Instant) {
+        if let Some((_, outside)) = self.translated.iter().find(|(inside, _)| *inside == datagram.from) {
+            datagram.from = *outside;
+        }
         if self.cut.contains(&datagram.from.ip()) || self.cut.contains(&datagram.to.ip()) {
+            self.withheld.push(datagram);
             return;
         }
         let copies = match self.dice.below(1000) {
@@ -64,7 +84,13 @@ impl Network {
 
     pub(crate) fn arrive(&mut self, now: Instant) -> Option<Flying> {
         let first = self.flying.first_entry().filter(|first| first.key().0 <= now)?;
-        Some(first.remove())
+        let mut datagram = first.remove();
+        match self.translated.iter().find(|(inside, outside)| *inside == datagram.to || *outside == datagram.to) {
+            Some((inside, _)) if *inside == datagram.to => datagram.to = NOWHERE,
+            Some((inside, _)) => datagram.to = *inside,
+            None => {}
+        }
+        Some(datagram)
     }
 }
 
