@@ -363,6 +363,19 @@ impl Rewriter {
         self.settings.payload_types.incoming(outgoing)
     }
 
+    /// The timestamp that goes with what the source that is forwarded now samples some time after a timestamp of its
+    /// own.
+    pub fn time_after(&self, time: RtpTime, elapsed: Duration) -> Option<RtpTime> {
+        self.outgoing_time(time).map(|time| time.plus(self.ticks(elapsed)))
+    }
+
+    /// Begins another stream in place of this one, with nothing sent yet, because its SSRC turned out to be another's
+    /// too (RFC 3550 §8.2).
+    pub fn renew(&mut self, origin: Origin) {
+        let settings = self.settings.clone();
+        *self = Self::new(origin, settings);
+    }
+
     /// The timestamp that goes with one of the source that is forwarded now.
     pub(crate) fn outgoing_time(&self, time: RtpTime) -> Option<RtpTime> {
         self.epochs.last().map(|epoch| time.plus(epoch.time_offset))
@@ -385,6 +398,11 @@ impl Rewriter {
     /// The command number towards the source for one of a Full Intra Request from the receiver.
     pub(crate) fn fir_number(&mut self, from_receiver: u8) -> u8 {
         self.fir.translate(from_receiver)
+    }
+
+    /// The command number towards the source for a Full Intra Request of our own.
+    pub fn next_fir_number(&mut self) -> u8 {
+        self.fir.next()
     }
 
     /// Finds the number of a packet, and moves everything on.
@@ -588,16 +606,23 @@ struct Place {
 #[derive(Clone, Copy, Debug, Default)]
 struct FirSequence {
     last: Option<u8>,
-    number: u8,
+    number: Option<u8>,
 }
 
 impl FirSequence {
     fn translate(&mut self, number: u8) -> u8 {
-        if self.last.is_some_and(|last| last != number) {
-            self.number = self.number.wrapping_add(1);
+        match self.number {
+            Some(ours) if self.last.replace(number) == Some(number) => ours,
+            Some(_) | None => {
+                self.last = Some(number);
+                self.next()
+            }
         }
-        self.last = Some(number);
-        self.number
+    }
+
+    fn next(&mut self) -> u8 {
+        let next = self.number.map_or(0, |number| number.wrapping_add(1));
+        *self.number.insert(next)
     }
 }
 

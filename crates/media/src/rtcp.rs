@@ -1,14 +1,19 @@
 //! RTCP (RFC 3550 §6): compound packets walked, written, and translated from one leg to the other.
 
 mod feedback;
+mod schedule;
 mod translate;
 mod write;
 mod xr;
 
+use std::time::Duration;
+
 use model::Ssrc;
 
+use crate::rewrite::Sent;
 use crate::rtp::RtpTime;
 
+pub use schedule::Schedule;
 pub use translate::{OtherLeg, Streams, Translated, translate};
 pub use write::Writer;
 
@@ -66,6 +71,33 @@ impl<'a> RtcpPacket<'a> {
         let (ssrcs, _) = ssrcs.as_chunks();
         ssrcs.iter().take(usize::from(self.count)).map(|ssrc| Ssrc(u32::from_be_bytes(*ssrc)))
     }
+
+    /// The SSRCs whose picture it asks for, if it is a PLI or FIR, and by which of them.
+    pub fn picture_requests(&self) -> impl Iterator<Item = (Ssrc, PictureRequests)> + use<'a> {
+        let is = |format| self.packet_type == packet_type::PSFB && self.count == format;
+        let media = self.body.get(4..).filter(|_| is(feedback::PLI)).and_then(<[u8]>::first_chunk);
+        let (entries, _) = self.body.get(8..).filter(|_| is(feedback::FIR)).unwrap_or_default().as_chunks::<8>();
+        let lost = media.map(|ssrc| (Ssrc(u32::from_be_bytes(*ssrc)), PictureRequests { loss: true, intra: false }));
+        lost.into_iter().chain(entries.iter().map(|[a, b, c, d, ..]| {
+            (Ssrc(u32::from_be_bytes([*a, *b, *c, *d])), PictureRequests { loss: false, intra: true })
+        }))
+    }
+}
+
+/// The ways to ask a sender of video for a whole picture; on a leg those that were negotiated.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PictureRequests {
+    /// Picture Loss Indication (RFC 4585 §6.3.1): `nack pli`.
+    pub loss: bool,
+    /// Full Intra Request (RFC 5104 §4.3.1): `ccm fir`.
+    pub intra: bool,
+}
+
+impl PictureRequests {
+    /// Says whether there is any.
+    pub const fn any(self) -> bool {
+        self.loss || self.intra
+    }
 }
 
 /// Walks through a compound packet. A packet that is malformed ends the walk with an error; those before it count.
@@ -109,6 +141,13 @@ fn split(compound: &[u8]) -> Option<(RtcpPacket<'_>, &[u8])> {
     Some((RtcpPacket { count: flags & 0x1F, packet_type, body }, rest))
 }
 
+/// A span of time in NTP form: seconds in the upper 32 bits, fractions of a second in the lower (RFC 3550 §4).
+pub fn ntp_span(time: Duration) -> u64 {
+    const NANOS: u64 = 1_000_000_000;
+    let fraction = (u64::from(time.subsec_nanos()) << 32) / NANOS;
+    time.as_secs() << 32 | fraction
+}
+
 /// What a sender says of its stream (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct SenderInfo {
@@ -124,6 +163,15 @@ pub struct SenderInfo {
 
 impl SenderInfo {
     const LENGTH: usize = 20;
+
+    /// What we say of a stream of ours, given the wall clock, the timestamp that goes with it, and what was sent.
+    pub fn new(ntp: u64, time: RtpTime, sent: Sent) -> Self {
+        let wrapped = |count: u64| {
+            let [.., a, b, c, d] = count.to_be_bytes();
+            u32::from_be_bytes([a, b, c, d])
+        };
+        Self { ntp, time, packets: wrapped(sent.packets), octets: wrapped(sent.octets) }
+    }
 
     fn parse(bytes: &[u8; Self::LENGTH]) -> Self {
         let [ntp_high, ntp_low, time, packets, octets] = words(bytes);
@@ -237,6 +285,12 @@ mod tests {
     }
 
     #[test]
+    fn half_a_second_is_half_of_the_lower_word() {
+        assert_eq!(ntp_span(Duration::from_millis(3500)), 0x0000_0003_8000_0000);
+        assert_eq!(ntp_span(Duration::from_nanos(999_999_999)) >> 32, 0);
+    }
+
+    #[test]
     fn a_round_trip_is_the_arrival_less_report_and_delay() {
         // RFC 3550 §6.4.1, figure 2.
         let block = ReportBlock {
@@ -277,21 +331,28 @@ mod tests {
             writer.sender_report(Ssrc(ssrc), &info, &blocks).expect("room");
             writer.receiver_report(Ssrc(ssrc), &blocks).expect("room");
             writer.bye(&[Ssrc(ssrc), Ssrc(1)]).expect("room");
+            writer.picture_loss(Ssrc(ssrc), Ssrc(2)).expect("room");
+            writer.full_intra_request(Ssrc(ssrc), Ssrc(3), 9).expect("room");
             let length = writer.length();
             let packets: Vec<_> = Walk::new(&buffer[..length]).map(|packet| packet.expect("sound")).collect();
-            prop_assert_eq!(packets.iter().map(|packet| packet.packet_type).collect::<Vec<_>>(), [200, 201, 203]);
+            prop_assert_eq!(packets.iter().map(|packet| packet.packet_type).collect::<Vec<_>>(), [200, 201, 203, 206, 206]);
             prop_assert!(packets.iter().all(|packet| packet.sender() == Some(Ssrc(ssrc))));
             prop_assert_eq!(packets[0].sender_info(), Some(info));
             prop_assert_eq!(packets[1].sender_info(), None);
             prop_assert_eq!(packets[0].report_blocks().collect::<Vec<_>>(), &blocks[..]);
             prop_assert_eq!(packets[1].report_blocks().collect::<Vec<_>>(), blocks);
             prop_assert_eq!(packets[2].leavers().collect::<Vec<_>>(), [Ssrc(ssrc), Ssrc(1)]);
+            let asked: Vec<_> = packets.iter().flat_map(RtcpPacket::picture_requests).collect();
+            let (loss, intra) = (PictureRequests { loss: true, intra: false }, PictureRequests { loss: false, intra: true });
+            prop_assert_eq!(asked, [(Ssrc(2), loss), (Ssrc(3), intra)]);
+            prop_assert_eq!(packets[4].body.get(8..), Some(&[0, 0, 0, 3, 9, 0, 0, 0][..]));
         }
 
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             for packet in Walk::new(&bytes).flatten() {
                 let _ = (packet.sender(), packet.sender_info(), packet.report_blocks().count(), packet.leavers().count());
+                let _ = packet.picture_requests().count();
             }
         }
     }

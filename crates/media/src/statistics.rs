@@ -5,6 +5,7 @@ use std::time::Instant;
 use model::Ssrc;
 
 use crate::{
+    emodel,
     rtcp::{ReportBlock, SenderInfo},
     rtp::{ExtSeqNo, Header, MAX_DROPOUT, MAX_MISORDER, SeqNo, ticks},
 };
@@ -20,7 +21,59 @@ pub struct Reception {
     /// A place from where the source goes on if the next packet bears this number.
     contender: Option<SeqNo>,
     jitter: Jitter,
-    last_sender_report: Option<(u32, Instant)>,
+    last_sender_report: Option<(SenderInfo, Instant)>,
+    /// What came of the runs before this one.
+    past: Tally,
+    /// What was known at the last sample.
+    sampled: Tally,
+    gaps: u64,
+}
+
+/// How many packets were to come, and how many did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tally {
+    /// Packets between the first and the highest sequence number, both included.
+    pub expected: i64,
+    /// Packets that came, duplicates too.
+    pub received: i64,
+    /// Times that the sequence numbers left some out.
+    pub gaps: u64,
+}
+
+impl Tally {
+    /// Packets that did not come; negative where duplicates came.
+    pub const fn lost(&self) -> i64 {
+        self.expected - self.received
+    }
+
+    /// The share of packets that did not come, 0 to 1.
+    pub fn share_lost(&self) -> f64 {
+        if self.expected <= 0 { 0.0 } else { (self.lost().max(0) as f64 / self.expected as f64).min(1.0) }
+    }
+
+    /// How much longer the runs of lost packets are than chance makes them ([`emodel::burst_ratio`]).
+    pub fn burst_ratio(&self) -> f64 {
+        let positive = |number: i64| u64::try_from(number).unwrap_or(0);
+        emodel::burst_ratio(positive(self.expected), positive(self.lost()), self.gaps)
+    }
+
+    /// Adds the tally of another source, or another run.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            expected: self.expected + other.expected,
+            received: self.received + other.received,
+            gaps: self.gaps + other.gaps,
+        }
+    }
+
+    const fn since(self, earlier: Self) -> Self {
+        Self {
+            expected: self.expected - earlier.expected,
+            received: self.received - earlier.received,
+            gaps: self.gaps - earlier.gaps,
+        }
+    }
 }
 
 /// Packets since the source began or restarted.
@@ -65,6 +118,9 @@ impl Reception {
             contender: None,
             jitter: Jitter { epoch: None, transit: None, sixteenths: 0 },
             last_sender_report: None,
+            past: Tally { expected: 0, received: 0, gaps: 0 },
+            sampled: Tally { expected: 0, received: 0, gaps: 0 },
+            gaps: 0,
         }
     }
 
@@ -79,18 +135,23 @@ impl Reception {
 
     /// Remembers a sender report, so that the next report of ours can answer it.
     pub const fn handle_sender_report(&mut self, info: &SenderInfo, now: Instant) {
-        self.last_sender_report = Some((info.middle(), now));
+        self.last_sender_report = Some((*info, now));
+    }
+
+    /// The last sender report, and when it came.
+    pub const fn sender_report(&self) -> Option<(SenderInfo, Instant)> {
+        self.last_sender_report
     }
 
     /// The report on this source, and the beginning of the next interval. `None` before the first packet.
     pub fn report(&mut self, now: Instant) -> Option<ReportBlock> {
-        let lost = i32::try_from(self.lost()).unwrap_or(ReportBlock::MAX_LOST);
         let run = self.run.as_mut()?;
         let (expected, received) = (run.expected(), run.received);
+        let lost = i32::try_from(expected - received).unwrap_or(ReportBlock::MAX_LOST);
         let interval = (expected - run.reported.0, received - run.reported.1);
         run.reported = (expected, received);
         let [.., a, b, c, d] = run.highest.index().to_be_bytes();
-        let (last_sr, since) = self.last_sender_report.unwrap_or((0, now));
+        let (last_sr, since) = self.last_sender_report.map_or((0, now), |(info, at)| (info.middle(), at));
         Some(ReportBlock {
             ssrc: self.ssrc,
             fraction_lost: fraction_lost(interval),
@@ -112,9 +173,21 @@ impl Reception {
         self.octets
     }
 
-    /// Packets that never came since the source began or restarted; negative where duplicates came.
+    /// What came since the beginning, over all restarts of the source.
+    pub fn tally(&self) -> Tally {
+        let (expected, received) = self.run.map_or((0, 0), |run| (run.expected(), run.received));
+        self.past.plus(Tally { expected, received, gaps: self.gaps })
+    }
+
+    /// What came since the last sample.
+    pub fn sample(&mut self) -> Tally {
+        let tally = self.tally();
+        tally.since(std::mem::replace(&mut self.sampled, tally))
+    }
+
+    /// Packets that never came; negative where duplicates came.
     pub fn lost(&self) -> i64 {
-        self.run.map_or(0, |run| run.expected() - run.received)
+        self.tally().lost()
     }
 
     /// Interarrival jitter in milliseconds.
@@ -129,7 +202,9 @@ impl Reception {
         let step = index.map_or(i64::MIN, |index| index.steps_from(run.highest));
         if (-MAX_MISORDER..=MAX_DROPOUT).contains(&step) {
             run.highest = run.highest.max(index.unwrap_or_default());
+            self.gaps += u64::from(step > 1);
         } else if self.contender == Some(seq) {
+            self.past = self.past.plus(Tally { expected: run.expected(), received: run.received, gaps: 0 });
             *run = Run::new(seq);
             self.jitter.transit = None;
         } else {
@@ -194,6 +269,23 @@ mod tests {
         }
         let report = bench.report(0);
         assert_eq!((report.lost, report.highest), (0, 40_002));
+    }
+
+    #[test]
+    fn a_restart_forgets_no_loss_and_a_sample_begins_anew() {
+        let mut bench = Bench::new();
+        for seq in [100, 101, 104, 105, 108] {
+            bench.packet(seq, 0, 0);
+        }
+        let first = Tally { expected: 9, received: 5, gaps: 2 };
+        assert_eq!((bench.reception.tally(), bench.reception.sample()), (first, first));
+        assert!((first.share_lost() - 4.0 / 9.0).abs() < 1e-9 && first.burst_ratio() > 1.0);
+        for seq in [40_000, 40_001, 40_002] {
+            bench.packet(seq, 0, 0);
+        }
+        assert_eq!(bench.reception.sample(), Tally { expected: 2, received: 2, gaps: 0 });
+        assert_eq!((bench.reception.lost(), bench.report(0).lost), (4, 0), "a report speaks of the restarted source");
+        assert_eq!((Tally::default().share_lost(), Tally::default().burst_ratio()), (0.0, 1.0));
     }
 
     #[test]

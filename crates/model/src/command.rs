@@ -157,6 +157,16 @@ pub enum Command {
         /// How long it is pressed, in milliseconds.
         duration_ms: u32,
     },
+    /// Asks a leg's peer for a whole picture, by RTCP as negotiated with it (RFC 4585 §6.3.1, RFC 5104 §4.3.1); where
+    /// nothing was, [`News::PictureRequested`](crate::News::PictureRequested) follows. Answered by [`Reply::Done`].
+    RequestPicture {
+        /// The call.
+        call: CallId,
+        /// The leg whose peer is to send it.
+        leg: LegId,
+        /// Of which stream; of all its video without.
+        stream: Option<StreamId>,
+    },
     /// Asks for the figures of a call. Answered by [`Reply::Statistics`].
     Query {
         /// The call.
@@ -184,6 +194,7 @@ impl Command {
             | Self::Hold { call, .. }
             | Self::RemoveStream { call, .. }
             | Self::SendDtmf { call, .. }
+            | Self::RequestPicture { call, .. }
             | Self::Query { call }
             | Self::End { call } => *call,
         }
@@ -209,6 +220,19 @@ pub struct LegPolicy {
     pub rtcp_mux: bool,
     /// Only addresses of this name are used, where the relay has named ones.
     pub address: Option<String>,
+    /// Who reports to its peer by RTCP. If the relay does so on one leg of a call, it does on both.
+    #[serde(default)]
+    pub reporting: Reporting,
+}
+
+/// Who reports to a leg's peer by RTCP.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Reporting {
+    /// The other leg's peer, in our words (RFC 3550 §7.2); we only where it is silent.
+    #[default]
+    Translated,
+    /// We, to both sides: what the peers report ends here (RFC 8079 §3.3). Feedback that an encoder has to heed passes.
+    Terminated,
 }
 
 impl LegPolicy {
@@ -222,6 +246,7 @@ impl LegPolicy {
             suites: SrtpSuite::ALL.to_vec(),
             rtcp_mux: true,
             address: None,
+            reporting: Reporting::Translated,
         }
     }
 
@@ -235,6 +260,7 @@ impl LegPolicy {
             suites: SrtpSuite::ALL.to_vec(),
             rtcp_mux: false,
             address: None,
+            reporting: Reporting::Translated,
         }
     }
 }

@@ -77,6 +77,14 @@ pub enum News {
         /// How long, in milliseconds.
         duration_ms: u32,
     },
+    /// The other leg's peer needs a whole picture, and this leg's peer takes no request for one by RTCP: nothing of RFC
+    /// 4585 and RFC 5104 was negotiated with it. At most once a second.
+    PictureRequested {
+        /// The leg whose peer is to send it.
+        leg: LegId,
+        /// The stream.
+        stream: StreamId,
+    },
     /// Figures, now and then.
     Statistics(CallStatistics),
     /// The relay lost the call by a failure of its own; nothing of it remains there.
@@ -173,4 +181,26 @@ pub struct StreamStatistics {
     pub packets_lost: i64,
     /// Interarrival jitter in milliseconds (RFC 3550 §A.8).
     pub jitter_ms: f32,
+    /// Packets that the peer reports missing of those sent to it (RFC 3550 §6.4.1); where it does not report, those of
+    /// the other leg that never came to us, and so could not be sent.
+    pub peer_lost: i64,
+    /// Interarrival jitter in milliseconds that the peer reports, or else that of the other leg.
+    pub peer_jitter_ms: f32,
+    /// To the peer and back in milliseconds, by its last report that answered one of those we sent; nothing before.
+    pub round_trip_ms: Option<f32>,
+    /// How good what the peer sends arrives here; nothing for video, or before the first figures.
+    pub received_mos: Option<Mos>,
+    /// How good what is sent arrives at the peer, all the way from the other peer.
+    pub sent_mos: Option<Mos>,
+}
+
+/// Mean opinion scores by the E-model (ITU-T G.107): 1, bad, to 4.5, excellent.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Mos {
+    /// That of the last few seconds.
+    pub current: f32,
+    /// The worst.
+    pub min: f32,
+    /// The mean of all.
+    pub average: f32,
 }

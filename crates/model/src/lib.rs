@@ -34,14 +34,14 @@ pub mod rtp;
 pub mod secret;
 
 pub use command::{
-    Command, CommandError, DtmfDigit, FromRelay, IceRole, Learning, LegPolicy, PathPolicy, Reply, Request, RequestId,
-    RestartedPath, Security, ToRelay,
+    Command, CommandError, DtmfDigit, FromRelay, IceRole, Learning, LegPolicy, PathPolicy, Reply, Reporting, Request,
+    RequestId, RestartedPath, Security, ToRelay,
 };
 pub use description::{
     Bandwidth, Codec, Description, Direction, Feedback, HeaderExtension, MediaKind, MediaStream, Parameter,
 };
 pub use event::{
-    CallStatistics, DtlsState, Event, FingerprintVerdict, IceState, LegStatistics, News, StreamStatistics, Way,
+    CallStatistics, DtlsState, Event, FingerprintVerdict, IceState, LegStatistics, Mos, News, StreamStatistics, Way,
 };
 pub use id::{CallId, LegId, StreamId};
 pub use path::{

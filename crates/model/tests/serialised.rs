@@ -8,8 +8,9 @@ use model::{
     Bandwidth, CallId, CallStatistics, Candidate, CandidateKind, Codec, Command, CommandError, Component, Crypto,
     Description, Direction, DtlsParameters, DtlsState, DtmfDigit, Event, Feedback, Fingerprint, FingerprintVerdict,
     FromRelay, HashFunction, HeaderExtension, IceParameters, IceRole, IceState, Learning, LegId, LegPolicy,
-    LegStatistics, MediaKind, MediaPath, MediaStream, News, Parameter, PathPolicy, PayloadType, Profile, Reply,
-    Request, RequestId, RestartedPath, Secret, Security, Setup, SrtpSuite, StreamId, StreamStatistics, ToRelay, Way,
+    LegStatistics, MediaKind, MediaPath, MediaStream, Mos, News, Parameter, PathPolicy, PayloadType, Profile, Reply,
+    Reporting, Request, RequestId, RestartedPath, Secret, Security, Setup, SrtpSuite, StreamId, StreamStatistics,
+    ToRelay, Way,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +23,7 @@ const STREAM: StreamId = StreamId(2);
 fn every_command_survives() {
     let commands = commands();
     let kinds: BTreeSet<usize> = commands.iter().map(kind_of_command).collect();
-    assert_eq!(kinds, (0..13).collect(), "one of each");
+    assert_eq!(kinds, (0..14).collect(), "one of each");
     for (id, command) in (0..).zip(commands) {
         assert_survives(&ToRelay::Command(Request { id: RequestId(id), command }));
     }
@@ -77,7 +78,7 @@ fn every_error_survives() {
 fn every_event_survives() {
     let news = news();
     let kinds: BTreeSet<usize> = news.iter().map(kind_of_news).collect();
-    assert_eq!(kinds, (0..9).collect(), "one of each");
+    assert_eq!(kinds, (0..10).collect(), "one of each");
     for news in news {
         assert_survives(&FromRelay::Event(Event { call: CALL.into(), news }));
     }
@@ -112,6 +113,7 @@ fn kind_of_command(command: &Command) -> usize {
         Command::SendDtmf { .. } => 10,
         Command::Query { .. } => 11,
         Command::End { .. } => 12,
+        Command::RequestPicture { .. } => 13,
     }
 }
 
@@ -135,6 +137,8 @@ fn commands() -> Vec<Command> {
         Command::RestartIce { call, leg: LEG, stream: None, remote: None },
         Command::RestartIce { call, leg: LEG, stream: Some(STREAM), remote: Some(ice()) },
         Command::RemoveStream { call, stream: STREAM },
+        Command::RequestPicture { call, leg: LEG, stream: None },
+        Command::RequestPicture { call, leg: LEG, stream: Some(STREAM) },
         Command::Query { call },
         Command::End { call },
     ];
@@ -164,6 +168,7 @@ fn policies() -> Vec<LegPolicy> {
             security: security.clone(),
             address: Some("inside".to_owned()),
             sender: Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            reporting: Reporting::Terminated,
             ..LegPolicy::jingle(LEG)
         })
         .to_vec()
@@ -250,6 +255,7 @@ fn kind_of_news(news: &News) -> usize {
         News::Dtmf { .. } => 6,
         News::Statistics(_) => 7,
         News::Lost => 8,
+        News::PictureRequested { .. } => 9,
     }
 }
 
@@ -262,6 +268,7 @@ fn news() -> Vec<News> {
         News::Dtmf { leg, digit, duration_ms: 160 },
         News::Statistics(statistics()),
         News::Lost,
+        News::PictureRequested { leg, stream },
     ];
     news.extend(candidates().into_iter().map(|candidate| News::Candidate { leg, stream, candidate }));
     news.extend([Way::Received, Way::Sent].map(|way| News::FirstPacket { leg, stream, way }));
@@ -285,6 +292,11 @@ fn statistics() -> CallStatistics {
         bytes_sent: 3,
         packets_lost: -4,
         jitter_ms: 0.1,
+        peer_lost: 5,
+        peer_jitter_ms: 0.2,
+        round_trip_ms: Some(31.5),
+        received_mos: Some(Mos { current: 4.4, min: 1.0, average: 4.25 }),
+        sent_mos: None,
     };
     let leg = LegStatistics {
         leg: LEG,

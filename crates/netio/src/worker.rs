@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dtls::{Certificate, FailureReason, FromDtls, ToDtls};
 use mio::{Events, Poll, Token, Waker};
 use model::{CallId, Command, CommandError, Event, FromRelay, News, Request};
-use relay::{CertificatePolicy, Datagram, Forward, Relay, SocketId, Transmit};
+use relay::{CertificatePolicy, Datagram, Forward, Relay, SocketId, Sockets as _, Transmit};
 
 use crate::counters::{Counters, IoCounters, Published};
 use crate::handshakes::Handshakes;
@@ -134,7 +134,7 @@ impl Worker {
         }
     }
 
-    /// Sends what the relay itself wanted sent.
+    /// Sends what the relay itself wanted sent, then closes what it needs no more: goodbyes leave before their sockets go.
     fn flush(&mut self) {
         let mut transmits = mem::take(&mut self.transmits);
         for group in transmits.chunk_by(|one, next| one.from == next.from) {
@@ -143,6 +143,9 @@ impl Worker {
         }
         transmits.clear();
         self.transmits = transmits;
+        while let Some(socket) = self.relay.poll_close() {
+            self.sockets.close(socket);
+        }
     }
 
     /// Sleeps until a datagram, a command or a deadline; not at all when work is left over.
@@ -399,6 +402,7 @@ fn new_relay(config: &relay::Config, sockets: &mut OpenSockets) -> io::Result<Re
     relay.open_ice_port(sockets).map_err(|error| {
         io::Error::other(format!("cannot open the ICE port {}: {error}", config.ice_port.unwrap_or_default()))
     })?;
+    relay.set_clock(clock(), wall_clock());
     Ok(relay)
 }
 
@@ -415,4 +419,10 @@ fn start_handshakes(name: &str, config: &relay::Config, waker: &Arc<Waker>) -> i
 #[expect(clippy::disallowed_methods, reason = "this is the shell that gives the cores their time")]
 pub(crate) fn clock() -> Instant {
     Instant::now()
+}
+
+/// The time since 1970.
+#[expect(clippy::disallowed_methods, reason = "this is the shell that gives the cores their time")]
+fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

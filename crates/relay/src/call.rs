@@ -10,9 +10,10 @@ use model::{CallId, CallStatistics, CommandError, DtmfDigit, LegId, LegPolicy, N
 use crate::component::Destination;
 use crate::keypress::{Carrier, Due};
 use crate::leg::Leg;
+use crate::quality::MEASURE_INTERVAL;
 use crate::report;
 use crate::resources::{Resources, Side, Work};
-use crate::stream::Agreed;
+use crate::stream::{Agreed, LegStream};
 use crate::{Dropped, Transmit};
 
 /// How often the figures of a call are told while media may flow.
@@ -29,6 +30,9 @@ pub(crate) struct Call {
     pub(crate) alarm_moved: bool,
     /// When its figures are told next.
     statistics_at: Option<Instant>,
+    /// When its quality is measured next, and whether it was ever.
+    measure_at: Option<Instant>,
+    is_measured: bool,
 }
 
 /// The leg that something comes from, and the other one.
@@ -53,9 +57,19 @@ impl Call {
         if first.leg == second.leg {
             return Err(CommandError::BadLegs);
         }
-        let legs =
+        let mut legs =
             [Leg::new(id, at, Side::First, first, resources)?, Leg::new(id, at, Side::Second, second, resources)?];
-        Ok(Self { id, legs, alarm: None, alarm_moved: false, statistics_at: None })
+        let terminates = legs.iter().any(Leg::wants_reports);
+        legs.iter_mut().for_each(|leg| leg.terminates = terminates);
+        Ok(Self {
+            id,
+            legs,
+            alarm: None,
+            alarm_moved: false,
+            statistics_at: None,
+            measure_at: None,
+            is_measured: false,
+        })
     }
 
     /// Closes everything.
@@ -104,7 +118,33 @@ impl Call {
                 leg.listen(expected, now);
             }
             self.statistics_at.get_or_insert(now + STATISTICS_INTERVAL);
+            self.measure_at.get_or_insert(now + MEASURE_INTERVAL);
         }
+    }
+
+    /// Asks a leg's peer for a whole picture of one stream, or of all its video.
+    pub(crate) fn request_picture(
+        &mut self,
+        leg: LegId,
+        stream: Option<StreamId>,
+        resources: &mut Resources,
+        now: Instant,
+    ) -> Result<(), CommandError> {
+        let call = self.id;
+        let side = if self.legs[0].id == leg { Side::First } else { Side::Second };
+        let Sides { near, far } = self.sides(side);
+        if near.id != leg {
+            return Err(CommandError::UnknownLeg);
+        }
+        let meant = |of: &&LegStream| stream.map_or(of.is_video(), |stream| of.id == stream);
+        let streams: Vec<StreamId> = near.streams.iter().filter(meant).map(|of| of.id).collect();
+        if streams.is_empty() {
+            return Err(CommandError::UnknownStream);
+        }
+        for id in streams {
+            report::request_picture(call, Sides { near: &mut *near, far: &mut *far }, id, resources, now);
+        }
+        Ok(())
     }
 
     /// Sends a key press towards a leg's peer.
@@ -123,13 +163,40 @@ impl Call {
     }
 
     /// The figures so far.
-    pub(crate) fn statistics(&self) -> CallStatistics {
-        CallStatistics { legs: self.legs.iter().map(Leg::statistics).collect() }
+    fn statistics(&self) -> CallStatistics {
+        let [first, second] = &self.legs;
+        CallStatistics { legs: vec![first.statistics(second), second.statistics(first)] }
+    }
+
+    /// The same, with scores even if there was no time yet to take any.
+    pub(crate) fn statistics_now(&mut self, now: Instant) -> CallStatistics {
+        if !self.is_measured {
+            self.measure(now);
+        }
+        self.statistics()
+    }
+
+    /// Takes the scores of what has come since the last time.
+    fn measure(&mut self, now: Instant) {
+        let [first, second] = &mut self.legs;
+        for here in &mut first.streams {
+            let Some(there) = second.streams.iter_mut().find(|there| there.id == here.id) else { continue };
+            let (from_here, from_there) = (here.arrival(), there.arrival());
+            self.is_measured |= from_here.tally.expected > 0 || from_there.tally.expected > 0;
+            here.quality.measure(from_here, from_there);
+            there.quality.measure(from_there, from_here);
+        }
+        self.measure_at = self.measure_at.map(|_| now + MEASURE_INTERVAL);
     }
 
     /// When [`Call::handle_timeout`] is due.
     pub(crate) fn deadline(&self, resources: &Resources) -> Option<Instant> {
-        self.legs.iter().filter_map(|leg| leg_deadline(leg, resources)).chain(self.statistics_at).min()
+        self.legs
+            .iter()
+            .filter_map(|leg| leg_deadline(leg, resources))
+            .chain(self.statistics_at)
+            .chain(self.measure_at)
+            .min()
     }
 
     /// Does what is due.
@@ -153,10 +220,13 @@ impl Call {
             }
             send_key_presses(near, resources, now);
             if near.report_at.is_some_and(|at| at <= now) {
-                report::send_reports(near, resources, now);
+                report::send_reports(Sides { near: &mut *near, far: &mut *far }, resources, now);
                 near.report_at = near.next_report(now);
             }
             tell_silence(call, near, resources, now);
+        }
+        if self.measure_at.is_some_and(|at| at <= now) {
+            self.measure(now);
         }
         if self.statistics_at.is_some_and(|at| at <= now) {
             resources.tell(call, News::Statistics(self.statistics()));
@@ -251,7 +321,7 @@ fn silence_deadline(leg: &Leg, resources: &Resources) -> Option<Instant> {
 fn leg_deadline(leg: &Leg, resources: &Resources) -> Option<Instant> {
     [leg.transport_deadline(), leg.key_presses.deadline(), leg.report_at, silence_deadline(leg, resources)]
         .into_iter()
-        .chain(leg.streams.iter().map(crate::stream::LegStream::deadline))
+        .chain(leg.streams.iter().map(LegStream::deadline))
         .flatten()
         .min()
 }

@@ -19,7 +19,7 @@ use crate::latch::{Latch, Standing};
 use crate::resources::{Place, Resources, Socket};
 use crate::shared::Source;
 use crate::strangers::Strangers;
-use crate::{Dropped, SocketId, Sockets, Transmit};
+use crate::{Dropped, SocketId, Transmit};
 
 /// DTLS datagrams that are kept until the answer says whether to believe them.
 const MAX_EARLY: usize = 4;
@@ -164,16 +164,20 @@ impl Component {
         Self { sharing: Some(Sharing::default()), ..self }
     }
 
-    /// Closes its sockets and ends its association.
-    pub(crate) fn close(self, resources: &mut Resources, sockets: &mut dyn Sockets) {
-        if let Some(Sharing { ufrags, sources }) = self.sharing {
+    /// Ends its association and has its sockets closed, once what is to be sent through them was sent.
+    pub(crate) fn close(self, resources: &mut Resources, now: Instant) {
+        if let Some(Sharing { ufrags, sources }) = &self.sharing {
             ufrags.iter().for_each(|ufrag| resources.shared.forget_ufrag(ufrag));
             sources.iter().for_each(|source| resources.shared.forget_source(*source, self.place));
         }
-        if let Dtls::Open { association, .. } = self.dtls {
-            resources.close_association(association);
-        }
-        resources.close(&self.sockets, sockets);
+        let farewell = match self.dtls {
+            Dtls::Open { association, .. } => {
+                resources.close_association(association);
+                self.dtls_destination().map(|destination| (association, destination))
+            }
+            Dtls::Undecided { .. } | Dtls::Agreed { .. } | Dtls::None => None,
+        };
+        resources.retire(self.sockets, farewell, now);
     }
 
     /// What peers know the first of its sockets by.

@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-/// One of the relay's sockets: a dense index that the relay chooses and reuses after [`Sockets::close`].
+/// One of the relay's sockets: a dense index that the relay chooses and reuses after [`Sockets::close`] or
+/// [`Relay::poll_close`](crate::Relay::poll_close).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SocketId(pub u32);
 
@@ -59,7 +60,8 @@ pub trait Sockets {
     /// Why there is none. After [`OpenError::PortTaken`] the relay tries its next port; the others make it give up.
     fn open(&mut self, id: SocketId, address: SocketAddr, traffic: Traffic) -> Result<(), OpenError>;
 
-    /// Closes a socket. Its number may be used again at once.
+    /// Closes a socket that was opened just now, because another that it needs cannot be. Its number may be used again
+    /// at once.
     fn close(&mut self, id: SocketId);
 }
 

@@ -63,6 +63,9 @@ impl Call {
         if received.is_first {
             resources.tell(*call, News::FirstPacket { leg: near.id, stream, way: Way::Received });
         }
+        if received.is_new_source {
+            report::resolve_collision(near, header.ssrc, resources, now); // RFC 3550 §8.2
+        }
         if received.is_key {
             *alarm_moved = true;
             if let Some(key) = received.key {
@@ -74,7 +77,7 @@ impl Call {
             resources.tell(*call, News::FirstPacket { leg: far.id, stream, way: Way::Sent });
         }
         if sent.needs_picture {
-            report::request_picture(near, stream, resources, now);
+            report::request_picture(*call, Sides { near, far }, stream, resources, now);
         }
         Ok(sent.destination)
     }
@@ -87,13 +90,12 @@ impl Call {
         resources: &mut Resources,
         now: Instant,
     ) -> Result<Destination, Dropped> {
+        let call = self.id;
+        let place = arrived.place.transport;
         let Sides { near, far } = self.sides(arrived.place.side);
         near.believe(arrived, sender(packet, arrived.standing)?, now)?;
-        if let Some((ssrc, info)) = report::sender_report(packet) {
-            for stream in near.streams.iter_mut().filter(|stream| stream.has_source(ssrc)) {
-                stream.handle_sender_report(ssrc, &info, now);
-            }
-        }
+        report::learn(near, place, packet, resources, now);
+        report::pass_pictures(call, Sides { near: &mut *near, far: &mut *far }, place, packet, resources, now);
         let mut places = far.places();
         let first = places.find(|place| carries_any(near, arrived.place.transport, far, *place));
         let first = first.ok_or(Dropped::OtherLegNotReady)?;
@@ -127,6 +129,7 @@ struct Received {
     /// The direction of the leg lets it in.
     is_allowed: bool,
     is_first: bool,
+    is_new_source: bool,
     is_key: bool,
     /// The key press that it ends.
     key: Option<KeyPress>,
@@ -151,11 +154,11 @@ impl Leg {
         let id = stream.id;
         self.believe(arrived, header.ssrc, now)?;
         let stream = self.stream_mut(id).ok_or(Dropped::NoAnswer)?;
-        stream.count(header, payload.len(), now);
+        let is_new_source = stream.count(header, payload.len(), now);
         let is_first = !std::mem::replace(&mut stream.told_received, true);
         let (is_allowed, is_key) = (stream.receives, stream.is_telephone_event(header.payload_type));
         let key = if is_key && is_allowed { stream.handle_key(header, &packet[payload], now) } else { None };
-        Ok(Received { stream: id, is_allowed, is_first, is_key, key })
+        Ok(Received { stream: id, is_allowed, is_first, is_new_source, is_key, key })
     }
 
     /// Takes note that the leg's peer is alive, and learns its address where that is allowed.
@@ -263,6 +266,7 @@ fn translate(
     let agreed = || far.streams.iter().filter(|s| s.transport == far_place).filter_map(|s| s.agreed.as_ref());
     let feedback = agreed().any(crate::stream::Agreed::has_feedback);
     let reduced_size = agreed().all(crate::stream::Agreed::has_reduced_size);
+    let pictures = far.pictures(far_place);
     let speaker = far.streams.iter().find(|s| s.transport == far_place).map(|s| s.rewriter.ssrc());
     let mut streams = Between {
         near: &mut near.streams,
@@ -271,13 +275,15 @@ fn translate(
         far_place,
         speaker: speaker.ok_or(Dropped::OtherLegNotReady)?,
     };
-    let translated = rtcp::translate(packet, &mut streams, OtherLeg { cname: &far.cname, feedback, reduced_size })?;
+    let to = OtherLeg { cname: &far.cname, feedback, pictures, reduced_size, terminated: far.terminates };
+    let translated = rtcp::translate(packet, &mut streams, to)?;
     for (reason, times) in Dropped::parts(&translated) {
         (0..times).for_each(|_| resources.count_drop(reason));
     }
+    report::note_reports(far, packet, now);
+    report::put_off(far, far_place, resources, now);
     let transport = far.transport_mut(far_place).ok_or(Dropped::OtherLegNotReady)?;
     transport.carrier(Media::Rtcp).seal(packet, Media::Rtcp)?;
-    transport.rtcp_sent = now;
     Ok(destination)
 }
 

@@ -13,16 +13,19 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use media::demux::Media;
+use media::rtcp::PictureRequests;
 use media::rtp::Header;
 use model::{
     Candidate, CommandError, Description, Direction, IceParameters, IceRole, LegId, LegPolicy, LegStatistics,
-    MediaKind, MediaPath, MediaStream, PathPolicy, RestartedPath, StreamId,
+    MediaKind, MediaPath, MediaStream, PathPolicy, Reporting, RestartedPath, StreamId,
 };
 
-use crate::component::Name;
+use crate::component::{Destination, Name};
 use crate::drops::Drops;
 use crate::keypress::KeyPresses;
 use crate::negotiation::{self, Keying, MAX_STREAMS, Policy};
+use crate::report;
 use crate::resources::{Place, Resources, Side, Work};
 use crate::stream::LegStream;
 use crate::transport::{NewTransport, Terms, Transport};
@@ -49,6 +52,10 @@ pub(crate) struct Leg {
     pub(crate) report_at: Option<Instant>,
     /// Key presses on their way to the peer.
     pub(crate) key_presses: KeyPresses,
+    /// We report to its peer, and take its reports.
+    pub(crate) terminates: bool,
+    /// What to add to its peer's NTP times to get ours; nothing before its first sender report.
+    pub(crate) clock_offset: Option<u64>,
     place: Place,
     name: Name,
     policy: LegPolicy,
@@ -141,6 +148,8 @@ impl Leg {
             told_silence: false,
             report_at: None,
             key_presses: KeyPresses::default(),
+            terminates: false,
+            clock_offset: None,
             place: Place { call: at, side, transport: 0, component: model::Component::Rtp },
             name: Name { call, leg: policy.leg, stream: StreamId(0) },
             policy,
@@ -156,8 +165,22 @@ impl Leg {
 
     /// Closes everything.
     pub(crate) fn close(&mut self, work: &mut Work<'_>) {
-        self.keep_streams(work.resources, |_| false);
+        self.keep(|_| false, work);
         self.close_unused(work);
+    }
+
+    /// Takes leave of the streams that are not to be kept.
+    fn keep(&mut self, stays: impl Fn(&LegStream) -> bool, work: &mut Work<'_>) {
+        let gone: Vec<StreamId> = self.streams.iter().filter(|stream| !stays(stream)).map(|stream| stream.id).collect();
+        for place in self.places().filter(|_| !gone.is_empty()) {
+            report::say_goodbye(self, place, &gone, work.resources, work.now);
+        }
+        self.keep_streams(work.resources, stays);
+    }
+
+    /// Says whether the relay is to report to its peer, as the policy asks.
+    pub(crate) fn wants_reports(&self) -> bool {
+        self.policy.reporting == Reporting::Terminated
     }
 
     // Offers and answers.
@@ -346,7 +369,7 @@ impl Leg {
     fn carry_out(&mut self, decisions: Vec<Decision>, local: &Description, remote: &Description, work: &mut Work<'_>) {
         let touched = |id: StreamId| negotiation::stream(local, id).is_some();
         let accepted = |id: StreamId| decisions.iter().any(|decision| decision.streams.contains(&id));
-        self.keep_streams(work.resources, |stream| !touched(stream.id) || accepted(stream.id));
+        self.keep(|stream| !touched(stream.id) || accepted(stream.id), work);
         for Decision { streams, transport, terms } in decisions {
             for id in &streams {
                 let (Some(ours), Some(theirs)) = (negotiation::stream(local, *id), negotiation::stream(remote, *id))
@@ -369,7 +392,8 @@ impl Leg {
         }
         self.close_unused(work);
         self.add_early_candidates(work);
-        self.report_at.get_or_insert(work.now + REPORT_INTERVAL);
+        report::begin(self, work.resources, work.now);
+        self.report_at = self.next_report(work.now);
     }
 
     /// Gives up the offer that is open.
@@ -497,7 +521,7 @@ impl Leg {
     /// Takes away a stream; says whether there was one.
     pub(crate) fn remove_stream(&mut self, id: StreamId, work: &mut Work<'_>) -> bool {
         let before = self.streams.len();
-        self.keep_streams(work.resources, |stream| stream.id != id);
+        self.keep(|stream| stream.id != id, work);
         self.close_unused(work);
         self.streams.len() < before
     }
@@ -512,10 +536,26 @@ impl Leg {
         self.streams.iter().any(|stream| stream.agreed.is_some())
     }
 
-    /// When the next transport will have heard no RTCP for too long.
+    /// When the next report of ours is due; one that could not be sent is tried again a second later.
     pub(crate) fn next_report(&self, now: Instant) -> Option<Instant> {
-        let due = |transport: &Transport| (transport.rtcp_sent + REPORT_INTERVAL).max(now + REPORT_INTERVAL / 5);
-        self.transports.iter().flatten().map(due).min()
+        const AGAIN: Duration = Duration::from_secs(1);
+        let due = |transport: &Transport| transport.rtcp.due.map(|due| due.max(now + AGAIN));
+        self.transports.iter().flatten().filter_map(due).min()
+    }
+
+    /// Where RTCP is sent from a transport, if it can be protected.
+    pub(crate) fn rtcp_destination(&mut self, place: usize) -> Option<Destination> {
+        let component = self.transport_mut(place)?.carrier(Media::Rtcp);
+        component.destination().filter(|_| component.is_protected())
+    }
+
+    /// How the peer may be asked for a picture of the streams on a transport.
+    pub(crate) fn pictures(&self, place: usize) -> PictureRequests {
+        let on = self.streams.iter().filter(|stream| stream.transport == place);
+        on.filter_map(|stream| stream.agreed.as_ref()).fold(PictureRequests::default(), |all, agreed| PictureRequests {
+            loss: all.loss || agreed.pictures.loss,
+            intra: all.intra || agreed.pictures.intra,
+        })
     }
 
     /// Begins to wait for media, when the call begins and when the peer, from whom none was expected, may send again.
@@ -693,14 +733,14 @@ impl Leg {
         policy_of(&self.policy)
     }
 
-    /// The figures so far.
-    pub(crate) fn statistics(&self) -> LegStatistics {
+    /// The figures so far, beside those of the other leg.
+    pub(crate) fn statistics(&self, other: &Self) -> LegStatistics {
         let transport = self.transports.iter().flatten().find(|transport| transport.terms().is_some());
         LegStatistics {
             leg: self.id,
             security: transport.and_then(Transport::terms).map(|terms| terms.keying.security()),
             suite: transport.and_then(Transport::suite),
-            streams: self.streams.iter().map(LegStream::statistics).collect(),
+            streams: self.streams.iter().map(|stream| stream.statistics(other.stream(stream.id))).collect(),
             dropped: self.dropped.named().map(|(name, times)| (name.to_owned(), times)).collect(),
         }
     }
@@ -710,9 +750,6 @@ impl Leg {
         self.transports.iter().flatten().filter_map(Transport::deadline).min()
     }
 }
-
-/// How often a leg is to hear RTCP at least.
-pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a transport of such streams carries: as soon as there is sound it is sound.
 fn traffic(kinds: impl IntoIterator<Item = MediaKind>) -> Traffic {

@@ -37,7 +37,7 @@
 //! - `forward`: the life of a media packet
 //! - `latch`, `scope`: who is believed without ICE, and where nothing may be sent
 //! - `strangers`: how much is looked into of what comes from nobody in particular
-//! - `keypress`, `report`: what the relay sends of its own
+//! - `keypress`, `report`: what the relay sends of its own; `quality`: how good what passes is
 //! - `resources`, `ports`: what all calls share
 //! - `shared`: the one port that ICE legs may share
 
@@ -54,6 +54,7 @@ mod latch;
 mod leg;
 mod negotiation;
 mod ports;
+mod quality;
 mod relay;
 mod report;
 mod resources;

@@ -10,8 +10,9 @@ use model::{CallId, Command, CommandError, Reply};
 
 use crate::call::Call;
 use crate::calls::Calls;
+use crate::report::WallClock;
 use crate::resources::{Resources, Route, Work};
-use crate::{Config, Counters, Datagram, Dropped, Forward, OpenError, Sockets, Transmit};
+use crate::{Config, Counters, Datagram, Dropped, Forward, OpenError, SocketId, Sockets, Transmit};
 
 /// A source of random bytes that nobody can guess; a test seeds it.
 pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
@@ -39,6 +40,12 @@ impl Relay {
         self.resources.open_shared(sockets)
     }
 
+    /// Tells what the clock on the wall shows at an instant: the time since the beginning of 1970. Without, reports of
+    /// ours count from the first (RFC 3550 §6.4.1).
+    pub fn set_clock(&mut self, at: Instant, since_1970: Duration) {
+        self.resources.clock = WallClock::set(at, since_1970);
+    }
+
     /// Carries out a command.
     ///
     /// # Errors
@@ -58,7 +65,7 @@ impl Relay {
         let mut work = Work { resources: &mut self.resources, sockets, now };
         if let Command::End { .. } = command {
             let mut call = self.calls.remove(place).ok_or(CommandError::UnknownCall)?;
-            let last = call.statistics();
+            let last = call.statistics_now(now);
             call.close(&mut work);
             self.resources.counters.calls = self.calls.len();
             return Ok(Reply::Statistics(last));
@@ -166,7 +173,9 @@ impl Relay {
         | FromDtls::Refused { association, .. }
         | FromDtls::Failed { association, .. }
         | FromDtls::Closed { association }) = from;
-        let Some(place) = self.resources.association(association) else { return }; // closed meanwhile
+        let Some(place) = self.resources.association(association) else {
+            return self.resources.handle_farewell(from); // closed meanwhile
+        };
         let Some(call) = self.calls.get_mut(place.call) else { return };
         let near = call.sides(place.side).near;
         let name = near.name_of(place.transport);
@@ -179,6 +188,7 @@ impl Relay {
 
     /// Does what is due. Call it at [`Relay::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.resources.stop_lingering(now);
         let due: Vec<usize> = std::iter::from_fn(|| self.calls.take_due(now)).collect();
         for place in due {
             if let Some(call) = self.calls.get_mut(place) {
@@ -193,6 +203,11 @@ impl Relay {
         self.resources.transmits.pop_front()
     }
 
+    /// The next socket to close, once all of [`Relay::poll_transmit`] was sent. Its number may be used again then.
+    pub fn poll_close(&mut self) -> Option<SocketId> {
+        self.resources.next_closed()
+    }
+
     /// What the DTLS engine beside the relay is to be told next.
     pub fn poll_dtls(&mut self) -> Option<ToDtls> {
         self.resources.to_dtls.pop_front()
@@ -205,7 +220,7 @@ impl Relay {
 
     /// When to call [`Relay::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.calls.next_alarm()
+        self.calls.next_alarm().into_iter().chain(self.resources.deadline()).min()
     }
 
     /// What was counted so far.
@@ -241,7 +256,10 @@ fn carry_out(call: &mut Call, command: Command, work: &mut Work<'_>) -> Result<R
             let duration = Duration::from_millis(u64::from(duration_ms));
             call.send_dtmf(leg, digit, duration, work.resources, work.now).map(|()| Reply::Done)
         }
-        Command::Query { .. } => Ok(Reply::Statistics(call.statistics())),
+        Command::RequestPicture { leg, stream, .. } => {
+            call.request_picture(leg, stream, work.resources, work.now).map(|()| Reply::Done)
+        }
+        Command::Query { .. } => Ok(Reply::Statistics(call.statistics_now(work.now))),
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use dtls::{AssociationId, ToDtls};
+use dtls::{AssociationId, FromDtls, ToDtls};
 use model::{CallId, CommandError, Component, Event, News};
 
+use crate::component::Destination;
 use crate::ports::{PortPair, Ports};
 use crate::relay::Random;
+use crate::report::WallClock;
 use crate::scope::Reach;
 use crate::shared::SharedPort;
 use crate::strangers::Strangers;
@@ -78,6 +80,12 @@ pub(crate) struct Resources {
     pub(crate) events: VecDeque<Event>,
     pub(crate) shared: SharedPort,
     pub(crate) strangers: Strangers,
+    /// What the clock on the wall shows.
+    pub(crate) clock: WallClock,
+    /// Sockets to be closed, once what waits in `transmits` was sent.
+    closing: VecDeque<Socket>,
+    /// Sockets through which a close_notify is to be sent yet, the oldest first.
+    lingering: VecDeque<Lingering>,
     ports: Ports,
     openings: Vec<Option<Opening>>,
     free_sockets: Vec<SocketId>,
@@ -103,6 +111,9 @@ impl Resources {
             shared: SharedPort::default(),
             openings: Vec::new(),
             free_sockets: Vec::new(),
+            clock: WallClock::UNSET,
+            closing: VecDeque::new(),
+            lingering: VecDeque::new(),
             own: HashSet::new(),
             associations: HashMap::new(),
             next_association: 0,
@@ -239,20 +250,72 @@ impl Resources {
         Ok(Socket { id, bound, advertised })
     }
 
-    /// Closes sockets, but for those of the shared port.
-    pub(crate) fn close<'s>(&mut self, closed: impl IntoIterator<Item = &'s Socket>, sockets: &mut dyn Sockets) {
+    /// Closes sockets that were opened in vain.
+    fn close<'s>(&mut self, closed: impl IntoIterator<Item = &'s Socket>, sockets: &mut dyn Sockets) {
         for socket in closed {
-            let opening = &mut self.openings[socket.id.0 as usize];
-            if opening.is_none_or(|opening| matches!(opening.purpose, Purpose::Shared)) {
-                continue;
-            }
-            *opening = None;
             sockets.close(socket.id);
-            self.free_sockets.push(socket.id);
-            self.own.remove(&socket.bound);
-            self.own.remove(&socket.advertised);
-            self.counters.ports_in_use -= 1;
+            self.forget(socket);
         }
+    }
+
+    fn forget(&mut self, socket: &Socket) {
+        self.openings[socket.id.0 as usize] = None;
+        self.free_sockets.push(socket.id);
+        self.own.remove(&socket.bound);
+        self.own.remove(&socket.advertised);
+        self.counters.ports_in_use -= 1;
+    }
+
+    /// Has sockets closed whose use is over, once what was to be sent through them was sent: also the close_notify of
+    /// an association that is being closed, for which the engine needs a moment. Those of the shared port stay.
+    pub(crate) fn retire(
+        &mut self,
+        mut sockets: Vec<Socket>,
+        farewell: Option<(AssociationId, Destination)>,
+        now: Instant,
+    ) {
+        sockets.retain(|socket| {
+            let own =
+                self.openings[socket.id.0 as usize].take_if(|opening| !matches!(opening.purpose, Purpose::Shared));
+            own.is_some()
+        });
+        match farewell {
+            Some((association, to)) => {
+                self.lingering.push_back(Lingering { association, to, sockets, until: now + LINGER });
+            }
+            None => self.closing.extend(sockets),
+        }
+    }
+
+    /// Takes the last that the engine has to say of an association that was closed.
+    pub(crate) fn handle_farewell(&mut self, from: FromDtls) {
+        let FromDtls::Transmit { association, bytes } = from else { return };
+        let place = self.lingering.iter().position(|lingering| lingering.association == association);
+        if let Some(Lingering { to: Destination { from, to }, sockets, .. }) =
+            place.and_then(|place| self.lingering.remove(place))
+        {
+            self.transmits.push_back(Transmit { from, to, bytes });
+            self.closing.extend(sockets);
+        }
+    }
+
+    /// When [`Resources::stop_lingering`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.lingering.front().map(|lingering| lingering.until)
+    }
+
+    /// Waits no longer for what the engine has not said.
+    pub(crate) fn stop_lingering(&mut self, now: Instant) {
+        while self.deadline().is_some_and(|until| until <= now) {
+            self.closing.extend(self.lingering.pop_front().into_iter().flat_map(|lingering| lingering.sockets));
+        }
+    }
+
+    /// The next socket that nobody needs any more.
+    pub(crate) fn next_closed(&mut self) -> Option<SocketId> {
+        let socket = self.closing.pop_front()?;
+        self.forget(&socket);
+        Some(socket.id)
     }
 
     /// Gives a pair of ports back, once its sockets are closed.
@@ -322,6 +385,18 @@ pub(crate) struct Opened {
     pub(crate) ports: Option<PortPair>,
     pub(crate) rtp: Vec<Socket>,
     pub(crate) rtcp: Vec<Socket>,
+}
+
+/// How long to wait for a close_notify.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Sockets whose call is over, and what is still to be sent through them.
+#[derive(Debug)]
+struct Lingering {
+    association: AssociationId,
+    to: Destination,
+    sockets: Vec<Socket>,
+    until: Instant,
 }
 
 /// What carrying out a command takes, beside the call.

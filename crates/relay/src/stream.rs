@@ -1,15 +1,17 @@
 //! One stream of a leg: what was agreed on, the sources its peer sends from, and the stream we send to the peer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use media::dtmf::{self, KeyPress};
+use media::emodel::Equipment;
 use media::extension::{self, ExtensionMap};
 use media::rewrite::{Newcomers, Origin, PayloadTypeMap, Rewriter, Settings};
-use media::rtcp::SenderInfo;
+use media::rtcp::{PictureRequests, ReportBlock, SenderInfo};
 use media::rtp::{Header, RtpTime, SeqNo};
-use media::statistics::Reception;
+use media::statistics::{Reception, Tally};
 use model::{Codec, Direction, MediaKind, MediaStream, PayloadType, Ssrc, StreamId, StreamStatistics};
 
+use crate::quality::{Arrival, Quality};
 use crate::relay::Random;
 
 /// Sources that a stream keeps apart; the oldest makes room.
@@ -39,6 +41,14 @@ pub(crate) struct LegStream {
     pub(crate) told_sent: bool,
     /// The peer needs a whole picture to begin with.
     pub(crate) needs_picture: bool,
+    /// When the peer was last asked for a picture on another's behalf.
+    pub(crate) asked_at: Option<Instant>,
+    /// When the peer was last seen to use our SSRC.
+    pub(crate) collided_at: Option<Instant>,
+    /// How good it is.
+    pub(crate) quality: Quality,
+    /// Packets that were sent when the report before the last was, and the last.
+    reported: [u64; 2],
     kind: MediaKind,
     sources: Vec<Source>,
     past: StreamStatistics,
@@ -57,6 +67,10 @@ pub(crate) struct Agreed {
     telephone_events: Vec<PayloadType>,
     /// The number of the extension by which packets name their stream.
     mid_extension: Option<u8>,
+    /// How the peer may be asked for a picture.
+    pub(crate) pictures: PictureRequests,
+    /// What the codec that the peer likes best to send does to speech.
+    equipment: Option<Equipment>,
 }
 
 #[derive(Debug)]
@@ -78,6 +92,10 @@ impl LegStream {
             told_received: false,
             told_sent: false,
             needs_picture: false,
+            asked_at: None,
+            collided_at: None,
+            quality: Quality::default(),
+            reported: [0; 2],
             kind,
             sources: Vec::with_capacity(MAX_SOURCES),
             past: no_statistics(id),
@@ -92,7 +110,12 @@ impl LegStream {
         let payload_types = local.codecs.iter().fold(0, |set, codec| set | bit(codec.payload_type));
         let mid = local.extensions.iter().find(|extension| extension.uri == MID_URI);
         let mid_extension = mid.and_then(|extension| u8::try_from(extension.id).ok());
-        self.agreed = Some(Agreed { local, remote, payload_types, telephone_events, mid_extension });
+        let pictures =
+            PictureRequests { loss: has_feedback(&remote, "nack", "pli"), intra: has_feedback(&remote, "ccm", "fir") };
+        let speech = local.codecs.iter().find(|codec| self.kind == MediaKind::Audio && is_sound(codec));
+        let equipment = speech.map(|codec| Equipment::of(&codec.name));
+        self.agreed =
+            Some(Agreed { local, remote, payload_types, telephone_events, mid_extension, pictures, equipment });
     }
 
     /// Which way media may flow, as we see it: what both sides said, narrowed by a hold.
@@ -116,6 +139,11 @@ impl LegStream {
         self.receives = direction.receives();
         self.needs_picture |= self.kind == MediaKind::Video && direction.sends() && !self.sends;
         self.sends = direction.sends();
+    }
+
+    /// Says whether it is of pictures.
+    pub(crate) fn is_video(&self) -> bool {
+        self.kind == MediaKind::Video
     }
 
     /// Says whether the peer may send a payload type.
@@ -154,14 +182,16 @@ impl LegStream {
         events().find(|codec| Some(codec.clock_rate) == clock).or_else(|| events().next())
     }
 
-    /// Counts a packet of the peer that is believed.
-    pub(crate) fn count(&mut self, header: &Header, payload: usize, now: Instant) {
-        if !self.sources.iter().any(|source| source.ssrc == header.ssrc) {
+    /// Counts a packet of the peer that is believed. Says whether it is the first of its source.
+    pub(crate) fn count(&mut self, header: &Header, payload: usize, now: Instant) -> bool {
+        let is_new = !self.sources.iter().any(|source| source.ssrc == header.ssrc);
+        if is_new {
             self.add_source(header);
         }
         if let Some(source) = self.sources.iter_mut().find(|source| source.ssrc == header.ssrc) {
             source.reception.count(header, payload, now);
         }
+        is_new
     }
 
     fn add_source(&mut self, header: &Header) {
@@ -196,6 +226,74 @@ impl LegStream {
         self.sources.iter_mut().map(|source| &mut source.reception)
     }
 
+    /// How many there are.
+    pub(crate) fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// The last sender report of a source, and when it came.
+    pub(crate) fn sender_report(&self, ssrc: Ssrc) -> Option<(SenderInfo, Instant)> {
+        self.sources.iter().find(|source| source.ssrc == ssrc)?.reception.sender_report()
+    }
+
+    /// Takes what the peer reports of what we send to it.
+    pub(crate) fn handle_block(&mut self, block: &ReportBlock, now: Instant) {
+        let clock_rate = self.rewriter.clock_rate();
+        self.quality.handle_block(block, clock_rate, now);
+    }
+
+    /// Says whether anything was sent to the peer since the report before the last (RFC 3550 §6.4).
+    pub(crate) fn is_sender(&self) -> bool {
+        self.rewriter.sent().packets > self.reported[0]
+    }
+
+    /// Takes note that a report is made.
+    pub(crate) fn mark_reported(&mut self) {
+        self.reported = [self.reported[1], self.rewriter.sent().packets];
+    }
+
+    /// Bytes a second that its media may have, as the peer says or as is usual.
+    pub(crate) fn bandwidth(&self) -> f64 {
+        let said = self.agreed.iter().flat_map(|agreed| &agreed.remote.bandwidth).find_map(|bandwidth| {
+            let bits = match bandwidth.kind.as_str() {
+                "AS" => bandwidth.value.saturating_mul(1000),
+                "TIAS" => bandwidth.value,
+                _ => return None,
+            };
+            Some(bits as f64)
+        });
+        let usual = match self.kind {
+            MediaKind::Audio => 64_000.0,
+            MediaKind::Video => 512_000.0,
+        };
+        said.unwrap_or(usual) / 8.0
+    }
+
+    /// Begins another outgoing stream in place of the one there is.
+    pub(crate) fn renew(&mut self, random: &mut Random) {
+        let sent = self.rewriter.sent();
+        self.past.packets_sent += sent.packets;
+        self.past.bytes_sent += sent.octets;
+        self.reported = [0; 2];
+        self.rewriter.renew(new_origin(random));
+    }
+
+    /// What came from the peer since it was last asked.
+    pub(crate) fn arrival(&mut self) -> Arrival {
+        let samples = self.sources.iter_mut().map(|source| source.reception.sample());
+        Arrival {
+            tally: samples.fold(Tally::default(), Tally::plus),
+            jitter: self.jitter(),
+            equipment: self.agreed.as_ref().and_then(|agreed| agreed.equipment),
+            round_trip: self.quality.round_trip(),
+        }
+    }
+
+    fn jitter(&self) -> Duration {
+        let ms = self.sources.last().map_or(0.0, |source| source.reception.jitter_ms());
+        Duration::try_from_secs_f32(ms / 1000.0).unwrap_or_default()
+    }
+
     /// Remembers a sender report.
     pub(crate) fn handle_sender_report(&mut self, ssrc: Ssrc, info: &SenderInfo, now: Instant) {
         if let Some(source) = self.sources.iter_mut().find(|source| source.ssrc == ssrc) {
@@ -222,14 +320,34 @@ impl LegStream {
         self.keys.as_ref()?.1.poll_timeout()
     }
 
-    /// The figures so far.
-    pub(crate) fn statistics(&self) -> StreamStatistics {
+    /// The figures so far, given the stream of the other leg that feeds this one.
+    pub(crate) fn statistics(&self, other: Option<&Self>) -> StreamStatistics {
+        let sent = self.rewriter.sent();
+        let (peer_lost, peer_jitter) = match (self.quality.told(), other) {
+            (Some(told), _) => (told.lost.into(), told.jitter),
+            (None, Some(other)) => (other.received().packets_lost, other.jitter()),
+            (None, None) => (0, Duration::ZERO),
+        };
+        let (received_mos, sent_mos) = self.quality.scores();
+        let received = self.received();
+        StreamStatistics {
+            packets_sent: received.packets_sent + sent.packets,
+            bytes_sent: received.bytes_sent + sent.octets,
+            peer_lost,
+            peer_jitter_ms: peer_jitter.as_secs_f32() * 1000.0,
+            round_trip_ms: self.quality.round_trip().map(|trip| trip.as_secs_f32() * 1000.0),
+            received_mos,
+            sent_mos,
+            ..received
+        }
+    }
+
+    fn received(&self) -> StreamStatistics {
         let mut sum = self.past;
         for source in &self.sources {
             add_statistics(&mut sum, &source.reception);
         }
-        let sent = self.rewriter.sent();
-        StreamStatistics { packets_sent: sent.packets, bytes_sent: sent.octets, ..sum }
+        sum
     }
 }
 
@@ -241,16 +359,16 @@ impl Agreed {
             || self.remote.codecs.iter().any(|codec| !codec.feedback.is_empty())
     }
 
-    /// Says whether the peer understands that a picture is missing (RFC 4585 §6.3.1).
-    pub(crate) fn has_picture_loss(&self) -> bool {
-        let feedback = self.remote.feedback.iter().chain(self.remote.codecs.iter().flat_map(|codec| &codec.feedback));
-        feedback.into_iter().any(|feedback| feedback.kind == "nack" && feedback.subtype == "pli")
-    }
-
     /// Says whether the peer takes RTCP that is not compound (RFC 5506).
     pub(crate) const fn has_reduced_size(&self) -> bool {
         self.remote.rtcp_reduced_size && self.local.rtcp_reduced_size
     }
+}
+
+/// Says whether a description has a kind of feedback, for any codec (RFC 4585 §4.2, RFC 5104 §7.1).
+fn has_feedback(stream: &MediaStream, kind: &str, subtype: &str) -> bool {
+    let all = stream.feedback.iter().chain(stream.codecs.iter().flat_map(|codec| &codec.feedback));
+    all.into_iter().any(|feedback| feedback.kind == kind && feedback.subtype == subtype)
 }
 
 /// Which packets of one leg's stream pass to the other's: those of formats that both know.
@@ -321,6 +439,11 @@ const fn no_statistics(stream: StreamId) -> StreamStatistics {
         bytes_sent: 0,
         packets_lost: 0,
         jitter_ms: 0.0,
+        peer_lost: 0,
+        peer_jitter_ms: 0.0,
+        round_trip_ms: None,
+        received_mos: None,
+        sent_mos: None,
     }
 }
 

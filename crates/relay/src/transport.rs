@@ -14,6 +14,7 @@ use crate::component::{Component, DtlsTerms, Name};
 use crate::latch::Latch;
 use crate::negotiation::{self, Keying, Policy};
 use crate::ports::PortPair;
+use crate::report::RtcpTraffic;
 use crate::resources::{Place, Resources, Work};
 use crate::{Address, Dropped, Traffic};
 
@@ -26,7 +27,7 @@ pub(crate) struct Transport {
     /// RTP, and RTCP too once they are muxed.
     rtp: Component,
     /// RTCP on a port of its own.
-    rtcp: Option<Component>,
+    separate: Option<Component>,
     /// Its own ports; none where it is all on the shared one.
     ports: Option<PortPair>,
     certificate: Arc<dtls::Certificate>,
@@ -36,8 +37,8 @@ pub(crate) struct Transport {
     /// Keys of ours that we offered, one for each suite; a later offer repeats them.
     offered: Vec<Crypto>,
     bindings: Vec<(Ssrc, StreamId)>,
-    /// When RTCP was last sent to the peer.
-    pub(crate) rtcp_sent: Instant,
+    /// The RTCP that was sent and received.
+    pub(crate) rtcp: RtcpTraffic,
 }
 
 /// The ICE session of a transport, which its components share.
@@ -114,14 +115,14 @@ impl Transport {
                 true => component(Number::Rtp, work.resources.shared.sockets(new.addresses)).sharing(),
                 false => component(Number::Rtp, opened.rtp),
             },
-            rtcp: new.separate_rtcp.then(|| component(Number::Rtcp, opened.rtcp)),
+            separate: new.separate_rtcp.then(|| component(Number::Rtcp, opened.rtcp)),
             ports: opened.ports,
             certificate: new.certificate,
             ice: None,
             terms: None,
             offered: Vec::new(),
             bindings: Vec::with_capacity(MAX_BINDINGS),
-            rtcp_sent: work.now,
+            rtcp: RtcpTraffic::NONE,
         };
         if let Some(role) = new.ice
             && let Err(error) = transport.begin_ice(role)
@@ -156,9 +157,9 @@ impl Transport {
 
     /// Closes everything.
     pub(crate) fn close(self, work: &mut Work<'_>) {
-        self.rtp.close(work.resources, work.sockets);
-        if let Some(rtcp) = self.rtcp {
-            rtcp.close(work.resources, work.sockets);
+        self.rtp.close(work.resources, work.now);
+        if let Some(rtcp) = self.separate {
+            rtcp.close(work.resources, work.now);
         }
         if let Some(ports) = self.ports {
             work.resources.give_back(ports, work.now);
@@ -169,13 +170,13 @@ impl Transport {
     pub(crate) fn component_mut(&mut self, number: Number) -> Option<&mut Component> {
         match number {
             Number::Rtp => Some(&mut self.rtp),
-            Number::Rtcp => self.rtcp.as_mut(),
+            Number::Rtcp => self.separate.as_mut(),
         }
     }
 
     /// The component that carries RTP or RTCP.
     pub(crate) fn carrier(&mut self, media: Media) -> &mut Component {
-        match (media, &mut self.rtcp) {
+        match (media, &mut self.separate) {
             (Media::Rtcp, Some(rtcp)) => rtcp,
             (Media::Rtcp, None) | (Media::Rtp, _) => &mut self.rtp,
         }
@@ -183,16 +184,16 @@ impl Transport {
 
     /// All components.
     pub(crate) fn components_mut(&mut self) -> impl Iterator<Item = &mut Component> {
-        [Some(&mut self.rtp), self.rtcp.as_mut()].into_iter().flatten()
+        [Some(&mut self.rtp), self.separate.as_mut()].into_iter().flatten()
     }
 
     fn components(&self) -> impl Iterator<Item = &Component> {
-        [Some(&self.rtp), self.rtcp.as_ref()].into_iter().flatten()
+        [Some(&self.rtp), self.separate.as_ref()].into_iter().flatten()
     }
 
     /// Tells RTP from RTCP on a component (RFC 5761 §4): by the port, unless they share it.
     pub(crate) fn media(&self, component: Number, packet: &[u8]) -> Media {
-        match (component, &self.rtcp) {
+        match (component, &self.separate) {
             (Number::Rtcp, _) => Media::Rtcp,
             (Number::Rtp, Some(_)) => Media::Rtp,
             (Number::Rtp, None) => Media::of(packet),
@@ -236,7 +237,7 @@ impl Transport {
         }
         MediaPath {
             profile,
-            rtcp_mux: rtcp_mux || self.rtcp.is_none(),
+            rtcp_mux: rtcp_mux || self.separate.is_none(),
             dtls: (security == Security::Dtls).then(|| self.dtls_parameters(Setup::Actpass)),
             crypto: if security == Security::Sdes { self.offered.clone() } else { Vec::new() },
             ..self.addresses()
@@ -264,7 +265,7 @@ impl Transport {
     fn addresses(&self) -> MediaPath {
         MediaPath {
             rtp: self.rtp.address(),
-            rtcp: self.rtcp.as_ref().and_then(Component::address),
+            rtcp: self.separate.as_ref().and_then(Component::address),
             ice: self.ice.as_ref().map(|session| session.local.clone()),
             candidates: self.local_candidates(),
             end_of_candidates: self.ice.is_some(),
@@ -320,7 +321,7 @@ impl Transport {
             }
         };
         Self::refuse_to_lose_dtls(present, &keying)?;
-        let rtcp_mux = present.is_some_and(|transport| transport.rtcp.is_none())
+        let rtcp_mux = present.is_some_and(|transport| transport.separate.is_none())
             || offer.rtcp_mux_only
             || (offer.rtcp_mux && rtcp_mux);
         let reached = Self::reached(present, policy, offer, rtcp_mux, resources)?;
@@ -362,7 +363,7 @@ impl Transport {
             (None, true) => Keying::Plain,
         };
         Self::refuse_to_lose_dtls(Some(self), &keying)?;
-        let rtcp_mux = self.rtcp.is_none() || (offered.rtcp_mux && answer.rtcp_mux);
+        let rtcp_mux = self.separate.is_none() || (offered.rtcp_mux && answer.rtcp_mux);
         let reached = Self::reached(Some(self), policy, answer, rtcp_mux, resources)?;
         Ok(Terms { remote: answer.clone(), rtcp_mux, keying, reached, profile: offered.profile, again: false })
     }
@@ -406,9 +407,9 @@ impl Transport {
     /// Brings terms into force.
     pub(crate) fn agree(&mut self, terms: Terms, policy: Policy<'_>, name: Name, work: &mut Work<'_>) {
         if terms.rtcp_mux
-            && let Some(rtcp) = self.rtcp.take()
+            && let Some(rtcp) = self.separate.take()
         {
-            rtcp.close(work.resources, work.sockets);
+            rtcp.close(work.resources, work.now);
         }
         let moved = self.terms.as_ref().is_some_and(|before| before.reached != terms.reached);
         match &terms.reached {
@@ -490,7 +491,7 @@ impl Transport {
             return;
         }
         self.rtp.use_signalled(Latch::new(learning, rtp, policy.sender, now));
-        if let Some(component) = &mut self.rtcp {
+        if let Some(component) = &mut self.separate {
             component.use_signalled(Latch::new(learning, rtcp, policy.sender, now));
         }
     }

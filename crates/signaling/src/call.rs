@@ -439,6 +439,7 @@ impl Call {
             | News::Ice { .. }
             | News::Dtls { .. }
             | News::FirstPacket { .. }
+            | News::PictureRequested { .. }
             | News::Dtmf { .. } => return self.log(cx, Level::DEBUG, describe(&news)),
         };
         self.end(cx, Side::Neither, ending);
@@ -546,6 +547,7 @@ fn describe(news: &News) -> String {
         News::Dtls { leg, component, state, .. } => format!("DTLS {component:?} of the {} side: {state:?}", word(*leg)),
         News::FirstPacket { leg, way, .. } => format!("first packet of the {} side {way:?}", word(*leg)),
         News::Dtmf { leg, .. } => format!("a key was pressed on the {} side", word(*leg)),
+        News::PictureRequested { leg, .. } => format!("the {} side is to send a whole picture", word(*leg)),
         News::ConsentLost { .. } | News::MediaTimeout { .. } | News::Statistics(_) | News::Lost => String::new(),
     }
 }

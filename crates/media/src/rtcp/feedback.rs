@@ -22,12 +22,17 @@ mod transport {
     pub(super) const TWCC: u8 = 15;
 }
 
+/// Picture Loss Indication.
+pub(super) const PLI: u8 = 1;
+/// Full Intra Request.
+pub(super) const FIR: u8 = 4;
+
 /// Formats of payload-specific feedback, packet type 206.
 mod payload {
-    pub(super) const PLI: u8 = 1;
+    pub(super) use super::{FIR, PLI};
+
     pub(super) const SLI: u8 = 2;
     pub(super) const RPSI: u8 = 3;
-    pub(super) const FIR: u8 = 4;
     pub(super) const TSTR: u8 = 5;
     pub(super) const TSTN: u8 = 6;
     pub(super) const VBCM: u8 = 7;
@@ -64,6 +69,8 @@ impl<S: Streams> Translator<'_, S> {
     pub(super) fn payload_feedback(&mut self, packet: &RtcpPacket<'_>) -> Result<(), Omission> {
         let feedback = Feedback::parse(packet)?;
         match feedback.format {
+            payload::PLI if !self.to.pictures.loss => Err(Omission::Feedback),
+            payload::FIR if !self.to.pictures.intra => Err(Omission::Feedback),
             payload::PLI | payload::SLI => self.pass(&feedback, feedback.information),
             payload::RPSI => self.picture_selection(&feedback),
             payload::FIR | payload::TSTR | payload::TSTN => self.entries(packet_type::PSFB, &feedback),

@@ -6,7 +6,7 @@
 
 use model::Ssrc;
 
-use super::{ReportBlock, RtcpError, RtcpPacket, SenderInfo, Walk, Writer, packet_type};
+use super::{PictureRequests, ReportBlock, RtcpError, RtcpPacket, SenderInfo, Walk, Writer, packet_type};
 use crate::{packet::Packet, rewrite::Rewriter, rtp::SeqNo};
 
 /// The longest compound packet that is written.
@@ -31,8 +31,13 @@ pub struct OtherLeg<'a> {
     pub cname: &'a str,
     /// It negotiated feedback (RFC 4585): AVPF. Without, it gets reports only.
     pub feedback: bool,
+    /// The requests for a picture that it negotiated; others end here.
+    pub pictures: PictureRequests,
     /// It negotiated reduced-size RTCP (RFC 5506). Without, every packet begins with a report and a CNAME.
     pub reduced_size: bool,
+    /// Reports, descriptions and goodbyes end here, because we make our own (RFC 8079 §3.3). What asks something of the
+    /// far leg's encoder still passes.
+    pub terminated: bool,
 }
 
 /// What became of a compound packet: how many of its packets or blocks were left out, and why.
@@ -93,7 +98,7 @@ pub fn translate(
 
 pub(super) struct Translator<'t, S> {
     pub(super) streams: &'t mut S,
-    to: OtherLeg<'t>,
+    pub(super) to: OtherLeg<'t>,
     pub(super) out: Writer<'t>,
     /// A CNAME was written.
     described: bool,
@@ -113,6 +118,11 @@ impl<S: Streams> Translator<'_, S> {
 
     fn try_single(&mut self, packet: &RtcpPacket<'_>) -> Result<(), Omission> {
         match packet.packet_type {
+            packet_type::SR | packet_type::RR | packet_type::SDES | packet_type::BYE | packet_type::XR
+                if self.to.terminated =>
+            {
+                Err(Omission::Terminated)
+            }
             packet_type::SR | packet_type::RR => self.report(packet),
             packet_type::SDES => self.description(packet),
             packet_type::BYE => self.goodbye(packet),
@@ -154,8 +164,7 @@ impl<S: Streams> Translator<'_, S> {
     fn sender_info(&mut self, sender: Ssrc, info: SenderInfo) -> Option<SenderInfo> {
         let rewriter = self.streams.fed_by(sender)?;
         let time = rewriter.outgoing_time(info.time).filter(|_| rewriter.source() == Some(sender))?;
-        let sent = rewriter.sent();
-        Some(SenderInfo { ntp: info.ntp, time, packets: lower_half(sent.packets), octets: lower_half(sent.octets) })
+        Some(SenderInfo::new(info.ntp, time, rewriter.sent()))
     }
 
     /// Whatever a source says of itself, we say only our canonical name.
@@ -304,7 +313,9 @@ mod tests {
     const FAR: (u32, u32) = (0xF, 0xFFFF_0000);
     const UNKNOWN: u32 = 0x1234_5678;
 
-    const FULL: OtherLeg<'_> = OtherLeg { cname: "we", feedback: true, reduced_size: true };
+    const BOTH: PictureRequests = PictureRequests { loss: true, intra: true };
+    const FULL: OtherLeg<'_> =
+        OtherLeg { cname: "we", feedback: true, pictures: BOTH, reduced_size: true, terminated: false };
 
     /// A packet of a compound: count, type, words of the body.
     type Single = (u8, u8, Vec<u32>);
@@ -481,7 +492,7 @@ mod tests {
     #[test]
     fn a_leg_without_feedback_gets_whole_compounds_of_reports() {
         let mut bench = Bench::new();
-        let plain = OtherLeg { cname: "we", feedback: false, reduced_size: false };
+        let plain = OtherLeg { feedback: false, reduced_size: false, ..FULL };
         let name = u32::from_be_bytes([1, 2, b'w', b'e']);
         let described = (1, 202, vec![NEAR.1, name, 0]);
         let compound = [(0, 201, vec![NEAR.0]), (1, 206, vec![NEAR.0, FAR.1])];
@@ -490,6 +501,53 @@ mod tests {
         let whole = OtherLeg { feedback: true, ..plain };
         let request = (1, 206, vec![NEAR.1, FAR.0]);
         assert_eq!(bench.translate(&compound[1..], whole), ([to, vec![request]].concat(), NOTHING));
+    }
+
+    #[test]
+    fn requests_for_a_picture_that_were_not_negotiated_end_here() {
+        let mut bench = Bench::new();
+        let loss = (1, 206, vec![NEAR.0, FAR.1]);
+        let intra = (4, 206, vec![NEAR.0, 0, FAR.1, 1 << 24]);
+        for (pictures, passes) in [
+            (PictureRequests { loss: true, intra: false }, vec![(1, 206, vec![NEAR.1, FAR.0])]),
+            (PictureRequests { loss: false, intra: true }, vec![(4, 206, vec![NEAR.1, 0, FAR.0, 0])]),
+        ] {
+            let (passed, omitted) = bench.translate(&[loss.clone(), intra.clone()], OtherLeg { pictures, ..FULL });
+            assert_eq!((passed, omitted), (passes, Translated { feedback: 1, ..NOTHING }));
+        }
+    }
+
+    #[test]
+    fn where_we_report_ourselves_only_what_concerns_the_encoder_passes() {
+        let mut bench = Bench::new();
+        let terminated = OtherLeg { terminated: true, ..FULL };
+        let reports = [
+            (0, 200, vec![NEAR.0, 1, 2, 3, 4, 5]),
+            (0, 201, vec![NEAR.0]),
+            (1, 202, vec![NEAR.0, u32::from_be_bytes([1, 1, b'm', 0]), 0]),
+            (0, 207, vec![NEAR.0, 0x0400_0002, 11, 12]),
+            (1, 203, vec![NEAR.0]),
+        ];
+        let requests = [(1, 205, vec![NEAR.0, FAR.1, 60 << 16]), (1, 206, vec![NEAR.0, FAR.1])];
+        let passed = vec![(1, 205, vec![NEAR.1, FAR.0, 500 << 16]), (1, 206, vec![NEAR.1, FAR.0])];
+        let omitted = Translated { terminated: 5, ..NOTHING };
+        assert_eq!(bench.translate(&[&reports[..], &requests].concat(), terminated), (passed, omitted));
+        assert_eq!(bench.translate_bytes(&bytes(&reports), terminated), Err(RtcpError::Empty));
+    }
+
+    #[test]
+    fn a_thinned_report_is_told_only_where_the_same_packets_are_meant() {
+        let mut bench = Bench::new();
+        // Of the numbers from 60 to 63 every fourth: 60 here, 500 there. Every eighth would be 64 here and 504 there,
+        // but they move by 440, which eight divides; sixteen does not.
+        let from =
+            |thinning: u32| (0, 207, vec![NEAR.0, 0x0100_0003 | thinning << 16, FAR.1, 60 << 16 | 64, 0x4001_0000]);
+        let to =
+            |thinning: u32| (0, 207, vec![NEAR.1, 0x0100_0003 | thinning << 16, FAR.0, 500 << 16 | 504, 0x4001_0000]);
+        for thinning in [0, 2, 3] {
+            assert_eq!(bench.translate(&[from(thinning)], FULL), (vec![to(thinning)], NOTHING));
+        }
+        assert_eq!(bench.translate_to_error(&[from(4)]), RtcpError::Empty);
     }
 
     #[test]
@@ -512,7 +570,7 @@ mod tests {
             let mut bench = Bench::new();
             bench.originate();
             bench.far_switches_to(0xE);
-            if let Ok((bytes, _)) = bench.translate_bytes(&bytes(&packets), OtherLeg { cname: "we", feedback, reduced_size }) {
+            if let Ok((bytes, _)) = bench.translate_bytes(&bytes(&packets), OtherLeg { feedback, reduced_size, ..FULL }) {
                 let types: Vec<_> = Walk::new(&bytes).map(|packet| packet.map(|packet| packet.packet_type)).collect();
                 prop_assert!(types.iter().all(Result::is_ok), "{types:?}");
                 prop_assert!(reduced_size || matches!(types[0], Ok(200 | 201)) && types.contains(&Ok(202)), "{types:?}");
@@ -520,10 +578,69 @@ mod tests {
             }
         }
 
+        /// The table of what is rewritten, row by row: nobody's own SSRC reaches the other leg, in any field.
+        #[test]
+        fn no_ssrc_of_one_leg_appears_on_the_other(
+            packets in prop::collection::vec(well_formed(), 1..12),
+            switched in any::<bool>(),
+            terminated in any::<bool>(),
+        ) {
+            let mut bench = Bench::new();
+            if switched {
+                bench.originate();
+                bench.far_switches_to(0xE);
+            }
+            if let Ok((bytes, _)) = bench.translate_bytes(&bytes(&packets), OtherLeg { terminated, ..FULL }) {
+                for packet in Walk::new(&bytes).map(|packet| packet.expect("sound")) {
+                    let (words, _) = packet.body.as_chunks();
+                    let words: Vec<u32> = words.iter().map(|word| u32::from_be_bytes(*word)).collect();
+                    let foreign = [NEAR.0, FAR.1, UNKNOWN];
+                    prop_assert!(!words.iter().any(|word| foreign.contains(word)), "{packet:x?} of {packets:x?}");
+                }
+            }
+        }
+
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Bench::new().translate_bytes(&bytes, FULL);
         }
+    }
+
+    /// A packet of each kind, with SSRCs where SSRCs belong and numbers that are none elsewhere.
+    fn well_formed() -> impl Strategy<Value = Single> {
+        let sender = prop::sample::select(vec![NEAR.0, UNKNOWN]);
+        let target = prop::sample::select(vec![FAR.1, FAR.1, UNKNOWN]);
+        (0..20_usize, sender, prop::collection::vec(target, 2), 40..70_u32).prop_map(|(kind, near, far, seq)| {
+            let block = |ssrc| [ssrc, 0x4000_0000, seq, 0x4000_0001, 0x4000_0002, 0x4000_0003];
+            let run = seq << 16 | (seq + 2);
+            let pair = |first: &[u32], ssrc: u32, rest: &[u32]| [first, &[ssrc], rest].concat();
+            let blocks = [block(far[0]), block(far[1])].concat();
+            let remb = [near, 0, u32::from_be_bytes(*b"REMB"), 0x0212_3456, far[0], far[1]];
+            match kind {
+                0 => (2, 200, [&[near, 0x4000_0000, 0x4000_0001, 0x4000_0002, 77, 777][..], &blocks].concat()),
+                1 => (2, 201, [&[near][..], &blocks].concat()),
+                2 => (1, 202, vec![near, u32::from_be_bytes([1, 2, b'm', b'e']), 0]),
+                3 => (2, 203, vec![near, UNKNOWN]),
+                4 => (0, 204, vec![near, 0x4000_0000]),
+                5 => (1, 205, vec![near, far[0], seq << 16 | 0x5555]),
+                6 => (3, 205, vec![near, 0, far[0], 0x4000_0000, far[1], 0x4000_0000]),
+                7 => (4, 205, vec![near, 0, far[0], 0x4000_0000]),
+                8 => (11, 205, vec![near, far[0], run, 0x4000_0000]),
+                9 => (15, 205, vec![near, far[0], run, 0x4000_0000]),
+                10 => (1, 206, vec![near, far[0]]),
+                11 => (2, 206, vec![near, far[0], 0x4000_0000]),
+                12 => (3, 206, vec![near, far[0], 96 << 16]),
+                13 => (4, 206, vec![near, 0, far[0], 9 << 24, far[1], 9 << 24]),
+                14 => (5, 206, vec![near, 0, far[0], 0x4000_0000]),
+                15 => (7, 206, vec![near, 0, far[0], 7 << 24 | 96 << 16 | 4, 0x4000_0000]),
+                16 => (15, 206, remb.to_vec()),
+                17 => (0, 207, pair(&[near, 0x0100_0003], far[0], &[run, 0x4001_0000])),
+                18 => (0, 207, [near, 0x0500_0006, far[0], 0x4000_0000, 0x4000_0001, far[1], 0x4000_0002, 0].to_vec()),
+                _ => {
+                    (0, 207, pair(&pair(&[near, 0x0700_0002], far[0], &[0x4000_0000, 0x0600_0003]), far[1], &[run, 0]))
+                }
+            }
+        })
     }
 
     fn word() -> impl Strategy<Value = u32> {

@@ -2,7 +2,7 @@
 
 use model::Ssrc;
 
-use super::{ReportBlock, RtcpError, SenderInfo, packet_type};
+use super::{ReportBlock, RtcpError, SenderInfo, feedback, packet_type};
 
 /// The most blocks or SSRCs that five bits can count.
 const MAX_COUNT: usize = 31;
@@ -92,11 +92,24 @@ impl<'b> Writer<'b> {
     ///
     /// No room.
     pub fn picture_loss(&mut self, sender: Ssrc, media: Ssrc) -> Result<(), RtcpError> {
-        const PLI: u8 = 1;
         self.packet(packet_type::PSFB, |out| {
             out.word(sender.0)?;
             out.word(media.0)?;
-            Ok(PLI)
+            Ok(feedback::PLI)
+        })
+    }
+
+    /// Adds a request for a new picture that the sender has to obey (RFC 5104 §4.3.1). The number is another one than
+    /// that of the request before, unless this repeats it.
+    ///
+    /// # Errors
+    ///
+    /// No room.
+    pub fn full_intra_request(&mut self, sender: Ssrc, media: Ssrc, number: u8) -> Result<(), RtcpError> {
+        self.packet(packet_type::PSFB, |out| {
+            [sender.0, 0, media.0].into_iter().try_for_each(|word| out.word(word))?;
+            out.bytes(&[number, 0, 0, 0])?;
+            Ok(feedback::FIR)
         })
     }
 

@@ -97,6 +97,12 @@ impl<S: Streams> Translator<'_, S> {
         if first.source != last.source || end_there.since(begin_there) != end.since(begin) {
             return Err(Omission::Unmapped);
         }
+        // A thinned block speaks of the packets whose numbers 2^T divides (RFC 3611 §4.1): they must stay the same.
+        let [kind, specific, ..] = header;
+        let thinning = if kind == block::STATISTICS { 0 } else { specific & 0x0F };
+        if begin_there.since(begin).trailing_zeros() < thinning.into() {
+            return Err(Omission::Unmapped);
+        }
         let run = Run { source: first.source, begin: begin_there, end: end_there, time_offset: first.time_offset };
         self.out.bytes(&header)?;
         self.out.word(run.source.0)?;

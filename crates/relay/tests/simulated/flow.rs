@@ -139,9 +139,9 @@ fn a_second_answer_replaces_the_first() {
 fn a_leg_always_hears_rtcp_even_if_the_other_sends_none() {
     let mut world = connected();
     world.forget();
-    world.run(11 * SECOND);
+    world.run(20 * SECOND);
     for odd in [&world.odd_a, &world.odd_b] {
-        let reports = odd.iter().filter(|odd| matches!(odd, Odd::Rtcp(bytes) if bytes[1] == 201)).count();
+        let reports = odd.iter().filter(|odd| matches!(odd, Odd::Rtcp(bytes) if bytes[1] == 200)).count();
         assert!((2..=4).contains(&reports), "{odd:?}");
         let Some(Odd::Rtcp(report)) = odd.first() else { panic!("{odd:?}") };
         assert_eq!(report[0] & 0x1F, 1, "it reports on the one source: {report:x?}");

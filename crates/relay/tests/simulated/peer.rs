@@ -13,8 +13,8 @@ use media::rtp::{FIXED_HEADER, Header, RtpTime, SeqNo};
 use media::srtp::{Inbound, MasterKey, Outbound};
 use model::{
     Candidate, Codec, Component as Number, Crypto, Description, DtlsParameters, Fingerprint, HashFunction,
-    IceParameters, MediaKind, MediaPath, MediaStream, PayloadType, Profile, Secret, Security, Setup, SrtpSuite, Ssrc,
-    StreamId,
+    IceParameters, MediaKind, MediaPath, MediaStream, PayloadType, Profile, Reporting, Secret, Security, Setup,
+    SrtpSuite, Ssrc, StreamId,
 };
 
 use crate::network::Flying;
@@ -33,6 +33,8 @@ pub(crate) struct Habits {
     pub(crate) kinds: Vec<MediaKind>,
     /// It promises another certificate than it shows.
     pub(crate) lies: bool,
+    /// Who reports to it.
+    pub(crate) reporting: Reporting,
 }
 
 impl Habits {
@@ -48,6 +50,7 @@ impl Habits {
             setup: Setup::Active,
             kinds: vec![MediaKind::Audio],
             lies: false,
+            reporting: Reporting::Translated,
         }
     }
 
@@ -77,6 +80,8 @@ pub(crate) struct Peer {
     pub(crate) streams: Vec<Stream>,
     /// It sends media.
     pub(crate) talks: bool,
+    /// The associations that the other side ended.
+    pub(crate) closed: Vec<AssociationId>,
     controlling: bool,
 }
 
@@ -133,6 +138,7 @@ impl Peer {
             transports: Vec::new(),
             streams: Vec::new(),
             talks: true,
+            closed: Vec::new(),
             controlling: false,
             habits,
         }
@@ -480,7 +486,8 @@ impl Peer {
                         component.outbound = Some(Outbound::new(&key(&keys.local)));
                     }
                 }
-                FromDtls::Refused { .. } | FromDtls::Failed { .. } | FromDtls::Closed { .. } => {}
+                FromDtls::Closed { association } => self.closed.push(association),
+                FromDtls::Refused { .. } | FromDtls::Failed { .. } => {}
             }
         }
         out

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use media::rtp::Header;
 use model::{CallId, Command, Component, IceState, LegPolicy, News, Reply, Security, Setup};
-use relay::{Config, Datagram, Dropped, Forward, Relay, SocketId};
+use relay::{Config, Datagram, Dropped, Forward, Relay, SocketId, Sockets};
 
 use crate::network::{Flying, Weather};
 use crate::peer::{Habits, Peer};
@@ -209,6 +209,10 @@ fn a_thousand_legs_share_a_port_and_none_hears_another_s() {
     }
     let checks: Vec<Flying> = crowd.pairs.iter_mut().flat_map(|pair| pair.0.talk()).collect();
     (0..CALLS).for_each(|number| crowd.end(number));
+    while crowd.relay.poll_transmit().is_some() {} // goodbyes
+    while let Some(socket) = crowd.relay.poll_close() {
+        crowd.sockets.close(socket);
+    }
     assert_eq!((crowd.sockets.open.len(), crowd.relay.counters().ports_in_use), (1, 1));
     for Flying { from, bytes, .. } in checks {
         assert_eq!(crowd.packet(SHARED, from, &bytes), Err(Dropped::UnknownSource), "nothing is left of its leg");

@@ -92,6 +92,7 @@ pub(crate) fn policy(leg: LegId, habits: &Habits) -> LegPolicy {
         suites: SrtpSuite::ALL.to_vec(),
         rtcp_mux: habits.rtcp_mux,
         address: None,
+        reporting: habits.reporting,
     }
 }
 
@@ -254,6 +255,9 @@ impl World {
             if let Some(from) = self.sockets.open.get(&from) {
                 self.network.send(Flying { from: *from, to, bytes }, self.now);
             }
+        }
+        while let Some(id) = self.relay.poll_close() {
+            self.sockets.close(id);
         }
         while let Some(event) = self.relay.poll_event() {
             assert_eq!(event.call, call());

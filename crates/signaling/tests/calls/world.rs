@@ -429,6 +429,7 @@ pub(crate) fn word(command: &Command) -> String {
         Command::RemoveStream { .. } => "remove-stream".into(),
         Command::SendDtmf { leg: of, digit, .. } => format!("dtmf {} {}", leg(of), char::from(*digit)),
         Command::Query { .. } => "query".into(),
+        Command::RequestPicture { leg: of, .. } => format!("picture {}", leg(of)),
         Command::End { .. } => "end".into(),
     }
 }

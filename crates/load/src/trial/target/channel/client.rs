@@ -125,5 +125,5 @@ fn policy(leg: LegId, media: MediaSecurity, ice: bool) -> LegPolicy {
     } else {
         PathPolicy::Plain { learning: Learning::Off }
     };
-    LegPolicy { leg, path, sender: None, security: vec![security], suites, rtcp_mux: true, address: None }
+    LegPolicy { path, security: vec![security], suites, ..LegPolicy::jingle(leg) }
 }
