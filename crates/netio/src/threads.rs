@@ -56,6 +56,7 @@ impl RelayThreads {
         let options =
             SocketOptions { tos: config.tos, video_tos: config.video_tos, receive_buffer: config.receive_buffer };
         check_addresses(&config, options)?;
+        tracing::info!(hashing = relay::Lanes::detect().reason(), "SRTP tags");
         let cores = kernel::allowed_cores()?;
         let count = u16::try_from(config.workers.map_or(cores.len(), NonZeroUsize::get))
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "more workers than there are ports"))?;

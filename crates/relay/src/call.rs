@@ -84,6 +84,15 @@ impl Call {
         self.legs.iter_mut().find(|leg| leg.id == id).ok_or(CommandError::UnknownLeg)
     }
 
+    /// The leg of a side.
+    pub(crate) const fn near(&self, side: Side) -> &Leg {
+        let [first, second] = &self.legs;
+        match side {
+            Side::First => first,
+            Side::Second => second,
+        }
+    }
+
     /// One leg as the near one.
     pub(crate) fn sides(&mut self, side: Side) -> Sides<'_> {
         sides(&mut self.legs, side)

@@ -45,6 +45,11 @@ impl Calls {
     }
 
     /// The call at a place.
+    pub(crate) fn get(&self, place: usize) -> Option<&Call> {
+        self.slots.get(place)?.as_deref()
+    }
+
+    /// The same, to be changed.
     pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut Call> {
         self.slots.get_mut(place)?.as_deref_mut()
     }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use dtls::{AssociationId, ToDtls};
 use ice::Pair;
+use lanes::Message;
 use media::demux::Media;
 use media::packet::Packet;
-use media::srtp::{Inbound, MasterKey, Outbound};
+use media::srtp::{Inbound, MasterKey, Outbound, Tag, Untagged};
 use model::{
     CallId, Component as Number, Crypto, DtlsState, Fingerprint, FingerprintVerdict, IceState, LegId, News, SrtpSuite,
     Ssrc, StreamId,
@@ -433,12 +434,24 @@ impl Component {
         }
     }
 
-    /// Authenticates and decrypts a packet in place.
-    pub(crate) fn open(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), Dropped> {
+    /// What the tag of a packet will be computed of, if it is from a source that is vouched for.
+    pub(crate) fn foresee<'a>(
+        &'a self,
+        from: SocketAddr,
+        bound: SocketAddr,
+        packet: &'a [u8],
+        now: Instant,
+    ) -> Option<Message<'a>> {
+        let message = self.srtp()?.inbound.foresee(packet)?;
+        (self.check_source(from, bound, now) == Ok(Standing::Known)).then_some(message)
+    }
+
+    /// Authenticates and decrypts a packet in place; what its tag should be may have been computed ahead.
+    pub(crate) fn open(&mut self, packet: &mut Packet<'_>, media: Media, ahead: Option<&Tag>) -> Result<(), Dropped> {
         match &mut self.protection {
             Protection::Nothing => Err(Dropped::NoKeys),
             Protection::Plain => Ok(()),
-            Protection::Srtp(srtp) => Ok(srtp.inbound.open(packet, media)?),
+            Protection::Srtp(srtp) => Ok(srtp.inbound.open_expecting(packet, media, ahead)?),
         }
     }
 
@@ -452,10 +465,19 @@ impl Component {
         now: Instant,
     ) -> Result<(), Dropped> {
         if self.srtp().is_none() {
-            return self.open(packet, media);
+            return self.open(packet, media, None);
         }
         strangers.admit(from, now)?;
-        self.open(packet, media).inspect_err(|_| strangers.was_wrong(from, now))
+        self.open(packet, media, None).inspect_err(|_| strangers.was_wrong(from, now))
+    }
+
+    /// Encrypts a packet in place and appends its tag, or a place for it.
+    pub(crate) fn seal_untagged(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<Option<Untagged>, Dropped> {
+        match &mut self.protection {
+            Protection::Nothing => Err(Dropped::OtherLegNotReady),
+            Protection::Plain => Ok(None),
+            Protection::Srtp(srtp) => Ok(srtp.outbound.seal_untagged(packet, media)?),
+        }
     }
 
     /// Encrypts a packet in place and appends its tag.

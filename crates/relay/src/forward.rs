@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use lanes::Message;
 use media::demux::Media;
 use media::dtmf::KeyPress;
 use media::packet::Packet;
@@ -11,6 +12,7 @@ use media::rtcp::{self, OtherLeg};
 use media::rtp::Header;
 use model::{News, Ssrc, StreamId, Way};
 
+use crate::batch::Tags;
 use crate::call::{self, Call, Sides};
 use crate::component::{Component, Destination};
 use crate::latch::Standing;
@@ -21,12 +23,28 @@ use crate::stream::LegStream;
 use crate::{Dropped, Forward, Transmit};
 
 impl Call {
+    /// What the tag of a packet will be computed of, as far as it can be told before the packet's turn.
+    pub(crate) fn foresee<'a>(
+        &'a self,
+        Route { place, bound }: Route,
+        from: SocketAddr,
+        packet: &'a [u8],
+        now: Instant,
+    ) -> Option<Message<'a>> {
+        let transport = self.near(place.side).transport(place.transport)?;
+        match transport.media(place.component, packet) {
+            Media::Rtp => transport.component(place.component)?.foresee(from, bound, packet, now),
+            Media::Rtcp => None,
+        }
+    }
+
     /// Takes a media packet of one leg's peer to the other's.
     pub(crate) fn forward(
         &mut self,
         route: Route,
         from: SocketAddr,
         mut packet: Packet<'_>,
+        tags: &mut Tags,
         resources: &mut Resources,
         now: Instant,
     ) -> Result<Forward, Dropped> {
@@ -37,12 +55,13 @@ impl Call {
         let component = transport.component_mut(place.component).ok_or(Dropped::UnknownSocket)?;
         let standing = component.check_source(from, bound, now)?; // ICE or the description vouches for it
         match standing {
-            Standing::Known => component.open(&mut packet, kind)?, // RFC 3711 §3.3, or nothing for plain RTP
+            // RFC 3711 §3.3, or nothing for plain RTP
+            Standing::Known => component.open(&mut packet, kind, tags.ahead.as_ref())?,
             Standing::OnTrial => component.try_open(&mut packet, kind, from.ip(), &mut resources.strangers, now)?,
         }
         let arrived = Arrived { place, from, standing };
         let destination = match kind {
-            Media::Rtp => self.forward_rtp(arrived, &mut packet, resources, now)?,
+            Media::Rtp => self.forward_rtp(arrived, &mut packet, tags, resources, now)?,
             Media::Rtcp => self.forward_rtcp(arrived, &mut packet, resources, now)?,
         };
         Ok(Forward { from: destination.from, to: destination.to, bytes: packet.range() })
@@ -52,6 +71,7 @@ impl Call {
         &mut self,
         arrived: Arrived,
         packet: &mut Packet<'_>,
+        tags: &mut Tags,
         resources: &mut Resources,
         now: Instant,
     ) -> Result<Destination, Dropped> {
@@ -72,7 +92,7 @@ impl Call {
                 call::handle_key(*call, Sides { near: &mut *near, far: &mut *far }, stream, key, resources, now);
             }
         }
-        let sent = far.pass_on(&received, &header, packet, now)?; // SSRC, numbers, payload type; RFC 3711 §3.3
+        let sent = far.pass_on(&received, &header, packet, tags, now)?; // SSRC, numbers, payload type; RFC 3711 §3.3
         if sent.is_first {
             resources.tell(*call, News::FirstPacket { leg: far.id, stream, way: Way::Sent });
         }
@@ -181,6 +201,7 @@ impl Leg {
         received: &Received,
         header: &Header,
         packet: &mut Packet<'_>,
+        tags: &mut Tags,
         now: Instant,
     ) -> Result<Sent, Dropped> {
         let occupied = self.key_presses.occupies(received.stream);
@@ -194,7 +215,7 @@ impl Leg {
             }
         };
         stream.rewriter.apply(packet, now)?;
-        component.seal(packet, Media::Rtp)?;
+        tags.untagged = component.seal_untagged(packet, Media::Rtp)?;
         let is_first = !std::mem::replace(&mut stream.told_sent, true);
         Ok(Sent { destination, is_first, needs_picture: std::mem::take(&mut stream.needs_picture) })
     }

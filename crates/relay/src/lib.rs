@@ -34,7 +34,7 @@
 //! - [`drops`]: why a datagram went no further, and how often
 //! - `relay`, `calls`, `call`, `leg`, `stream`, `transport`, `component`: who owns what, from the whole to the parts
 //! - `negotiation`: what an offer and its answer come to
-//! - `forward`: the life of a media packet
+//! - `forward`: the life of a media packet; `batch`: of those that arrive together
 //! - `latch`, `scope`: who is believed without ICE, and where nothing may be sent
 //! - `strangers`: how much is looked into of what comes from nobody in particular
 //! - `keypress`, `report`: what the relay sends of its own; `quality`: how good what passes is
@@ -45,6 +45,7 @@ pub mod config;
 pub mod datagram;
 pub mod drops;
 
+mod batch;
 mod call;
 mod calls;
 mod component;
@@ -67,4 +68,5 @@ mod transport;
 pub use config::{Address, CertificatePolicy, Config, PortShare};
 pub use datagram::{Datagram, Forward, OpenError, SocketId, Sockets, Traffic, Transmit};
 pub use drops::{Counters, Dropped};
+pub use lanes::Lanes;
 pub use relay::{Random, Relay};

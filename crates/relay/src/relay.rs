@@ -4,10 +4,12 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use dtls::{FromDtls, ToDtls};
+use lanes::{Lanes, Message};
 use media::demux::Protocol;
 use media::packet::Packet;
 use model::{CallId, Command, CommandError, Reply};
 
+use crate::batch::{Arrival, Batch, Tags};
 use crate::call::Call;
 use crate::calls::Calls;
 use crate::report::WallClock;
@@ -23,12 +25,13 @@ pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
 pub struct Relay {
     calls: Calls,
     resources: Resources,
+    lanes: Lanes,
 }
 
 impl Relay {
     /// Makes a relay without calls.
     pub fn new(config: Config, random: Random) -> Self {
-        Self { calls: Calls::default(), resources: Resources::new(config, random) }
+        Self { calls: Calls::default(), resources: Resources::new(config, random), lanes: Lanes::detect() }
     }
 
     /// Opens the port that legs share, where the configuration has one; before the first command.
@@ -98,11 +101,23 @@ impl Relay {
         now: Instant,
         forwards: &mut Vec<(usize, Forward)>,
     ) {
-        for (number, datagram) in datagrams {
-            if let Ok(Some(forward)) = self.handle_packet(datagram, now) {
-                forwards.push((number, forward));
+        let mut datagrams = datagrams.into_iter();
+        while let Some(mut batch) = Batch::take(&mut datagrams) {
+            batch.compute_ahead(self, self.lanes, now);
+            for arrival in batch.iter_mut() {
+                if let Ok(Some(forward)) = self.handle_arrival(arrival, now) {
+                    forwards.push((arrival.number, forward));
+                }
             }
+            batch.complete(self.lanes);
         }
+    }
+
+    /// What the tag of a datagram will be computed of, if it is an SRTP packet that seems welcome.
+    pub(crate) fn foresee<'a>(&'a self, datagram: &'a Datagram<'_>, now: Instant) -> Option<Message<'a>> {
+        let route = self.resources.route(datagram).ok()?;
+        let packet = datagram.buffer.get(..datagram.length)?;
+        self.calls.get(route.place.call)?.foresee(route, datagram.from, packet, now)
     }
 
     /// Takes a datagram: media goes on to the other leg, STUN and DTLS are kept (`None`).
@@ -111,14 +126,26 @@ impl Relay {
     ///
     /// Why it went no further; already counted.
     pub fn handle_packet(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Option<Forward>, Dropped> {
+        let mut arrival = Arrival::new((0, datagram));
+        let handled = self.handle_arrival(&mut arrival, now);
+        if let Some(message) = arrival.to_be_tagged() {
+            let code = message.code();
+            arrival.complete(&code);
+        }
+        handled
+    }
+
+    fn handle_arrival(&mut self, arrival: &mut Arrival<'_>, now: Instant) -> Result<Option<Forward>, Dropped> {
+        let Arrival { datagram, tags, leaves, .. } = arrival;
         self.resources.counters.packets_received += 1;
         self.resources.counters.bytes_received += datagram.length as u64;
-        let route = self.resources.route(&datagram);
-        let handled = route.and_then(|route| self.handle_routed(route, datagram, now));
+        let route = self.resources.route(datagram);
+        let handled = route.and_then(|route| self.handle_routed(route, datagram, tags, now));
         match (&handled, route) {
             (Ok(Some(forward)), _) => {
                 self.resources.counters.packets_forwarded += 1;
                 self.resources.counters.bytes_forwarded += forward.bytes.len() as u64;
+                *leaves = Some(forward.bytes.clone());
             }
             (Err(reason), route) => {
                 self.resources.count_drop(*reason);
@@ -136,17 +163,18 @@ impl Relay {
     fn handle_routed(
         &mut self,
         route: Route,
-        datagram: Datagram<'_>,
+        datagram: &mut Datagram<'_>,
+        tags: &mut Tags,
         now: Instant,
     ) -> Result<Option<Forward>, Dropped> {
-        let Datagram { arrived_on, from, buffer, length } = datagram;
-        let packet = Packet::new(buffer, length).ok_or(Dropped::Empty)?;
+        let Datagram { arrived_on, from, length, .. } = *datagram;
+        let packet = Packet::new(datagram.buffer, length).ok_or(Dropped::Empty)?;
         let Route { place, bound } = route;
         let call = self.calls.get_mut(place.call).ok_or(Dropped::UnknownSocket)?;
         let resources = &mut self.resources;
         let protocol = Protocol::of(&packet)?;
         if protocol == Protocol::Media {
-            let forwarded = call.forward(route, from, packet, resources, now);
+            let forwarded = call.forward(route, from, packet, tags, resources, now);
             if call.alarm_moved {
                 self.calls.set_alarm(place.call, &self.resources);
             }

@@ -167,6 +167,14 @@ impl Transport {
     }
 
     /// The component of a number.
+    pub(crate) const fn component(&self, number: Number) -> Option<&Component> {
+        match number {
+            Number::Rtp => Some(&self.rtp),
+            Number::Rtcp => self.separate.as_ref(),
+        }
+    }
+
+    /// The same, to be changed.
     pub(crate) fn component_mut(&mut self, number: Number) -> Option<&mut Component> {
         match number {
             Number::Rtp => Some(&mut self.rtp),

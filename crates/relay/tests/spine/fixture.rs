@@ -13,7 +13,10 @@ use model::{
     CallId, Codec, Command, Crypto, Description, LegId, LegPolicy, MediaKind, MediaPath, MediaStream, PayloadType,
     Profile, Reply, Secret, Security, SrtpSuite, Ssrc, StreamId,
 };
-use relay::{Address, CertificatePolicy, Config, Datagram, OpenError, PortShare, Relay, SocketId, Sockets, Traffic};
+use relay::{
+    Address, CertificatePolicy, Config, Datagram, Dropped, Forward, OpenError, PortShare, Relay, SocketId, Sockets,
+    Traffic,
+};
 
 /// Sockets that are no more than a number.
 struct NoSockets;
@@ -32,13 +35,16 @@ pub(crate) struct Fixture {
     now: Instant,
     socket: SocketId,
     seal: Option<Outbound>,
+    /// Its numbers roll over after a while.
     seq: u16,
+    forwards: Vec<(usize, Forward)>,
 }
 
 /// A datagram with room behind it.
+#[derive(Clone)]
 pub(crate) struct Arrival {
-    buffer: [u8; 2048],
-    length: usize,
+    pub(crate) buffer: [u8; 2048],
+    pub(crate) length: usize,
 }
 
 const PAYLOAD: usize = 160;
@@ -68,7 +74,7 @@ impl Fixture {
             command(Command::RemoteAnswer { call, leg, answer: sound(path) });
         }
         let seal = near.map(|suite| Outbound::new(&MasterKey::from_sdes(&key(suite)).expect("a good key")));
-        Self { relay, now, socket: SocketId(0), seal, seq: 0 }
+        Self { relay, now, socket: SocketId(0), seal, seq: u16::MAX - 1500, forwards: Vec::with_capacity(BATCH) }
     }
 
     /// The next packet that the peer sends: 160 bytes of sound.
@@ -89,12 +95,38 @@ impl Fixture {
 
     /// Lets the relay forward a packet, and says which bytes leave.
     pub(crate) fn forward(&mut self, arrival: &mut Arrival) -> Range<usize> {
+        self.take(arrival).expect("a good packet").expect("media goes on").bytes
+    }
+
+    /// Lets the relay have a packet.
+    pub(crate) fn take(&mut self, arrival: &mut Arrival) -> Result<Option<Forward>, Dropped> {
         self.now += Duration::from_micros(20);
         let from = SocketAddr::new([192, 0, 2, 1].into(), 4000);
         let Arrival { buffer, length } = arrival;
         let datagram = Datagram { arrived_on: self.socket, from, buffer, length: *length };
-        let forward = self.relay.handle_packet(datagram, self.now);
-        forward.expect("a good packet").expect("media goes on").bytes
+        self.relay.handle_packet(datagram, self.now)
+    }
+}
+
+/// Datagrams that arrive together.
+pub(crate) const BATCH: usize = 32;
+
+impl Fixture {
+    /// The next packets that the peer sends.
+    pub(crate) fn next_batch(&mut self) -> Vec<Arrival> {
+        (0..BATCH).map(|_| self.next_packet()).collect()
+    }
+
+    /// Lets the relay forward packets that arrived together, and gives what leaves: which of them, and how.
+    pub(crate) fn forward_batch(&mut self, arrivals: &mut [Arrival]) -> &[(usize, Forward)] {
+        self.now += Duration::from_micros(20);
+        let from = SocketAddr::new([192, 0, 2, 1].into(), 4000);
+        let datagrams = arrivals.iter_mut().enumerate().map(|(number, Arrival { buffer, length })| {
+            (number, Datagram { arrived_on: self.socket, from, buffer, length: *length })
+        });
+        self.forwards.clear();
+        self.relay.handle_batch(datagrams, self.now, &mut self.forwards);
+        &self.forwards
     }
 }
 
