@@ -1,19 +1,45 @@
-//! `stox load`: compares what two runs of the load generator found.
+//! `stox load`: puts load on a packet relay, says what that found, and compares what two runs found.
+
+mod screen;
 
 use std::fmt::Display;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use anyhow::Context;
-use load::trial::Report;
+use anyhow::{Context, anyhow, ensure};
+use clap::Args;
+use clap::builder::PossibleValue;
 use load::trial::compare::Comparison;
+use load::trial::html::Page;
+use load::trial::plan::parse_share;
+use load::trial::table::Table;
+use load::trial::target::channel::RelayProcess;
+use load::trial::unit::parse_duration;
+use load::trial::{Plan, RawPlan, Report, Verdict, engine, target};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::screen::Screen;
 
 use crate::relay_process;
 
 /// What is done with load.
 #[derive(clap::Subcommand)]
 pub(crate) enum Load {
+    /// Puts load on a packet relay and measures it.
+    ///
+    /// Calls are set up at the relay, and both ends of each send media through it. The content of every packet that
+    /// comes out is checked. Latency counts from the time a packet was scheduled for, so that a stall is not hidden by
+    /// the packets it held back.
+    ///
+    /// Exit code 0: passed. 1: something was wrong, and the last lines say what. 2: it cannot be run as asked.
+    Relay(Box<Relay>),
     /// Shows two reports (of --json) side by side, and says which differences are more than noise.
     ///
     /// Exit code 0: they were compared. 2: a report cannot be read.
@@ -30,14 +56,185 @@ pub(crate) enum Load {
     RelayProcess(relay_process::Arguments),
 }
 
+/// What a trial is asked for.
+#[derive(Args)]
+pub(crate) struct Relay {
+    /// The relay under test: ng:HOST:PORT for one that speaks ng (rtpengine), channel for stox's own, which is started
+    /// for the run as a process of its own.
+    #[arg(long, value_name = "ng:HOST:PORT|channel")]
+    target: String,
+    /// Calls that are up at once; with --mode find-max, the most that is tried.
+    #[arg(long, value_name = "N")]
+    calls: u32,
+    /// How long media is measured; with --mode find-max, in each step. A number with its unit: 500ms, 30s, 5m.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    duration: Duration,
+    /// Calls are added evenly over this time instead of all at once.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
+    ramp: Duration,
+    /// How media is protected on one leg; it is RTP in clear on the other.
+    #[arg(long, value_parser = media(), default_value = "rtp")]
+    media: String,
+    /// Both ends use ICE (RFC 8445).
+    #[arg(long)]
+    ice: bool,
+    /// What the load is.
+    #[arg(long, value_parser = mode(), default_value = "paced")]
+    mode: String,
+    /// With --mode churn: calls begun a second [default: calls divided by hold].
+    #[arg(long, value_name = "CALLS")]
+    rate: Option<f64>,
+    /// With --mode churn: how long a call lasts [default: 1s].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    hold: Option<Duration>,
+    /// What the generator does to its own packets, by chance: loss=1%,jitter=10ms,reorder=1%,duplicate=1%. It is
+    /// accounted for: a packet that was never sent is not lost.
+    #[arg(long, value_name = "LIST", default_value = "")]
+    impair: String,
+    /// The run fails if a larger share of the packets is lost: 0.1%.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    max_loss: Option<f64>,
+    /// The run fails if the 99th percentile of the added latency is higher: 2ms.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    max_p99: Option<Duration>,
+    /// Bytes of a packet's payload.
+    #[arg(long, value_name = "BYTES", default_value_t = RawPlan::default().payload)]
+    payload: u16,
+    /// Time between two packets of one end.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "20ms")]
+    ptime: Duration,
+    /// The relay's process, whose processor time and memory are measured; the target channel needs none.
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+    /// Decides every random choice, so that a run can be repeated.
+    #[arg(long, value_name = "NUMBER", default_value_t = RawPlan::default().seed)]
+    seed: u64,
+    /// The local address of the generator's ends.
+    #[arg(long, value_name = "IP", default_value_t = RawPlan::default().address)]
+    address: IpAddr,
+    /// Writes everything that was measured to a file, for machines and for `stox load compare`.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes a page with plots to a file; it needs nothing beside itself.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
 impl Load {
     /// Does it. The exit code is as the help says.
     pub(crate) fn run(self) -> ExitCode {
         match self {
+            Self::Relay(options) => relay(*options),
             Self::Compare { a, b } => compare(&a, &b),
             Self::RelayProcess(arguments) => relay_process::run(&arguments),
         }
     }
+}
+
+fn relay(options: Relay) -> ExitCode {
+    match measure(options) {
+        Ok(Verdict::Passed) => ExitCode::SUCCESS,
+        Ok(Verdict::Failed(_)) => ExitCode::FAILURE,
+        Err(error) => refuse(format_args!("{error:#}")),
+    }
+}
+
+/// Runs a trial and writes its report wherever it is wanted. An error is why it cannot be run as asked.
+fn measure(options: Relay) -> anyhow::Result<Verdict> {
+    let outputs = (options.json.clone(), options.html.clone());
+    let plan = options.plan()?;
+    // Before the run, so that no run is lost for a name that cannot be written to.
+    let (json, html) = (create("--json", outputs.0)?, create("--html", outputs.1)?);
+    netio::raise_open_files().context("the number of open files cannot be raised")?;
+    let program = std::env::current_exe().context("this program does not find itself")?;
+    let mut target = target::open(&plan, &RelayProcess::new(program)).with_context(|| plan.target.to_string())?;
+    eprintln!("{}: {plan}", plan.target);
+    let end = asked_to_end()?;
+    let (mut screen, mut said) = (Screen::new(), false);
+    let report = engine::run(&plan, &mut *target, &mut |snapshot| {
+        screen.show(snapshot);
+        if !end.load(Ordering::Relaxed) {
+            return ControlFlow::Continue(());
+        }
+        if !std::mem::replace(&mut said, true) {
+            screen.say("The run ends early; Ctrl-C once more does without its report.");
+        }
+        ControlFlow::Break(())
+    });
+    screen.leave();
+    write(json, || report.to_json())?;
+    write(html, || Page(&report).to_string())?;
+    print!("\n{}", Table(&report));
+    Ok(report.verdict)
+}
+
+impl Relay {
+    fn plan(self) -> anyhow::Result<Plan> {
+        let churn = self.mode == "churn";
+        for (name, given) in [("rate", self.rate.is_some()), ("hold", self.hold.is_some())] {
+            ensure!(churn || !given, "--{name} is for --mode churn, but the mode is {}", self.mode);
+        }
+        if let Some(pid) = self.pid {
+            ensure!(Path::new(&format!("/proc/{pid}")).exists(), "--pid is {pid}, but there is no such process");
+        }
+        let raw = RawPlan {
+            target: self.target,
+            calls: self.calls,
+            ramp: self.ramp,
+            duration: self.duration,
+            media: self.media,
+            ice: self.ice,
+            mode: self.mode,
+            rate: self.rate,
+            hold: self.hold.unwrap_or(RawPlan::default().hold),
+            impair: self.impair,
+            payload: self.payload,
+            ptime: self.ptime,
+            pid: self.pid,
+            max_loss: self.max_loss,
+            max_p99: self.max_p99,
+            seed: self.seed,
+            address: self.address,
+        };
+        Plan::try_from(raw).map_err(|error| anyhow!("--{error}"))
+    }
+}
+
+/// A file that is to be written, with its name.
+type Output = Option<(PathBuf, File)>;
+
+fn create(option: &str, path: Option<PathBuf>) -> anyhow::Result<Output> {
+    let Some(path) = path else { return Ok(None) };
+    let file = File::create(&path).with_context(|| format!("{option} {}", path.display()))?;
+    Ok(Some((path, file)))
+}
+
+fn write(output: Output, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    let Some((path, mut file)) = output else { return Ok(()) };
+    file.write_all(text().as_bytes()).with_context(|| path.display().to_string())?;
+    eprintln!("written: {}", path.display());
+    Ok(())
+}
+
+/// Watches for Ctrl-C and SIGTERM. The first ends the run early, the second ends the program.
+fn asked_to_end() -> anyhow::Result<Arc<AtomicBool>> {
+    let asked = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&asked);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let watch = async move {
+        loop {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            if told.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(watch))?;
+    Ok(asked)
 }
 
 /// Shows two reports side by side.
@@ -63,4 +260,30 @@ fn read(path: &Path) -> anyhow::Result<Report> {
 fn refuse(why: impl Display) -> ExitCode {
     eprintln!("error: {why}");
     ExitCode::from(2)
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).ok_or("a duration is a number with its unit: 500ms, 30s, 5m, 1h or 1m30s")
+}
+
+fn share(text: &str) -> Result<f64, &'static str> {
+    parse_share(text).ok_or("a share is from 0% to 100%: 0.1%")
+}
+
+fn media() -> [PossibleValue; 4] {
+    [
+        PossibleValue::new("rtp").help("none: RTP in clear"),
+        PossibleValue::new("sdes-cm80").help("AES_CM_128_HMAC_SHA1_80, keys by SDES (RFC 4568)"),
+        PossibleValue::new("sdes-gcm").help("AEAD_AES_128_GCM, keys by SDES (RFC 7714)"),
+        PossibleValue::new("dtls").help("DTLS-SRTP (RFC 5764)"),
+    ]
+}
+
+fn mode() -> [PossibleValue; 4] {
+    [
+        PossibleValue::new("paced").help("each end sends a packet every ptime, by a schedule that waits for nothing"),
+        PossibleValue::new("saturate").help("each end sends as fast as packets come through"),
+        PossibleValue::new("churn").help("calls come and go, with media"),
+        PossibleValue::new("find-max").help("searches for the most calls within --max-loss and --max-p99"),
+    ]
 }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use load::trial::report::{Machine, Second};
+use load::trial::report::{Machine, Second, Verdict, Wrong};
 use load::trial::{Plan, RawPlan, Report};
 
-use crate::binary::{command, directory_with};
+use crate::binary::{Stox, command, directory_with};
+use crate::scene::{PATIENCE, free_udp};
 
 /// A directory that is removed with the test.
 struct Directory(PathBuf);
@@ -47,6 +48,70 @@ fn report(calls: u32, cost: f64) -> String {
         ..Second::default()
     };
     Report { seconds: (1..=10).map(second).collect(), ..Report::empty(plan, Machine::default()) }.to_json()
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_by_its_name_and_value() {
+    let right = ["--target", "channel", "--calls", "2", "--duration", "1s"];
+    for (more, parts) in [
+        (["--duration", "10"], ["'10' for '--duration", "500ms, 30s"]),
+        (["--ramp", "2x"], ["'2x' for '--ramp", "500ms, 30s"]),
+        (["--max-loss", "101%"], ["'101%' for '--max-loss", "from 0% to 100%"]),
+        (["--media", "zrtp"], ["'zrtp' for '--media", "sdes-gcm"]),
+        (["--mode", "fast"], ["'fast' for '--mode", "find-max"]),
+        (["--calls", "0"], ["--calls is 0", "from 1 to 100000"]),
+        (["--duration", "1ms"], ["--duration is 1ms", "from 100ms to a day"]),
+        (["--target", "ng:localhost"], ["--target is ng:localhost", "ng:HOST:PORT or channel"]),
+        (["--impair", "loss=200%"], ["--impair is loss=200%", "loss=1%,jitter=10ms"]),
+        (["--hold", "2s"], ["--hold is for --mode churn", "paced"]),
+        (["--pid", "4194305"], ["--pid is 4194305", "no such process"]),
+        (["--json", "/nonexistent/r.json"], ["--json /nonexistent/r.json", "No such file"]),
+        (["--html", "/nonexistent/r.html"], ["--html /nonexistent/r.html", "No such file"]),
+    ] {
+        let given = right.chunks(2).filter(|pair| pair[0] != more[0]).flatten().chain(&more).copied();
+        let words: Vec<_> = std::iter::once("relay").chain(given).collect();
+        let (code, text, errors) = load(&words);
+        assert_eq!((code, text.as_str()), (Some(2), ""), "{more:?}: {errors}");
+        assert!(parts.iter().all(|part| errors.contains(part)), "{more:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_relay_that_is_not_there_is_refused() {
+    let nobody = format!("ng:{}", free_udp());
+    let (code, _, errors) = load(&["relay", "--target", &nobody, "--calls", "1", "--duration", "1s"]);
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(errors.contains(&nobody), "{errors}");
+}
+
+#[test]
+fn a_run_of_two_calls_is_reported_in_every_form() {
+    let directory = Directory::new();
+    let [json, html] = ["run.json", "run.html"].map(|name| directory.file(name, ""));
+    let run = ["relay", "--target", "channel", "--calls", "2", "--duration", "1500ms", "--media", "sdes-cm80"];
+    let (code, text, errors) = load(&[&run[..], &["--json", &json, "--html", &html]].concat());
+    let report = Report::from_json(&fs::read_to_string(json).expect("it is written")).expect("it is a report");
+    // A machine with too much to do fails the run by the generator, not by the relay.
+    assert_eq!(code, Some(if report.verdict == Verdict::Passed { 0 } else { 1 }), "{text}{errors}");
+    assert!(report.totals.received > 100 && report.totals.wrong == Wrong::default(), "{text}{errors}");
+    assert!(report.process.is_some_and(|process| process.pid != 0 && process.rss > 0), "{text}");
+    assert!(text.contains("2 calls, 172-byte packets every 20ms each way, sdes-cm80, 1.5s"), "{text}");
+    assert!(text.lines().any(|line| line == "passed" || line == "FAILED"), "{text}");
+    assert!(errors.contains("measuring: 2 calls, "), "{errors}");
+    let page = fs::read_to_string(html).expect("it is written");
+    assert!(page.starts_with("<!doctype html>") && page.contains("<svg") && page.contains("sdes-cm80"));
+}
+
+#[tokio::test]
+async fn a_run_that_is_interrupted_ends_with_its_report() {
+    let words = ["load", "relay", "--target", "channel", "--calls", "2", "--duration", "1h"];
+    let mut stox = Stox::start(command(&words, None), directory_with(""));
+    stox.prints("lost, p50", PATIENCE).await;
+    stox.signal("INT");
+    let code = stox.ends(PATIENCE).await.code();
+    let text = stox.output();
+    assert!(code == Some(0) || code == Some(1), "{code:?}: {text}");
+    assert!(text.contains("The run ends early") && text.contains("s of 1h"), "{text}");
 }
 
 #[test]

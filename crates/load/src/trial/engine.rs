@@ -27,6 +27,7 @@ mod verdict;
 mod worker;
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crew::{Crew, Measured};
@@ -53,8 +54,12 @@ const PATIENCE: u64 = 1_000_000_000;
 /// What is still good enough in a search that states no limits.
 const SEARCH_LIMITS: Limits = Limits { max_loss: Some(0.001), max_p99: Some(Duration::from_millis(10)) };
 
-/// Runs a trial, shows how it goes, and says what it found. What goes wrong is in the verdict.
-pub fn run(plan: &Plan, target: &mut dyn Target, show: &mut dyn FnMut(&Snapshot)) -> Report {
+/// Takes how a trial is, and says whether it is to go on.
+pub type Show<'a> = dyn FnMut(&Snapshot) -> ControlFlow<()> + 'a;
+
+/// Runs a trial, shows how it goes, and says what it found. What goes wrong is in the verdict. A trial that is not to go
+/// on ends early, with a report on what was measured until then.
+pub fn run(plan: &Plan, target: &mut dyn Target, show: &mut Show<'_>) -> Report {
     let mut trial = match Trial::begin(plan, target, show) {
         Ok(trial) => trial,
         Err(error) => {
@@ -74,7 +79,9 @@ pub fn run(plan: &Plan, target: &mut dyn Target, show: &mut dyn FnMut(&Snapshot)
 struct Trial<'a> {
     plan: Plan,
     target: &'a mut dyn Target,
-    show: &'a mut dyn FnMut(&Snapshot),
+    show: &'a mut Show<'a>,
+    /// It is not to go on.
+    ended: bool,
     crew: Crew,
     meter: Option<Meter>,
     began: u64,
@@ -113,7 +120,7 @@ struct Window {
 }
 
 impl<'a> Trial<'a> {
-    fn begin(plan: &Plan, target: &'a mut dyn Target, show: &'a mut dyn FnMut(&Snapshot)) -> std::io::Result<Self> {
+    fn begin(plan: &Plan, target: &'a mut dyn Target, show: &'a mut Show<'a>) -> std::io::Result<Self> {
         let mut plan = plan.clone();
         plan.pid = plan.pid.or_else(|| target.pid());
         let meter = plan.pid.and_then(Meter::new);
@@ -144,6 +151,7 @@ impl<'a> Trial<'a> {
             plan,
             target,
             show,
+            ended: false,
             crew,
             meter,
             began,
@@ -187,6 +195,10 @@ impl<'a> Trial<'a> {
             self.ramp_to(calls, settle);
             self.wait(settle);
             let window = self.measure(self.plan.duration, false);
+            if self.ended {
+                best = best.or(Some((calls, window)));
+                break; // a step that was cut short is not judged
+            }
             let found = self.judge(calls, &window, &limits);
             self.report.steps.push(found);
             search.take(calls, if found.passed { Outcome::Passed } else { Outcome::Failed });
@@ -245,7 +257,7 @@ impl<'a> Trial<'a> {
     /// Sets calls up while nothing else happens, so that their cost is known.
     fn set_up_silently(&mut self, calls: u32) {
         let (began, processor) = (net::now(), self.processor_time());
-        while (self.up.len() as u64) < u64::from(calls) && self.failed.is_none() {
+        while (self.up.len() as u64) < u64::from(calls) && self.goes_on() {
             self.set_up(PORTION.min(calls as usize - self.up.len()));
             self.glance();
         }
@@ -259,7 +271,7 @@ impl<'a> Trial<'a> {
     fn ramp_to(&mut self, calls: u32, over: Duration) {
         let (began, first) = (net::now(), self.up.len());
         let more = (calls as usize).saturating_sub(first);
-        while self.up.len() < calls as usize && self.failed.is_none() {
+        while self.up.len() < calls as usize && self.goes_on() {
             let share = seconds(net::now() - began) / over.as_secs_f64().max(1e-9);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the calls")]
             let due = first + (more as f64 * share.min(1.0)).ceil() as usize;
@@ -319,7 +331,7 @@ impl<'a> Trial<'a> {
     /// Lets time go by, and shows it.
     fn wait(&mut self, time: Duration) {
         let end = net::now() + nanos(time);
-        while net::now() < end {
+        while net::now() < end && !self.ended {
             net::sleep_until(end.min(net::now() + GLANCE));
             self.glance();
         }
@@ -329,7 +341,7 @@ impl<'a> Trial<'a> {
     fn measure(&mut self, time: Duration, last: bool) -> Window {
         let mut recorder = Recorder::begin(self);
         let end = recorder.began + nanos(time);
-        while net::now() < end {
+        while net::now() < end && !self.ended {
             net::sleep_until(end.min(self.shown.at + GLANCE));
             recorder.look(self, end);
         }
@@ -362,7 +374,7 @@ impl<'a> Trial<'a> {
             let value = (!told.latency.is_empty()).then(|| told.latency.value_at_percentile(percentile));
             value.map(|nanos| nanos / 1_000)
         };
-        (self.show)(&Snapshot {
+        let snapshot = Snapshot {
             phase: self.phase.clone(),
             elapsed: Duration::from_nanos(now - self.began),
             total: self.total,
@@ -377,8 +389,14 @@ impl<'a> Trial<'a> {
             cpu_percent: used.map(|used| percent(used, length)),
             rss,
             generator_percent: percent(told.busiest, length),
-        });
+        };
+        self.ended |= (self.show)(&snapshot).is_break();
         Look { at: now, length, told, used, rss }
+    }
+
+    /// Nothing stands in the way of more calls and more media.
+    fn goes_on(&self) -> bool {
+        self.failed.is_none() && !self.ended
     }
 
     fn processor_time(&mut self) -> Option<u64> {

@@ -190,6 +190,9 @@ pub(super) fn highest_load(steps: &[Step]) -> Option<u32> {
     steps.iter().filter(|step| step.passed).map(|step| step.calls).max()
 }
 
+/// Calls below which the memory that a relay takes once hides what each of them takes.
+const ENOUGH_CALLS: u32 = 20;
+
 /// What a call takes of the relay's memory: its own where the kernel tells, else what is resident.
 pub(super) fn memory_per_call(report: &Report) -> Option<f64> {
     let process = report.process.as_ref()?;
@@ -198,7 +201,7 @@ pub(super) fn memory_per_call(report: &Report) -> Option<f64> {
         (Some(before), Some(after)) => (before, after),
         (None, _) | (_, None) => (process.rss_before, process.rss),
     };
-    (calls > 0).then(|| after.saturating_sub(before) as f64 / f64::from(calls))
+    (calls >= ENOUGH_CALLS).then(|| after.saturating_sub(before) as f64 / f64::from(calls))
 }
 
 fn set_up_at_the_end(report: &Report) -> u32 {

@@ -27,7 +27,7 @@ impl Trial<'_> {
         let end = recorder.began + nanos(self.plan.duration);
         let mut lives =
             Lives { hold: nanos(hold), linger: LINGER + nanos(self.plan.impair.jitter), ..Lives::default() };
-        while net::now() < end && self.failed.is_none() {
+        while net::now() < end && self.goes_on() {
             lives.end_due(self);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of calls")]
             let due = (seconds(net::now() - recorder.began) * rate) as u64;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -172,11 +173,26 @@ fn calls_are_added_over_the_ramp_and_seen_in_snapshots() {
     let raw = RawPlan { ramp: Duration::from_millis(300), ..quick() };
     let plan = Plan::try_from(raw).expect("it is possible");
     let mut snapshots = Vec::new();
-    let report = run(&plan, &mut Relay::start(Fault::Nothing, Keys::None), &mut |shown| snapshots.push(shown.clone()));
+    let report = run(&plan, &mut Relay::start(Fault::Nothing, Keys::None), &mut |shown| {
+        snapshots.push(shown.clone());
+        ControlFlow::Continue(())
+    });
     assert_eq!(serious(&report), Vec::<Reason>::new());
     let last = snapshots.last().expect("there is always one");
     assert_eq!((last.calls, last.lost), (10, 0));
     assert!(last.sent > 0 && last.received > 0 && snapshots.len() >= 2);
+}
+
+#[test]
+fn a_trial_that_is_not_to_go_on_ends_with_what_it_measured() {
+    for mode in ["paced", "saturate", "churn", "find-max"] {
+        let raw = RawPlan { mode: mode.into(), duration: Duration::from_secs(3_600), ..quick() };
+        let plan = Plan::try_from(raw).expect("it is possible");
+        let report = run(&plan, &mut Relay::start(Fault::Nothing, Keys::None), &mut |shown| {
+            if shown.received > 100 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(report.rates.seconds < 60.0, "{mode}: {:?}", report.rates);
+    }
 }
 
 /// A short trial with ten calls.
@@ -186,7 +202,7 @@ fn quick() -> RawPlan {
 
 fn trial(fault: Fault, keys: Keys, raw: RawPlan) -> Report {
     let plan = Plan::try_from(raw).expect("it is possible");
-    run(&plan, &mut Relay::start(fault, keys), &mut |_| {})
+    run(&plan, &mut Relay::start(fault, keys), &mut |_| ControlFlow::Continue(()))
 }
 
 /// Why a trial failed, apart from a machine that has too much to do.

@@ -12,6 +12,7 @@ use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -104,7 +105,8 @@ impl Channel {
         let gone = |error: io::Error| TargetError::Gone(format!("{}: {error}", process.program.display()));
         let (output, theirs) = UnixStream::pair().map_err(gone)?;
         let mut command = process.command(ends.address);
-        let child = command.stdin(Stdio::piped()).stdout(OwnedFd::from(theirs)).spawn();
+        // In a group of its own, so that Ctrl-C ends the run and not the relay under it.
+        let child = command.stdin(Stdio::piped()).stdout(OwnedFd::from(theirs)).process_group(0).spawn();
         drop(command); // and with it our copy of the end that it writes to
         let mut child = child.map_err(gone)?;
         let Some(input) = child.stdin.take() else { return Err(gone(io::ErrorKind::BrokenPipe.into())) };
