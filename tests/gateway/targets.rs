@@ -1,6 +1,7 @@
 //! What the load generator drives: a relay in a process of its own, through which calls are set up, carry media and are
 //! torn down.
 
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -88,7 +89,22 @@ fn a_relay_that_is_not_there_is_reported_at_once() {
     assert!(error.to_string().contains("its process ended: exit status: 1"), "{error}");
 
     // A port that was free a moment ago.
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
     let error = target::open(&plan(&format!("ng:127.0.0.1:{port}"), "rtp", false), &nobody).err();
     assert!(matches!(error, Some(TargetError::Gone(_))), "{error:?}");
+}
+
+#[test]
+fn who_speaks_no_ng_is_told_from_a_relay() {
+    let echo = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
+    let address = echo.local_addr().expect("it is bound");
+    let answering = std::thread::spawn(move || {
+        let mut buffer = [0; 1500];
+        let (length, from) = echo.recv_from(&mut buffer).expect("a ping comes");
+        echo.send_to(&buffer[..length], from).expect("loopback takes it")
+    });
+    let process = RelayProcess::new("no relay of ours is started".into());
+    let error = target::open(&plan(&format!("ng:{address}"), "rtp", false), &process).err().expect("it is no relay");
+    assert!(error.to_string().contains("does not speak ng"), "{error}");
+    answering.join().expect("it answered");
 }

@@ -1,4 +1,5 @@
-//! Calls between real peers: a browser's Jingle client, Prosody, baresip and SIPp around the real `stox` binary.
+//! Calls between real peers: a browser's Jingle client, Prosody, baresip and SIPp around the real `stox` binary; and
+//! the load generator before rtpengine.
 //!
 //! Each test starts its own set of peers on free ports of the loopback interface and stops them when it ends. They need
 //! the programs that `./tests/run` installs, so they are ignored unless asked for: `cargo test --test peers -- --ignored`.
@@ -6,6 +7,8 @@
 mod baresip;
 mod browser;
 mod calls;
+#[path = "../gateway/carry.rs"]
+mod carry;
 mod endings;
 mod errors;
 mod gateway;
@@ -17,6 +20,7 @@ mod peers_alone;
 mod ports;
 mod process;
 mod prosody;
+mod rtpengine;
 mod sipp;
 mod temp_dir;
 mod tone;

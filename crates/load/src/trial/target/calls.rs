@@ -59,7 +59,7 @@ pub(super) trait Control: Send {
     /// # Errors
     ///
     /// It is gone.
-    fn receive(&mut self, now: Instant) -> Result<(), TargetError>;
+    fn receive(&mut self) -> Result<(), TargetError>;
 
     /// Does what is due.
     fn handle_timeout(&mut self, now: Instant);
@@ -195,7 +195,7 @@ impl<C: Control> Calls<C> {
         let mut touched = Vec::new();
         for event in &self.events {
             let Some((number, side)) = call_of(event.token()) else {
-                told = self.control.receive(now);
+                told = self.control.receive();
                 continue;
             };
             let call = self.calls.get_mut(&number);

@@ -221,7 +221,7 @@ impl Control for Channel {
         self.output.as_raw_fd()
     }
 
-    fn receive(&mut self, _now: Instant) -> Result<(), TargetError> {
+    fn receive(&mut self) -> Result<(), TargetError> {
         while self.read()? {}
         match &self.broken {
             Some(error) => Err(TargetError::Gone(error.to_string())),

@@ -103,10 +103,10 @@ impl Control for Ng {
         self.socket.as_raw_fd()
     }
 
-    fn receive(&mut self, now: Instant) -> Result<(), TargetError> {
+    fn receive(&mut self) -> Result<(), TargetError> {
         loop {
             match self.socket.recv(&mut self.buffer) {
-                Ok(length) => self.client.handle_message(&self.buffer[..length], now),
+                Ok(length) => self.client.handle_message(&self.buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(TargetError::Gone(error.to_string())),

@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Takes a message of the relay's. What is no reply to a request of ours is not looked at.
-    pub(super) fn handle_message(&mut self, message: &[u8], _now: Instant) {
+    pub(super) fn handle_message(&mut self, message: &[u8]) {
         let Some(number) = self.number_of(message) else { return };
         let Some(request) = self.requests.remove(&number) else { return };
         self.due.remove(&(request.due, number));
@@ -223,5 +223,87 @@ impl Client {
     /// What the relay said next.
     pub(super) fn poll(&mut self) -> Option<(CallNumber, Told)> {
         self.told.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALL: CallNumber = CallNumber(7);
+
+    #[test]
+    fn a_request_is_repeated_as_it_was_and_given_up_in_the_end() {
+        let mut client = Client::new(1);
+        let mut now = now();
+        client.end(CALL, now);
+        let sent = client.poll_transmit().expect("it is sent at once");
+        for _ in 1..ATTEMPTS {
+            assert_eq!(client.poll_transmit(), None);
+            now = client.poll_timeout().expect("it waits for a reply");
+            client.handle_timeout(now);
+            assert_eq!(client.poll_transmit().as_ref(), Some(&sent));
+        }
+        now = client.poll_timeout().expect("it waits for a reply");
+        client.handle_timeout(now);
+        assert!(matches!(client.poll(), Some((CALL, Told::Refused(TargetError::TimedOut(_))))));
+        assert_eq!((client.poll_transmit(), client.poll_timeout()), (None, None));
+    }
+
+    #[test]
+    fn a_reply_counts_once_and_only_with_our_cookie() {
+        let mut client = Client::new(1);
+        client.end(CALL, now());
+        let request = client.poll_transmit().expect("it is sent at once");
+        for stranger in [&b"x d6:result2:oke"[..], b"0000000000000001_1 d6:result2:oke", b"", b"0000000000000001_"] {
+            client.handle_message(stranger);
+            assert!(client.poll().is_none());
+        }
+        let done = reply(&request, &Dictionary::new().with("result", "ok"));
+        client.handle_message(&done);
+        assert!(matches!(client.poll(), Some((CALL, Told::Ended))));
+        client.handle_message(&done);
+        assert!(client.poll().is_none());
+        assert_eq!(client.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_relay() {
+        let mut client = Client::new(1);
+        for (refusal, words) in [
+            (Reply::error("Ran out of ports"), "offer of call 7: Ran out of ports"),
+            (Dictionary::new().with("result", "load limit").with("message", "full"), "offer of call 7: full"),
+            (Dictionary::new().with("result", "ok"), "offer of call 7: the reply has no SDP"),
+            (Dictionary::new().with("result", "ok").with("sdp", "?"), "offer of call 7: not SDP"),
+        ] {
+            client.offer(CALL, &Description::default(), now());
+            let request = client.poll_transmit().expect("it is sent at once");
+            client.handle_message(&reply(&request, &refusal));
+            let Some((CALL, Told::Refused(error))) = client.poll() else { panic!("it is refused") };
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_ended_is_asked_nothing_more() {
+        let mut client = Client::new(1);
+        client.offer(CALL, &Description::default(), now());
+        let offer = client.poll_transmit().expect("it is sent at once");
+        client.end(CALL, now());
+        client.handle_message(&reply(&offer, &Reply::error("late")));
+        assert!(client.poll().is_none());
+        let delete = client.poll_transmit().expect("it is sent at once");
+        client.handle_message(&reply(&delete, &Dictionary::new().with("result", "ok")));
+        assert!(matches!(client.poll(), Some((CALL, Told::Ended))));
+        assert_eq!(client.poll_timeout(), None);
+    }
+
+    fn reply(request: &[u8], dictionary: &Dictionary<'_>) -> Vec<u8> {
+        Frame::write(Frame::split(request).expect("it has a cookie").cookie, Encoding::Bencode, dictionary)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test has a clock")]
+    fn now() -> Instant {
+        Instant::now()
     }
 }
