@@ -18,7 +18,7 @@ use media::rtcp::PictureRequests;
 use media::rtp::Header;
 use model::{
     Candidate, CommandError, Description, Direction, IceParameters, IceRole, LegId, LegPolicy, LegStatistics,
-    MediaKind, MediaPath, MediaStream, PathPolicy, Reporting, RestartedPath, StreamId,
+    MediaKind, MediaPath, MediaStream, PathPolicy, Reporting, RestartedPath, Security, StreamId,
 };
 
 use crate::component::{Destination, Name};
@@ -59,7 +59,8 @@ pub(crate) struct Leg {
     place: Place,
     name: Name,
     policy: LegPolicy,
-    certificate: Arc<dtls::Certificate>,
+    /// What we show; none where the policy has no DTLS.
+    certificate: Option<Arc<dtls::Certificate>>,
     addresses: Vec<Address>,
     exchange: Exchange,
     transports: Vec<Option<Transport>>,
@@ -132,10 +133,11 @@ impl Leg {
         let mut bound = HashSet::new();
         addresses.retain(|ours| bound.insert(ours.bind));
         let certificate = match &resources.config.certificates {
-            CertificatePolicy::PerProcess(certificate) => Arc::clone(certificate),
-            CertificatePolicy::PerCall => {
-                Arc::new(dtls::Certificate::generate().map_err(|_| CommandError::NoUsableKey)?)
+            CertificatePolicy::PerProcess(certificate) => Some(Arc::clone(certificate)),
+            CertificatePolicy::PerCall if policy.security.contains(&Security::Dtls) => {
+                Some(Arc::new(dtls::Certificate::generate().map_err(|_| CommandError::NoUsableKey)?))
             }
+            CertificatePolicy::PerCall => None,
         };
         let mut cname = [0; 12];
         (resources.random)(&mut cname);
@@ -686,7 +688,7 @@ impl Leg {
             separate_rtcp,
             shared: requires_ice && work.resources.shared.is_open(),
             ice: uses_ice.then(|| self.ice_role(peer)),
-            certificate: Arc::clone(&self.certificate),
+            certificate: self.certificate.clone(),
         };
         let transport = Some(Transport::open(new, work)?);
         match self.transports.get_mut(place) {

@@ -30,7 +30,8 @@ pub(crate) struct Transport {
     separate: Option<Component>,
     /// Its own ports; none where it is all on the shared one.
     ports: Option<PortPair>,
-    certificate: Arc<dtls::Certificate>,
+    /// What we show; none where the policy has no DTLS.
+    certificate: Option<Arc<dtls::Certificate>>,
     ice: Option<IceSession>,
     /// What was agreed on last; nothing before the first answer.
     terms: Option<Terms>,
@@ -92,7 +93,7 @@ pub(crate) struct NewTransport<'a> {
     pub(crate) shared: bool,
     /// Our role, where ICE is used or offered.
     pub(crate) ice: Option<ice::Role>,
-    pub(crate) certificate: Arc<dtls::Certificate>,
+    pub(crate) certificate: Option<Arc<dtls::Certificate>>,
 }
 
 impl Transport {
@@ -246,7 +247,7 @@ impl Transport {
         MediaPath {
             profile,
             rtcp_mux: rtcp_mux || self.separate.is_none(),
-            dtls: (security == Security::Dtls).then(|| self.dtls_parameters(Setup::Actpass)),
+            dtls: if security == Security::Dtls { self.dtls_parameters(Setup::Actpass) } else { None },
             crypto: if security == Security::Sdes { self.offered.clone() } else { Vec::new() },
             ..self.addresses()
         }
@@ -258,7 +259,7 @@ impl Transport {
         let (dtls, crypto) = match &terms.keying {
             Keying::Plain => (None, Vec::new()),
             Keying::Sdes { ours, .. } => (None, vec![ours.clone()]),
-            Keying::Dtls { role, .. } => (Some(self.dtls_parameters(negotiation::answered_setup(*role))), Vec::new()),
+            Keying::Dtls { role, .. } => (self.dtls_parameters(negotiation::answered_setup(*role)), Vec::new()),
         };
         MediaPath {
             profile: terms.profile,
@@ -281,8 +282,9 @@ impl Transport {
         }
     }
 
-    fn dtls_parameters(&self, setup: Setup) -> DtlsParameters {
-        DtlsParameters { fingerprints: vec![self.certificate.fingerprint(HashFunction::Sha256)], setup }
+    fn dtls_parameters(&self, setup: Setup) -> Option<DtlsParameters> {
+        let certificate = self.certificate.as_ref()?;
+        Some(DtlsParameters { fingerprints: vec![certificate.fingerprint(HashFunction::Sha256)], setup })
     }
 
     /// Our candidates.
@@ -431,18 +433,20 @@ impl Transport {
         if terms.remote.end_of_candidates {
             self.end_of_candidates(name, work.resources, work.now);
         }
-        let certificate = Arc::clone(&self.certificate);
+        let certificate = self.certificate.clone();
         for component in self.components_mut() {
             match &terms.keying {
                 Keying::Plain => component.protect_nothing(work.resources),
                 Keying::Sdes { ours, theirs } => component.protect_with(ours, theirs, work.resources, work.now),
                 Keying::Dtls { role: None, .. } => component.hold_dtls(),
                 Keying::Dtls { role: Some(role), fingerprints } => {
+                    // A leg agrees on DTLS only where its policy has it, and then there is one.
+                    let Some(certificate) = certificate.clone() else { continue };
                     let dtls = DtlsTerms {
                         role: *role,
                         fingerprints: fingerprints.clone(),
                         suites: policy.dtls_suites(),
-                        certificate: Arc::clone(&certificate),
+                        certificate,
                     };
                     // Without ICE and tls-id, another address is another association (RFC 8842 §3.2).
                     component.protect_by_dtls(dtls, without_ice && moved, name, work.resources);
