@@ -427,6 +427,9 @@ fn profile_name(suite: &SrtpSuite) -> Option<&'static str> {
         SrtpSuite::AeadAes256Gcm => Some("SRTP_AEAD_AES_256_GCM"),
         SrtpSuite::AesCm128Sha1_80 => Some("SRTP_AES128_CM_SHA1_80"),
         SrtpSuite::AesCm128Sha1_32 => Some("SRTP_AES128_CM_SHA1_32"),
-        SrtpSuite::Aes256CmSha1_80 => None,
+        SrtpSuite::Aes256CmSha1_80
+        | SrtpSuite::Aes256CmSha1_32
+        | SrtpSuite::Aes192CmSha1_80
+        | SrtpSuite::Aes192CmSha1_32 => None,
     }
 }

@@ -281,6 +281,12 @@ pub enum SrtpSuite {
     AeadAes256Gcm,
     /// AES_256_CM_HMAC_SHA1_80; by SDES only.
     Aes256CmSha1_80,
+    /// AES_256_CM_HMAC_SHA1_32; by SDES only.
+    Aes256CmSha1_32,
+    /// AES_192_CM_HMAC_SHA1_80; by SDES only.
+    Aes192CmSha1_80,
+    /// AES_192_CM_HMAC_SHA1_32; by SDES only.
+    Aes192CmSha1_32,
     /// AES_CM_128_HMAC_SHA1_80.
     AesCm128Sha1_80,
     /// AES_CM_128_HMAC_SHA1_32.
@@ -288,8 +294,20 @@ pub enum SrtpSuite {
 }
 
 impl SrtpSuite {
-    /// All of them, in the order in which we offer them.
-    pub const ALL: [Self; 5] =
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::AeadAes256Gcm,
+        Self::AeadAes128Gcm,
+        Self::Aes256CmSha1_80,
+        Self::AesCm128Sha1_80,
+        Self::AesCm128Sha1_32,
+        Self::Aes256CmSha1_32,
+        Self::Aes192CmSha1_80,
+        Self::Aes192CmSha1_32,
+    ];
+
+    /// Those that are used where nobody names any, in the order in which we offer them.
+    pub const USUAL: [Self; 5] =
         [Self::AeadAes256Gcm, Self::AeadAes128Gcm, Self::Aes256CmSha1_80, Self::AesCm128Sha1_80, Self::AesCm128Sha1_32];
 
     /// The name in SDP and in Jingle's `crypto-suite`.
@@ -298,6 +316,9 @@ impl SrtpSuite {
             Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
             Self::AeadAes256Gcm => "AEAD_AES_256_GCM",
             Self::Aes256CmSha1_80 => "AES_256_CM_HMAC_SHA1_80",
+            Self::Aes256CmSha1_32 => "AES_256_CM_HMAC_SHA1_32",
+            Self::Aes192CmSha1_80 => "AES_192_CM_HMAC_SHA1_80",
+            Self::Aes192CmSha1_32 => "AES_192_CM_HMAC_SHA1_32",
             Self::AesCm128Sha1_80 => "AES_CM_128_HMAC_SHA1_80",
             Self::AesCm128Sha1_32 => "AES_CM_128_HMAC_SHA1_32",
         }
@@ -310,7 +331,7 @@ impl SrtpSuite {
             Self::AesCm128Sha1_32 => Some(0x0002),
             Self::AeadAes128Gcm => Some(0x0007),
             Self::AeadAes256Gcm => Some(0x0008),
-            Self::Aes256CmSha1_80 => None,
+            Self::Aes256CmSha1_80 | Self::Aes256CmSha1_32 | Self::Aes192CmSha1_80 | Self::Aes192CmSha1_32 => None,
         }
     }
 
@@ -318,7 +339,8 @@ impl SrtpSuite {
     pub const fn key_length(self) -> usize {
         match self {
             Self::AeadAes128Gcm | Self::AesCm128Sha1_80 | Self::AesCm128Sha1_32 => 16,
-            Self::AeadAes256Gcm | Self::Aes256CmSha1_80 => 32,
+            Self::Aes192CmSha1_80 | Self::Aes192CmSha1_32 => 24,
+            Self::AeadAes256Gcm | Self::Aes256CmSha1_80 | Self::Aes256CmSha1_32 => 32,
         }
     }
 
@@ -326,7 +348,12 @@ impl SrtpSuite {
     pub const fn salt_length(self) -> usize {
         match self {
             Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
-            Self::Aes256CmSha1_80 | Self::AesCm128Sha1_80 | Self::AesCm128Sha1_32 => 14,
+            Self::Aes256CmSha1_80
+            | Self::Aes256CmSha1_32
+            | Self::Aes192CmSha1_80
+            | Self::Aes192CmSha1_32
+            | Self::AesCm128Sha1_80
+            | Self::AesCm128Sha1_32 => 14,
         }
     }
 }
@@ -423,6 +450,7 @@ mod tests {
         for suite in SrtpSuite::ALL {
             assert_eq!(suite.as_str().parse(), Ok(suite));
         }
+        assert!(SrtpSuite::USUAL.iter().all(|suite| SrtpSuite::ALL.contains(suite)));
         for profile in Profile::ALL {
             assert_eq!(profile.as_str().parse(), Ok(profile));
         }

@@ -403,7 +403,7 @@ impl Relay {
             "\"process\" or \"call\"",
         );
         let suites: Option<Vec<_>> = match &self.suites {
-            None => Some(SrtpSuite::ALL.to_vec()),
+            None => Some(SrtpSuite::USUAL.to_vec()),
             Some(names) => names
                 .iter()
                 .map(|name| {
@@ -412,8 +412,8 @@ impl Relay {
                 })
                 .collect(),
         };
-        // This one has no number in DTLS (RFC 5764 §4.1.2).
-        let for_dtls = |suites: &Vec<SrtpSuite>| suites.iter().any(|suite| *suite != SrtpSuite::Aes256CmSha1_80);
+        // Some have no number in DTLS (RFC 5764 §4.1.2).
+        let for_dtls = |suites: &Vec<SrtpSuite>| suites.iter().any(|suite| suite.dtls_id().is_some());
         if suites.as_ref().is_some_and(|suites| !for_dtls(suites)) {
             problems.0.push("relay.suites has none that DTLS can agree on, so no Jingle client could call".to_owned());
         }

@@ -52,7 +52,7 @@ impl Config {
             trunks: BTreeMap::new(),
             caller: CallerForm::Escaped,
             jmi: JmiMode::OnAnswer,
-            suites: SrtpSuite::ALL.to_vec(),
+            suites: SrtpSuite::USUAL.to_vec(),
             jingle_address: None,
             allow_plain_jingle: false,
             global_failures: false,

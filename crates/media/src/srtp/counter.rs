@@ -1,7 +1,7 @@
-//! AES in counter mode with HMAC-SHA1 (RFC 3711 §4.1.1, §4.2.1; RFC 6188 for 256 bits).
+//! AES in counter mode with HMAC-SHA1 (RFC 3711 §4.1.1, §4.2.1; RFC 6188 for 192 and 256 bits).
 
 use aws_lc_rs::{
-    cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey},
+    cipher::{AES_128, AES_192, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey},
     constant_time,
 };
 use lanes::{CODE_LENGTH, Key};
@@ -11,11 +11,15 @@ use zeroize::Zeroizing;
 pub(super) struct Keystream(EncryptingKey);
 
 impl Keystream {
-    /// Takes a key of 16 or 32 bytes.
+    /// Takes a key of 16, 24 or 32 bytes.
     pub(super) fn new(key: &[u8]) -> Self {
-        let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
+        let algorithm = match key.len() {
+            32 => &AES_256,
+            24 => &AES_192,
+            _ => &AES_128,
+        };
         let key = UnboundCipherKey::new(algorithm, key).and_then(EncryptingKey::ctr);
-        Self(key.expect("session keys have 16 or 32 bytes"))
+        Self(key.expect("session keys have 16, 24 or 32 bytes"))
     }
 
     /// Adds the keystream that begins at a counter block to some bytes.
@@ -101,5 +105,11 @@ mod tests {
     fn the_keystream_of_256_bits_is_that_of_rfc_6188_7_1() {
         let key = "57f82fe3613fd170a85ec93c40b1f0922ec4cb0dc025b58272147cc438944a98";
         assert_eq!(keystream(key, 0)[..16], unhex("92bdd28a93c3f52511c677d08b5515a4"));
+    }
+
+    #[test]
+    fn the_keystream_of_192_bits_is_that_of_rfc_6188_7_3() {
+        let key = "eab234764e517b2d3d160d587d8c86219740f65f99b6bcf7";
+        assert_eq!(keystream(key, 0)[..16], unhex("35096cba4610028dc1b57503804ce37c"));
     }
 }

@@ -78,6 +78,24 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_192_bits_are_those_of_rfc_6188_7_4() {
+        let master = master(
+            SrtpSuite::Aes192CmSha1_80,
+            "73edc66c4fa15776fb57f9505c17136550ffda71f3e8e5f1",
+            "c8522f3acd4ce86d5add78edbb11",
+        );
+        assert_eq!(
+            derive::<24>(&master, Label::RtpEncryption).to_vec(),
+            unhex("31874736a8f1143870c26e4857d8a5b2c4a354407faadabb")
+        );
+        assert_eq!(
+            derive::<20>(&master, Label::RtpAuthentication).to_vec(),
+            unhex("355b10973cd95b9eacf4061c7e1a7151e7cfbfcb")
+        );
+        assert_eq!(derive::<14>(&master, Label::RtpSalt).to_vec(), unhex("2372b82d639b6d8503a47adc0a6c"));
+    }
+
+    #[test]
     fn a_salt_of_twelve_bytes_is_padded_at_its_end() {
         let key: Vec<u8> = (0..16).collect();
         let salt: Vec<u8> = (0xa0..0xac).collect();

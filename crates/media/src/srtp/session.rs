@@ -238,16 +238,15 @@ fn clear_rtcp(first: &[u8], word: [u8; INDEX_LENGTH]) -> Option<[u8; RTCP_CLEAR 
 
 impl Protection {
     fn derive(master: &MasterKey, [encryption, authentication, salt]: [Label; 3], media: Media) -> Self {
-        let wide = master.key.len() == 32;
         let key = derive::<32>(master, encryption);
-        let key = &key[..if wide { 32 } else { 16 }];
+        let key = &key[..master.key.len()];
         let tag_length = match (master.suite, media) {
             (SrtpSuite::AeadAes128Gcm | SrtpSuite::AeadAes256Gcm, _) => {
                 return Self::Gcm(Gcm::new(key, derive(master, salt)));
             }
-            (SrtpSuite::AesCm128Sha1_32, Media::Rtp) => 4,
-            (SrtpSuite::Aes256CmSha1_80 | SrtpSuite::AesCm128Sha1_80, _)
-            | (SrtpSuite::AesCm128Sha1_32, Media::Rtcp) => 10,
+            (SrtpSuite::Aes256CmSha1_32 | SrtpSuite::Aes192CmSha1_32 | SrtpSuite::AesCm128Sha1_32, Media::Rtp) => 4,
+            (SrtpSuite::Aes256CmSha1_80 | SrtpSuite::Aes192CmSha1_80 | SrtpSuite::AesCm128Sha1_80, _)
+            | (SrtpSuite::Aes256CmSha1_32 | SrtpSuite::Aes192CmSha1_32 | SrtpSuite::AesCm128Sha1_32, Media::Rtcp) => 10,
         };
         Self::CounterMode(CounterMode::new(key, &derive(master, salt), &derive(master, authentication), tag_length))
     }
@@ -349,7 +348,11 @@ mod tests {
         let sealed = "81c8000bcafebabe7128035be487b9bdbef89041f977a5a880000001993e08cd54d6c1230798";
         assert_eq!(RFC_3711.rtcp(), sealed);
         assert_eq!(short.rtcp(), sealed, "SRTCP keeps its tag of 80 bits (RFC 5764 §4.1.2)");
-        assert_eq!(RFC_6188.rtp(0), "800f1234decafbadcafebabef1d9de17ff251ff1aa007774b0b4b40da08d9d9a5b3a55d8873b");
+        let sealed = "800f1234decafbadcafebabef1d9de17ff251ff1aa007774b0b4b40da08d9d9a5b3a55d8873b";
+        assert_eq!(RFC_6188.rtp(0), sealed);
+        let short = Vector { suite: SrtpSuite::Aes256CmSha1_32, ..RFC_6188 };
+        assert_eq!(short.rtp(0), sealed[..sealed.len() - 12]);
+        assert_eq!(short.rtcp(), RFC_6188.rtcp(), "SRTCP keeps its tag of 80 bits");
         assert_eq!(RFC_6188.rtcp(), "81c8000bcafebabeb4d0e7a917d24b9faab9d3b6127b3ba680000001e04ac0ec2846f71bd31c");
     }
 

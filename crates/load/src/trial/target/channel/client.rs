@@ -115,10 +115,10 @@ fn refused(number: CallNumber, step: Step, why: &dyn std::fmt::Display) -> Told 
 /// What the relay is to expect of an end.
 fn policy(leg: LegId, media: MediaSecurity, ice: bool) -> LegPolicy {
     let (security, suites) = match media {
-        MediaSecurity::Rtp => (Security::Rtp, SrtpSuite::ALL.to_vec()),
+        MediaSecurity::Rtp => (Security::Rtp, SrtpSuite::USUAL.to_vec()),
         MediaSecurity::SdesCm80 => (Security::Sdes, vec![SrtpSuite::AesCm128Sha1_80]),
         MediaSecurity::SdesGcm => (Security::Sdes, vec![SrtpSuite::AeadAes128Gcm]),
-        MediaSecurity::Dtls => (Security::Dtls, SrtpSuite::ALL.to_vec()),
+        MediaSecurity::Dtls => (Security::Dtls, SrtpSuite::USUAL.to_vec()),
     };
     let path = if ice {
         PathPolicy::Ice { role: IceRole::Offerer, required: true }
