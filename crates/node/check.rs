@@ -59,6 +59,7 @@ fn obstacles(config: &Config) -> Vec<String> {
         problems.push(format!("sip.tls: {error}"));
     }
     problems.extend(descriptors(config));
+    problems.extend(shared_buffer(config));
     problems
 }
 
@@ -68,6 +69,23 @@ fn bind(listen: &Listen) -> std::io::Result<()> {
         Transport::Udp => UdpSocket::bind(address).map(drop),
         Transport::Tcp | Transport::Tls => TcpListener::bind(address).map(drop),
     }
+}
+
+/// A shared port holds what arrives for all calls while its worker is elsewhere: as a rule of thumb a KiB for each, which
+/// is ten milliseconds of it.
+fn shared_buffer(config: &Config) -> Option<String> {
+    const USEFUL: usize = 4 << 20;
+    config.relay.ice_port?;
+    let needed = (config.call.max_calls * 1024).min(USEFUL);
+    let path = "/proc/sys/net/core/rmem_max";
+    let allowed: usize = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    (allowed < needed).then(|| {
+        format!(
+            "relay.ice_port: {allowed} bytes are few for what arrives for call.max_calls = {} on one port: \
+             raise net.core.rmem_max to {needed}",
+            config.call.max_calls
+        )
+    })
 }
 
 /// Every port of a call in progress is an open file. A call holds four, on one address; with a shared ICE port two, and

@@ -56,7 +56,35 @@ fn a_packet_of_one_plain_leg_leaves_on_the_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_jingle_leg_and_a_sip_leg_hear_each_other() {
-    let (threads, told) = start(config());
+    hear_each_other(config()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_they_do_where_jingle_legs_share_a_port() {
+    let mut config = config();
+    config.relay.ice_port = Some(two_free_ports());
+    hear_each_other(config).await;
+}
+
+#[test]
+fn a_shared_port_that_is_taken_is_named() {
+    let taken = UdpSocket::bind((LOOPBACK, 0)).expect("loopback has ports");
+    let port = taken.local_addr().expect("it is bound").port();
+    let mut config = config();
+    config.relay.ice_port = Some(port);
+    let error = RelayThreads::start(config, |_| {}).map(drop).expect_err("somebody else has it");
+    assert!(error.to_string().contains(&format!("ICE port {port}: port is taken")), "{error}");
+}
+
+/// A port that is free, and the next one too: there are two workers.
+fn two_free_ports() -> u16 {
+    let bind = |port| UdpSocket::bind((LOOPBACK, port)).ok()?.local_addr().ok().map(|address| address.port());
+    let mut tries = std::iter::repeat_with(|| bind(0).filter(|first| bind(first.saturating_add(1)).is_some()));
+    tries.by_ref().take(100).flatten().next().expect("loopback has ports")
+}
+
+async fn hear_each_other(config: Config) {
+    let (threads, told) = start(config);
     let ask = Asker { threads: &threads, told: &told };
     ask.done(Command::CreateCall { call: call(), legs: vec![LegPolicy::jingle(JINGLE), LegPolicy::plain_sip(SIP)] });
     let alice = endpoint::Config {

@@ -22,7 +22,8 @@ pub struct Config {
     pub certificates: CertificatePolicy,
     /// Calls it holds at most.
     pub max_calls: usize,
-    /// Streams that all legs together have at most. A leg has sixteen at most.
+    /// Streams that all legs together have at most; a leg has sixteen. With them the candidates of peers are bounded: for
+    /// each component of a stream 64 are kept.
     pub max_streams: usize,
     /// Packets a second from one address, or from one network of 64 bits, that may prove to be wrong before the next are
     /// dropped unread: STUN from a source that ICE has not validated, SRTP from one on trial. Without limit for zero.

@@ -135,7 +135,7 @@ reasons! {
     CandidateGeneration = "candidate_generation",
     /// A trickled candidate that cannot be used from here.
     CandidateUnusable = "candidate_unusable",
-    /// A trickled candidate beyond those we keep.
+    /// A candidate beyond those we keep.
     CandidateTooMany = "candidate_too_many",
 }
 

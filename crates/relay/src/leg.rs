@@ -31,7 +31,10 @@ use crate::stream::LegStream;
 use crate::transport::{NewTransport, Terms, Transport};
 use crate::{Address, CertificatePolicy, Dropped, Traffic};
 
-/// Candidates that are kept until the answer.
+/// Candidates of a path that are kept, as many as ICE keeps of two components.
+const MAX_CANDIDATES: usize = 128;
+
+/// Trickled candidates that are kept until the answer.
 const MAX_EARLY_CANDIDATES: usize = 64;
 
 /// One leg of a call.
@@ -188,7 +191,7 @@ impl Leg {
     // Offers and answers.
 
     /// Takes the peer's offer. Nothing changes before our answer.
-    pub(crate) fn remote_offer(&mut self, offer: Description) -> Result<(), CommandError> {
+    pub(crate) fn remote_offer(&mut self, offer: Description, work: &mut Work<'_>) -> Result<(), CommandError> {
         if self.has_open_offer() {
             return Err(CommandError::OutOfOrder);
         }
@@ -200,7 +203,7 @@ impl Leg {
             return Err(refusal);
         }
         self.we_offered_first.get_or_insert(false);
-        self.exchange = Exchange::PeerOffers(offer);
+        self.exchange = Exchange::PeerOffers(bounded(offer, work.resources));
         Ok(())
     }
 
@@ -339,7 +342,8 @@ impl Leg {
     }
 
     /// Takes the peer's answer to our offer, or another one instead of the last.
-    pub(crate) fn remote_answer(&mut self, answer: &Description, work: &mut Work<'_>) -> Result<(), CommandError> {
+    pub(crate) fn remote_answer(&mut self, answer: Description, work: &mut Work<'_>) -> Result<(), CommandError> {
+        let answer = &bounded(answer, work.resources);
         let (Exchange::WeOffer(offer) | Exchange::WeOffered(offer)) = &self.exchange else {
             return Err(CommandError::OutOfOrder);
         };
@@ -756,6 +760,16 @@ impl Leg {
 /// What a transport of such streams carries: as soon as there is sound it is sound.
 fn traffic(kinds: impl IntoIterator<Item = MediaKind>) -> Traffic {
     if kinds.into_iter().all(|kind| kind == MediaKind::Video) { Traffic::Video } else { Traffic::Audio }
+}
+
+/// A description without the candidates beyond those we keep.
+fn bounded(mut description: Description, resources: &mut Resources) -> Description {
+    for stream in &mut description.streams {
+        let candidates = &mut stream.path.candidates;
+        (MAX_CANDIDATES..candidates.len()).for_each(|_| resources.count_drop(Dropped::CandidateTooMany));
+        candidates.truncate(MAX_CANDIDATES);
+    }
+    description
 }
 
 fn policy_of(policy: &LegPolicy) -> Policy<'_> {

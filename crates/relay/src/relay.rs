@@ -260,11 +260,11 @@ impl Relay {
 fn carry_out(call: &mut Call, command: Command, work: &mut Work<'_>) -> Result<Reply, CommandError> {
     match command {
         Command::CreateCall { .. } | Command::End { .. } => Err(CommandError::CallExists), // done before
-        Command::RemoteOffer { leg, offer, .. } => call.leg_mut(leg)?.remote_offer(offer).map(|()| Reply::Done),
+        Command::RemoteOffer { leg, offer, .. } => call.leg_mut(leg)?.remote_offer(offer, work).map(|()| Reply::Done),
         Command::LocalAnswer { leg, answer, .. } => call.leg_mut(leg)?.local_answer(answer, work).map(Reply::Local),
         Command::LocalOffer { leg, offer, .. } => call.leg_mut(leg)?.local_offer(offer, work).map(Reply::Local),
         Command::RemoteAnswer { leg, answer, .. } => {
-            call.leg_mut(leg)?.remote_answer(&answer, work).map(|()| Reply::Done)
+            call.leg_mut(leg)?.remote_answer(answer, work).map(|()| Reply::Done)
         }
         Command::Rollback { leg, .. } => call.leg_mut(leg)?.rollback(work).map(|()| Reply::Done),
         Command::AddCandidates { leg, stream, ufrag, candidates, end_of_candidates, .. } => {

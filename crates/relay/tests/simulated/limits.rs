@@ -181,6 +181,29 @@ fn all_legs_together_have_no_more_streams_than_they_may() {
 }
 
 #[test]
+fn candidates_beyond_those_that_ice_keeps_are_counted_and_harm_nothing() {
+    let mut world = World::new(Habits::jingle(), Habits::phone());
+    let mut offer = world.a.offer();
+    let good = offer.streams[0].path.candidates.clone();
+    let many = (0..10_000_u16).map(|port| Candidate {
+        address: SocketAddr::new(crate::peer::ip("192.0.2.99"), 1000 + port),
+        priority: 1,
+        ..good[0].clone()
+    });
+    offer.streams[0].path.candidates.extend(many);
+    world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+    let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&offer) });
+    let answer = world.b.answer(&ours, world.now);
+    world.done(Command::RemoteAnswer { call: call(), leg: B, answer: answer.clone() });
+    let ours = world.local(Command::LocalAnswer { call: call(), leg: A, answer: pathless(&answer) });
+    world.a.take_answer(&ours, world.now);
+    let refused = world.relay.counters().dropped(Dropped::CandidateTooMany);
+    assert_eq!(refused, 10_000 - 63, "64 are kept");
+    world.run(Duration::from_secs(3));
+    assert!(world.heard().0[0] > 50);
+}
+
+#[test]
 fn strangers_that_are_wrong_too_often_are_not_looked_into_and_disturb_nobody() {
     let mut world = World::new(Habits::jingle(), Habits::phone());
     world.call();
@@ -311,9 +334,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn any_order_of_commands_packets_and_time_does_no_harm(acts in prop::collection::vec(act(), 1..40)) {
-        let mut relay = relay(30_000..=30_019, 2);
+    fn any_order_of_commands_packets_and_time_does_no_harm(
+        acts in prop::collection::vec(act(), 1..40),
+        ice_port in prop_oneof![Just(None), Just(Some(3478))],
+    ) {
+        let ports = PortShare { range: 30_000..=30_019, number: 0, of: 1 };
+        let mut relay = Relay::new(Config { ports, max_calls: 2, ice_port, ..config() }, seeded(1));
         let mut sockets = Fakes::default();
+        relay.open_ice_port(&mut sockets).expect("nobody else has the port");
         let mut now = start();
         for act in acts {
             match act {
@@ -352,6 +380,7 @@ proptest! {
             relay.handle_timeout(at); // no engine says what it has to say of associations
         }
         close(&mut relay, &mut sockets);
-        prop_assert!(sockets.open.is_empty());
+        prop_assert_eq!(sockets.open.len(), usize::from(ice_port.is_some()), "the shared port stays");
+        prop_assert_eq!(relay.counters().streams, 0);
     }
 }
