@@ -39,6 +39,7 @@ pub(crate) enum Load {
     /// the packets it held back.
     ///
     /// Exit code 0: passed. 1: something was wrong, and the last lines say what. 2: it cannot be run as asked.
+    #[command(after_help = EXAMPLES)]
     Relay(Box<Relay>),
     /// Shows two reports (of --json) side by side, and says which differences are more than noise.
     ///
@@ -59,23 +60,24 @@ pub(crate) enum Load {
 /// What a trial is asked for.
 #[derive(Args)]
 pub(crate) struct Relay {
-    /// The relay under test: ng:HOST:PORT for one that speaks ng (rtpengine), channel for stox's own, which is started
-    /// for the run as a process of its own.
+    /// The relay under test: ng:HOST:PORT, or channel for stox's own.
+    ///
+    /// ng is the protocol of rtpengine. With channel a relay of our own is started for the run, as a process of its own.
     #[arg(long, value_name = "ng:HOST:PORT|channel")]
     target: String,
-    /// Calls that are up at once; with --mode find-max, the most that is tried.
+    /// Calls that are up at once; with --mode find-max, the most that are tried.
     #[arg(long, value_name = "N")]
     calls: u32,
-    /// How long media is measured; with --mode find-max, in each step. A number with its unit: 500ms, 30s, 5m.
+    /// How long media is measured, such as 500ms, 30s or 5m; with --mode find-max, in each step.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     duration: Duration,
     /// Calls are added evenly over this time instead of all at once.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
     ramp: Duration,
-    /// How media is protected on one leg; it is RTP in clear on the other.
+    /// How media is protected on the first leg of each call; the second is RTP in clear.
     #[arg(long, value_parser = media(), default_value = "rtp")]
     media: String,
-    /// Both ends use ICE (RFC 8445).
+    /// The first end of each call uses ICE (RFC 8445).
     #[arg(long)]
     ice: bool,
     /// What the load is.
@@ -87,14 +89,15 @@ pub(crate) struct Relay {
     /// With --mode churn: how long a call lasts [default: 1s].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     hold: Option<Duration>,
-    /// What the generator does to its own packets, by chance: loss=1%,jitter=10ms,reorder=1%,duplicate=1%. It is
-    /// accounted for: a packet that was never sent is not lost.
-    #[arg(long, value_name = "LIST", default_value = "")]
-    impair: String,
-    /// The run fails if a larger share of the packets is lost: 0.1%.
+    /// What the generator does to its own packets: loss=1%,jitter=10ms,reorder=1%,duplicate=1%.
+    ///
+    /// By chance, but the same for the same --seed. It is accounted for: a packet that was never sent is not lost.
+    #[arg(long, value_name = "LIST")]
+    impair: Option<String>,
+    /// The run fails if a larger share of the packets is lost [default: 1%, with --mode find-max 0.1%].
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_loss: Option<f64>,
-    /// The run fails if the 99th percentile of the added latency is higher: 2ms.
+    /// The run fails if the 99th percentile of the added latency is higher [default: none, with --mode find-max 10ms].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_p99: Option<Duration>,
     /// Bytes of a packet's payload.
@@ -103,7 +106,7 @@ pub(crate) struct Relay {
     /// Time between two packets of one end.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "20ms")]
     ptime: Duration,
-    /// The relay's process, whose processor time and memory are measured; the target channel needs none.
+    /// The relay's process, whose processor time and memory are measured; channel needs none.
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
     /// Decides every random choice, so that a run can be repeated.
@@ -119,6 +122,13 @@ pub(crate) struct Relay {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
+
+/// What `--help` ends with.
+const EXAMPLES: &str = "Examples:
+  stox load relay --target channel --calls 200 --duration 30s --html report.html
+  stox load relay --target ng:127.0.0.1:2223 --pid \"$(pidof rtpengine)\" --calls 200 --duration 30s --json theirs.json
+  stox load relay --target channel --mode find-max --calls 4000 --duration 10s --max-loss 0.1% --max-p99 2ms
+  stox load relay --target channel --calls 50 --duration 30s --media dtls --ice --impair loss=1%,jitter=10ms";
 
 impl Load {
     /// Does it. The exit code is as the help says.
@@ -148,7 +158,9 @@ fn measure(options: Relay) -> anyhow::Result<Verdict> {
     netio::raise_open_files().context("the number of open files cannot be raised")?;
     let program = std::env::current_exe().context("this program does not find itself")?;
     let mut target = target::open(&plan, &RelayProcess::new(program)).with_context(|| plan.target.to_string())?;
-    eprintln!("{}: {plan}", plan.target);
+    if cfg!(debug_assertions) {
+        eprintln!("This program was built without --release: what it costs is not what it could.");
+    }
     let end = asked_to_end()?;
     let (mut screen, mut said) = (Screen::new(), false);
     let report = engine::run(&plan, &mut *target, &mut |snapshot| {
@@ -177,6 +189,8 @@ impl Relay {
         if let Some(pid) = self.pid {
             ensure!(Path::new(&format!("/proc/{pid}")).exists(), "--pid is {pid}, but there is no such process");
         }
+        let (max_loss, max_p99) =
+            if self.mode == "find-max" { (0.001, Some(Duration::from_millis(10))) } else { (0.01, None) };
         let raw = RawPlan {
             target: self.target,
             calls: self.calls,
@@ -187,12 +201,12 @@ impl Relay {
             mode: self.mode,
             rate: self.rate,
             hold: self.hold.unwrap_or(RawPlan::default().hold),
-            impair: self.impair,
+            impair: self.impair.unwrap_or_default(),
             payload: self.payload,
             ptime: self.ptime,
             pid: self.pid,
-            max_loss: self.max_loss,
-            max_p99: self.max_p99,
+            max_loss: self.max_loss.or(Some(max_loss)),
+            max_p99: self.max_p99.or(max_p99),
             seed: self.seed,
             address: self.address,
         };

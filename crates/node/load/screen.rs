@@ -71,7 +71,7 @@ fn draw(bar: &ProgressBar, snapshot: &Snapshot) {
         bar.set_style(style("{prefix}  [{wide_bar}] {percent:>3} %\n{msg}").progress_chars("=> "));
     }
     bar.set_prefix(format!("{:>6.1} s  {}", snapshot.elapsed.as_secs_f64(), snapshot.phase));
-    bar.set_message(format!("          {snapshot}"));
+    bar.set_message(format!("  {snapshot}"));
     bar.set_position(milliseconds(snapshot.elapsed));
 }
 

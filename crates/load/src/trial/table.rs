@@ -160,7 +160,7 @@ pub(super) fn remarks(report: &Report) -> Vec<String> {
         remarks.push(format!("{} datagrams came that are none of this trial's", count(totals.strays)));
     }
     let planned = report.plan.duration.as_secs_f64();
-    if !matches!(report.plan.mode, Mode::FindMax) && report.rates.seconds < planned * 0.95 {
+    if !matches!(report.plan.mode, Mode::FindMax) && report.rates.seconds < planned * 0.9 {
         let measured = seconds(report.rates.seconds);
         remarks.push(format!("media was measured for {measured} of {}", duration(report.plan.duration)));
     }

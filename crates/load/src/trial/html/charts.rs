@@ -181,6 +181,10 @@ impl Moment {
         }
     }
 
+    fn middle(&self) -> f64 {
+        f64::midpoint(self.begin, self.end)
+    }
+
     fn when(&self) -> String {
         format!("{} to {}", seconds(self.begin), seconds(self.end))
     }
@@ -209,9 +213,8 @@ impl Moments {
         Axis::time(self.0.last().map_or(1.0, |moment| moment.end))
     }
 
-    /// A line that ends at each moment's end.
     fn line(&self, plot: &mut Plot, name: &str, colour: Colour, figure: fn(&Moment) -> Option<f64>) {
-        plot.line(name, colour, self.0.iter().map(|moment| (moment.end, figure(moment))));
+        plot.line(name, colour, self.0.iter().map(|moment| (moment.middle(), figure(moment))));
     }
 
     fn tips(&self, plot: &mut Plot, text: impl Fn(&Moment) -> String) {
@@ -235,6 +238,9 @@ fn lost(moments: &Moments) -> String {
     let mut plot = Plot::new("Packets lost a second", moments.time(), Axis::linear(most, number));
     for moment in moments.0.iter().filter(|moment| moment.lost > 0.0) {
         plot.bar(moment.begin, moment.end, moment.lost, Colour::Bad);
+    }
+    if most == 0.0 {
+        plot.say("none");
     }
     moments.tips(&mut plot, |moment| format!("lost {} a second", number(moment.lost)));
     plot.finish()
@@ -294,7 +300,7 @@ fn memory(moments: &Moments) -> String {
     };
     let y = Axis::linear(most / unit, |value| format!("{} {name}", number(value)));
     let mut plot = Plot::new("Resident memory of the relay", moments.time(), y);
-    plot.line("relay", Colour::First, moments.0.iter().map(|m| (m.end, m.rss.map(|rss| rss / unit))));
+    plot.line("relay", Colour::First, moments.0.iter().map(|m| (m.middle(), m.rss.map(|rss| rss / unit))));
     moments.tips(&mut plot, |moment| moment.rss.map_or_else(|| "?".into(), bytes));
     plot.finish()
 }

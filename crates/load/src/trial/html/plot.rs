@@ -120,6 +120,12 @@ impl Plot {
         );
     }
 
+    /// Words in the middle of a plot that has nothing to show.
+    pub(super) fn say(&mut self, words: &str) {
+        let (x, y, words) = (f64::midpoint(LEFT, WIDTH - RIGHT), f64::midpoint(TOP, HEIGHT - BOTTOM), escaped(words));
+        let _ = write!(self.drawn, r#"<text class="marked" x="{x}" y="{y}" text-anchor="middle">{words}</text>"#);
+    }
+
     /// What is shown while the pointer rests between two places of the horizontal axis.
     pub(super) fn tip(&mut self, from: f64, to: f64, text: &str) {
         let (left, right) = (self.across(from), self.across(to));
