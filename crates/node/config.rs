@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use model::{Learning, Secret, SrtpSuite};
+use model::{Learning, Reporting, Secret, SrtpSuite};
 use signaling::{CallerForm, JmiMode, RouteRow, TrunkMedia};
 use sip::agent::{Listen, Tls};
 
@@ -81,6 +81,7 @@ pub(crate) struct Relay {
     pub(crate) ice_port: Option<u16>,
     pub(crate) workers: usize,
     pub(crate) certificate: CertificateLife,
+    pub(crate) rtcp: Reporting,
     pub(crate) suites: Vec<SrtpSuite>,
     pub(crate) media_timeout: Duration,
     pub(crate) silent_timeout: Duration,

@@ -89,6 +89,7 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
         caller: config.call.caller,
         video: config.call.video,
         suites: config.relay.suites.clone(),
+        reporting: config.relay.rtcp,
         jingle_address: config.xmpp.address.clone(),
         allow_plain_jingle: config.call.allow_plain_jingle,
         global_failures: config.call.global_failures,
@@ -108,7 +109,7 @@ pub(crate) fn component(config: &Config) -> ComponentConfig {
 mod tests {
     use std::time::Duration;
 
-    use model::{Learning, SrtpSuite};
+    use model::{Learning, Reporting, SrtpSuite};
     use signaling::{CallerForm, JmiMode, TrunkMedia};
     use sip::agent::{Listen, Transport};
 
@@ -147,6 +148,7 @@ suites = ["AES_CM_128_HMAC_SHA1_32"]
 media_timeout = "7s"
 silent_timeout = "8m"
 longest_wait = "0ms"
+rtcp = "terminate"
 dscp = 26
 dscp_video = 27
 max_streams = 28
@@ -224,6 +226,7 @@ to = "trunk:one/100"
         );
         assert_eq!((translator.jmi, translator.caller), (JmiMode::EarlyAccept, CallerForm::Domain));
         assert_eq!(translator.suites, [SrtpSuite::AesCm128Sha1_32]);
+        assert_eq!(translator.reporting, Reporting::Terminated);
         assert_eq!(translator.jingle_address.as_deref(), Some("outside"));
         assert!(translator.video && translator.allow_plain_jingle && translator.global_failures);
         assert_eq!(translator.ring_timeout, Duration::from_secs(9));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use model::{Learning, SrtpSuite};
+use model::{Learning, Reporting, SrtpSuite};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
@@ -85,6 +85,7 @@ struct Relay {
     media_timeout: Option<String>,
     silent_timeout: Option<String>,
     longest_wait: Option<String>,
+    rtcp: Option<String>,
     dscp: Option<u8>,
     dscp_video: Option<u8>,
     max_streams: Option<usize>,
@@ -402,6 +403,17 @@ impl Relay {
             },
             "\"process\" or \"call\"",
         );
+        let rtcp = problems.value(
+            "relay.rtcp",
+            self.rtcp.as_deref(),
+            "translate",
+            |text| match text {
+                "translate" => Some(Reporting::Translated),
+                "terminate" => Some(Reporting::Terminated),
+                _ => None,
+            },
+            "\"translate\" or \"terminate\"",
+        );
         let suites: Option<Vec<_>> = match &self.suites {
             None => Some(SrtpSuite::USUAL.to_vec()),
             Some(names) => names
@@ -460,6 +472,7 @@ impl Relay {
             ice_port: self.ice_port,
             workers,
             certificate: certificate?,
+            rtcp: rtcp?,
             suites: suites?,
             media_timeout: media_timeout?,
             silent_timeout: silent_timeout?,

@@ -19,6 +19,7 @@ use model::{
     CallId, Command, CommandError, Description, DtlsState, DtmfDigit, FingerprintVerdict, IceState, LegId,
     LegStatistics, MediaKind, News, Reply,
 };
+use sip::media_control::{self, Primitive};
 use sip::message::{DialogId, FromAgent, InDialogId, OutgoingInvite, Response, ToAgent};
 use sip::sdp::Session;
 use tracing::Level;
@@ -330,24 +331,35 @@ impl Call {
             FromAgent::Reinvited { request, sdp, .. } => self.handle_reinvite(cx, request, sdp.as_deref()),
             FromAgent::ReinviteAnswered { sdp, .. } => self.handle_reinvite_answer(cx, sdp.as_deref()),
             FromAgent::ReinviteFailed { failure, .. } => self.handle_reinvite_failure(cx, &failure),
-            FromAgent::Info { request, content_type, body, .. } => self.press(cx, request, &content_type, &body),
+            FromAgent::Info { request, content_type, body, .. } => self.answer_info(cx, request, &content_type, &body),
         }
     }
 
-    /// Takes a key press that comes by INFO.
-    fn press(&self, cx: &mut Context<'_>, request: InDialogId, content_type: &str, body: &[u8]) {
-        let text = String::from_utf8_lossy(body);
-        let pressed = match content_type {
-            _ if body.is_empty() => Ok(None),
-            "application/dtmf-relay" => parse_dtmf_relay(&text).map(Some).ok_or(BAD_REQUEST),
-            "application/dtmf" => parse_key(&text).map(|key| Some((key, DTMF_DURATION))).ok_or(BAD_REQUEST),
-            _ => Err(UNSUPPORTED_MEDIA_TYPE),
+    /// Takes a key press, or a request for a picture, that comes by INFO.
+    fn answer_info(&self, cx: &mut Context<'_>, request: InDialogId, content_type: &str, body: &[u8]) {
+        let call = self.id;
+        let asked = match read_info(content_type, &String::from_utf8_lossy(body)) {
+            Ok(asked) => asked,
+            Err(status) => return self.sip.respond_in_dialog(cx, request, Response::new(status)),
         };
-        if let Ok(Some((digit, duration_ms))) = pressed {
-            cx.out.relay(Command::SendDtmf { call: self.id, leg: JINGLE, digit, duration_ms }, Purpose::Aside, cx.now);
+        let command = match asked {
+            Asked::Nothing => None,
+            Asked::Key { digit, duration_ms } => Some(Command::SendDtmf { call, leg: JINGLE, digit, duration_ms }),
+            Asked::Picture => Some(Command::RequestPicture { call, leg: JINGLE, stream: None }),
+        };
+        if let Some(command) = command {
+            cx.out.relay(command, Purpose::Aside, cx.now);
         }
-        let response = Response::new(pressed.err().unwrap_or(200));
-        self.sip.respond_in_dialog(cx, request, response);
+        self.sip.respond_in_dialog(cx, request, Response::new(200));
+    }
+
+    /// Passes on that the XMPP side needs a whole picture, to a peer that takes no RTCP feedback (RFC 5168).
+    fn request_picture(&self, cx: &mut Context<'_>) {
+        if self.sip.phase == sip_leg::Phase::Answered {
+            let body = Primitive::PictureFastUpdate.write();
+            let content_type = media_control::MEDIA_TYPE.to_owned();
+            cx.out.sip(ToAgent::Info { dialog: self.sip.dialog, content_type, body });
+        }
     }
 
     /// Takes a reply of the relay.
@@ -413,6 +425,7 @@ impl Call {
     pub(crate) fn handle_news(&mut self, cx: &mut Context<'_>, news: News) {
         let ending = match news {
             News::Candidate { leg: JINGLE, stream, candidate } => return self.candidate_found(cx, stream, candidate),
+            News::PictureRequested { leg: SIP, .. } => return self.request_picture(cx),
             News::Ice { leg, state: IceState::Failed, .. } => {
                 Ending::with_text(ReasonCondition::ConnectivityError, format!("no path to the {} side", word(leg)))
             }
@@ -547,7 +560,9 @@ fn describe(news: &News) -> String {
         News::Dtls { leg, component, state, .. } => format!("DTLS {component:?} of the {} side: {state:?}", word(*leg)),
         News::FirstPacket { leg, way, .. } => format!("first packet of the {} side {way:?}", word(*leg)),
         News::Dtmf { leg, .. } => format!("a key was pressed on the {} side", word(*leg)),
-        News::PictureRequested { leg, .. } => format!("the {} side is to send a whole picture", word(*leg)),
+        News::PictureRequested { leg, .. } => {
+            format!("left out: the {} side cannot be asked for a whole picture", word(*leg))
+        }
         News::ConsentLost { .. } | News::MediaTimeout { .. } | News::Statistics(_) | News::Lost => String::new(),
     }
 }
@@ -559,6 +574,29 @@ pub(crate) fn describe_figures(leg: &LegStatistics) -> String {
         .iter()
         .fold((0, 0), |(received, sent), stream| (received + stream.packets_received, sent + stream.packets_sent));
     format!("leg {}: {received} packets received, {sent} sent, {:?} {:?}", leg.leg.0, leg.security, leg.suite)
+}
+
+/// What an INFO asks for.
+enum Asked {
+    Nothing,
+    Key { digit: DtmfDigit, duration_ms: u32 },
+    Picture,
+}
+
+/// Reads the body of an INFO; the status of a refusal where it cannot be read, or is of no type that we know.
+fn read_info(content_type: &str, text: &str) -> Result<Asked, u16> {
+    let key = |(digit, duration_ms)| Asked::Key { digit, duration_ms };
+    match content_type {
+        _ if text.is_empty() => Ok(Asked::Nothing),
+        "application/dtmf-relay" => parse_dtmf_relay(text).map(key).ok_or(BAD_REQUEST),
+        "application/dtmf" => parse_key(text).map(|digit| key((digit, DTMF_DURATION))).ok_or(BAD_REQUEST),
+        media_control::MEDIA_TYPE => match Primitive::parse(text) {
+            Some(primitives) if primitives.contains(&Primitive::PictureFastUpdate) => Ok(Asked::Picture),
+            Some(_) => Ok(Asked::Nothing),
+            None => Err(BAD_REQUEST),
+        },
+        _ => Err(UNSUPPORTED_MEDIA_TYPE),
+    }
 }
 
 /// Reads `Signal=5` and `Duration=160`, one to a line.

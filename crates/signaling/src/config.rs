@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Learning, SrtpSuite};
+use model::{Learning, Reporting, SrtpSuite};
 use sip::address::{AddressError, SipUri};
 
 use crate::route::RouteTable;
@@ -23,6 +23,8 @@ pub struct Config {
     pub jmi: JmiMode,
     /// SRTP suites, best first.
     pub suites: Vec<SrtpSuite>,
+    /// Who reports to both sides by RTCP.
+    pub reporting: Reporting,
     /// The name of the relay address that Jingle clients are told; all where it is absent.
     pub jingle_address: Option<String>,
     /// Take media without DTLS from a Jingle client.
@@ -53,6 +55,7 @@ impl Config {
             caller: CallerForm::Escaped,
             jmi: JmiMode::OnAnswer,
             suites: SrtpSuite::USUAL.to_vec(),
+            reporting: Reporting::Translated,
             jingle_address: None,
             allow_plain_jingle: false,
             global_failures: false,

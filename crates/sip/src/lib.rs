@@ -19,10 +19,12 @@
 //!
 //! - [`sdp`]: SDP (RFC 8866) to and from [`model::Description`], and what must be remembered between two of them
 //! - [`address`]: SIP and tel URIs, escaping of their user part, display names
+//! - [`media_control`]: requests for a whole picture in INFO
 //! - [`message`]: what the translator and the user agent say to each other
 //! - [`agent`]: the user agent
 
 pub mod address;
 pub mod agent;
+pub mod media_control;
 pub mod message;
 pub mod sdp;

@@ -58,6 +58,16 @@ pub enum ToAgent {
         /// The answer.
         sdp: String,
     },
+    /// Sends an INFO in an answered call, as it was before INFO packages (RFC 6086 §9). What becomes of it is not told:
+    /// the call does not depend on it.
+    Info {
+        /// The call.
+        dialog: DialogId,
+        /// The media type of the body.
+        content_type: String,
+        /// The body.
+        body: String,
+    },
     /// Answers a re-INVITE, UPDATE or INFO.
     RespondInDialog {
         /// The call.

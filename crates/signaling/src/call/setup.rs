@@ -101,6 +101,7 @@ impl Call {
         }
         for leg in [&mut jingle, &mut sip] {
             leg.suites.clone_from(&cx.config.suites);
+            leg.reporting = cx.config.reporting;
         }
         cx.out.relay(Command::CreateCall { call: self.id, legs: vec![jingle, sip] }, Purpose::Create, cx.now);
     }

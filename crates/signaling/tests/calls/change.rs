@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::CommandError;
+use model::{CommandError, News, StreamId};
 use sip::message::{FromAgent, InDialogId};
 
 use crate::world::*;
@@ -250,8 +250,28 @@ fn a_key_press_by_info_is_pressed_at_the_relay() {
     assert_eq!(press("application/dtmf", "#"), ["relay dtmf jingle #", "=> in dialog 200"]);
     assert_eq!(press("application/dtmf", "55"), ["=> in dialog 400"]);
     assert_eq!(press("application/dtmf-relay", "Duration=1"), ["=> in dialog 400"]);
-    assert_eq!(press("application/media_control+xml", "<x/>"), ["=> in dialog 415"]);
+    assert_eq!(press("application/x", "<x/>"), ["=> in dialog 415"]);
     assert_eq!(press("", ""), ["=> in dialog 200"]);
+}
+
+#[test]
+fn a_request_for_a_picture_becomes_one_on_the_other_side() {
+    let mut world = from_sip();
+    let mut info = |body: &str| {
+        world.sip(FromAgent::Info {
+            dialog: THEIRS,
+            request: InDialogId(9),
+            content_type: sip::media_control::MEDIA_TYPE.into(),
+            body: body.into(),
+        })
+    };
+    let asks = sip::media_control::Primitive::PictureFastUpdate.write();
+    assert_eq!(info(&asks), ["relay picture jingle", "=> in dialog 200"]);
+    assert_eq!(info("<media_control><general_error/></media_control>"), ["=> in dialog 200"]);
+    assert_eq!(info("<x/>"), ["=> in dialog 400"]);
+    let news = |leg| News::PictureRequested { leg, stream: StreamId(1) };
+    assert_eq!(world.news(news(SIP)), ["=> INFO application/media_control+xml"]);
+    assert_eq!(world.news(news(JINGLE)), Vec::<String>::new(), "XMPP has no words for it");
 }
 
 #[test]

@@ -360,7 +360,7 @@ fn sdp_of(request: &ToAgent) -> Option<&str> {
         ToAgent::Invite(invite) => invite.sdp.as_deref(),
         ToAgent::Reinvite { sdp, .. } | ToAgent::Ack { sdp, .. } => Some(sdp),
         ToAgent::Respond { response, .. } | ToAgent::RespondInDialog { response, .. } => response.sdp.as_deref(),
-        ToAgent::Cancel { .. } | ToAgent::Bye { .. } => None,
+        ToAgent::Cancel { .. } | ToAgent::Bye { .. } | ToAgent::Info { .. } => None,
     }
 }
 
@@ -409,6 +409,7 @@ fn render_sip(request: &ToAgent) -> String {
         ToAgent::Bye { reason, .. } => format!("BYE{}", causes(reason)),
         ToAgent::Reinvite { .. } => "re-INVITE".into(),
         ToAgent::Ack { .. } => "ACK".into(),
+        ToAgent::Info { content_type, .. } => format!("INFO {content_type}"),
         ToAgent::RespondInDialog { response: said, .. } => format!("in dialog {}", response(said)),
     }
 }

@@ -88,6 +88,7 @@ impl Dispatcher {
             | ToAgent::Bye { dialog, .. }
             | ToAgent::Reinvite { dialog, .. }
             | ToAgent::Ack { dialog, .. }
+            | ToAgent::Info { dialog, .. }
             | ToAgent::RespondInDialog { dialog, .. } => *dialog,
         };
         match self.endpoint.directory.by_id(dialog) {

@@ -158,9 +158,22 @@ impl Established {
             ToAgent::Bye { reason, .. } | ToAgent::Cancel { reason, .. } => self.hang_up(reason),
             ToAgent::Reinvite { sdp, .. } => self.reinvite(sdp).await,
             ToAgent::Ack { sdp, .. } => self.on_delayed_answer(sdp),
+            ToAgent::Info { content_type, body, .. } => self.inform(&content_type, body),
             ToAgent::RespondInDialog { request, response, .. } => self.on_translated(request, &response),
             ToAgent::Invite(_) | ToAgent::Respond { .. } => tracing::debug!("the call is answered already"),
         }
+    }
+
+    /// Sends an INFO (RFC 6086 §9).
+    fn inform(&mut self, content_type: &str, body: String) {
+        let user_agent = self.leg.endpoint.config.user_agent.clone();
+        let made = if self.over { None } else { self.dialog.request(Method::Info, &user_agent) };
+        let Some((mut request, next_hop)) = made else { return };
+        request.headers.push(header("Content-Type", content_type));
+        request.body = body.into_bytes();
+        self.leg.authorise(&mut request);
+        let destination = destination(next_hop, self.flow.as_ref());
+        self.leg.send(Outgoing { request, destination, contact: None });
     }
 
     /// Ends the call from our side.
@@ -239,7 +252,7 @@ impl Established {
         self.served.iter().any(|server| matches!(server.request.method, Method::Invite | Method::Update))
     }
 
-    /// A response to our BYE or re-INVITE, or to a BYE for a branch that lost.
+    /// A response to our BYE, INFO or re-INVITE, or to a BYE for a branch that lost.
     async fn on_response(&mut self, number: u64, response: &WireResponse) {
         if self.ours.as_ref().is_some_and(|(client, _)| client.number == number) {
             if response.status_code.code() >= 200 {
@@ -250,11 +263,14 @@ impl Established {
         let Some(outgoing) = self.leg.sent.remove(&number) else {
             return;
         };
-        let own = self.bye == Some(number);
+        let is_bye = self.bye == Some(number);
+        let own = is_bye || outgoing.request.method == Method::Info;
         let mut sequence = wire::cseq(&outgoing.request.headers).map_or(0, |(number, _)| number);
         let again = self.leg.answer_challenge(outgoing, response, &mut sequence).map(|again| self.leg.send(again));
-        if own {
+        if is_bye {
             self.bye = again;
+        }
+        if own {
             self.dialog.local_seq = self.dialog.local_seq.max(sequence);
         }
     }

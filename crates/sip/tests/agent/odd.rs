@@ -463,6 +463,23 @@ async fn key_presses_in_info_reach_the_translator() {
 }
 
 #[tokio::test]
+async fn an_info_of_ours_goes_to_the_peer_and_its_refusal_harms_nothing() {
+    let (mut side, mut peer, dialog, _) = answered_by_agent().await;
+    let (content_type, body) = (sip::media_control::MEDIA_TYPE.to_owned(), "<media_control/>".to_owned());
+    side.tell(ToAgent::Info { dialog, content_type, body }).await;
+    let info = peer.until("INFO").await;
+    assert_eq!((info.required("Content-Type"), info.body()), ("application/media_control+xml", "<media_control/>"));
+    let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
+    peer.send(info.response("401 Unauthorized", "a1", challenge, "")).await;
+    side.silence(T1).await;
+    // The next request has the next number, whatever became of the first.
+    side.tell(ToAgent::Bye { dialog, reason: Vec::new() }).await;
+    let bye = peer.until("BYE").await;
+    let number = |message: &Message| message.required("CSeq").split(' ').next().and_then(|n| n.parse::<u32>().ok());
+    assert!(number(&bye) > number(&info), "{:?} {:?}", number(&bye), number(&info));
+}
+
+#[tokio::test]
 async fn a_caller_may_hang_up_before_the_answer() {
     let (mut side, mut peer) = called().await;
     let invite = peer.request("INVITE", 1, "", &sdp(1));
