@@ -39,7 +39,7 @@ use worker::Pace;
 
 use super::plan::{Limits, Mode, Plan};
 use super::progress::{Phase, Snapshot};
-use super::report::{Generator, Machine, Process, Reason, Report, Second, SetUp, Step, Verdict, Wrong};
+use super::report::{Generator, Machine, Process, Rates, Reason, Report, Second, SetUp, Step, Verdict, Wrong};
 use super::target::{CallNumber, Target, TargetError};
 
 /// Calls that are set up before the next look at the clock.
@@ -112,6 +112,9 @@ struct Shown {
 struct Window {
     measured: Measured,
     length: u64,
+    /// Packets sent, and received, in that time; `measured` counts those that came after it, too.
+    sent: u64,
+    received: u64,
     seconds: Vec<Second>,
     /// Nanoseconds of processor time of the process under test.
     processor: Option<u64>,
@@ -239,7 +242,7 @@ impl<'a> Trial<'a> {
         let totals = verdict::totals(&window.measured);
         let latency = verdict::latency(&window.measured.latency);
         let generator = self.generator(window);
-        let rates = verdict::rates(&self.plan, &totals, seconds(window.length));
+        let rates = self.rates(window);
         let generator_limited = !verdict::bottleneck(&self.plan, &generator, None).is_empty();
         let reasons = verdict::reasons(&self.plan, limits, &totals, &latency, &generator, None);
         Step {
@@ -248,7 +251,7 @@ impl<'a> Trial<'a> {
             loss: totals.loss(),
             p99_us: latency.p99_us,
             cpu_percent: window.processor.map(|time| percent(time, window.length)),
-            cpu_us_per_packet: window.processor.map(|time| per_packet(time, totals.received)),
+            cpu_us_per_packet: window.processor.map(|time| per_packet(time, window.received)),
             passed: reasons.is_empty() && self.failed.is_none(),
             generator_limited,
         }
@@ -403,6 +406,18 @@ impl<'a> Trial<'a> {
         self.meter.as_mut().and_then(Meter::processor_time)
     }
 
+    fn rates(&self, window: &Window) -> Rates {
+        let per_second = |count: u64| count as f64 / seconds(window.length).max(1e-9);
+        let bits = 8.0 * f64::from(self.plan.payload + Plan::RTP_HEADER);
+        let received = per_second(window.received);
+        Rates {
+            seconds: seconds(window.length),
+            sent: per_second(window.sent),
+            received,
+            received_bits: received * bits,
+        }
+    }
+
     fn generator(&self, window: &Window) -> Generator {
         let late = |percentile| verdict::percentile(&window.measured.late, percentile).unwrap_or(0.0);
         Generator {
@@ -418,16 +433,16 @@ impl<'a> Trial<'a> {
 
     /// Puts what was measured into the report.
     fn report_window(&mut self, window: Window) {
-        let generator = self.generator(&window);
+        let (generator, rates) = (self.generator(&window), self.rates(&window));
         let report = &mut self.report;
         report.generator = generator;
         report.totals = verdict::totals(&window.measured);
-        report.rates = verdict::rates(&self.plan, &report.totals, seconds(window.length));
+        report.rates = rates;
         report.latency = verdict::latency(&window.measured.latency);
         if let (Some(process), Some(meter), Some(used)) = (&mut report.process, &mut self.meter, window.processor) {
             process.cpu_seconds = seconds(used);
             process.cpu_percent = percent(used, window.length);
-            process.cpu_us_per_packet = per_packet(used, report.totals.received);
+            process.cpu_us_per_packet = per_packet(used, window.received);
             let each = window.seconds.iter().filter_map(|second| second.cpu_us_per_packet).collect();
             process.cpu_us_per_packet_spread = verdict::spread(each);
             process.rss = meter.rss().unwrap_or(0);
@@ -499,7 +514,16 @@ impl Recorder {
         trial.look();
         let measured = trial.crew.take(); // what came before counts no more
         let began = trial.shown.at;
-        let window = Window { measured, length: 0, seconds: Vec::new(), processor: None, busy: 0, busiest: 0 };
+        let window = Window {
+            measured,
+            length: 0,
+            sent: 0,
+            received: 0,
+            seconds: Vec::new(),
+            processor: None,
+            busy: 0,
+            busiest: 0,
+        };
         Self { began, window, open: Vec::new() }
     }
 
@@ -519,10 +543,13 @@ impl Recorder {
         let sum = |what: fn(&Look) -> u64| looks.iter().map(what).sum::<u64>();
         let mut latency = worker::histogram();
         looks.iter().for_each(|look| latency.add(&look.told.latency).expect("all have the same bounds"));
-        let (received, busiest) = (sum(|look| look.told.received), sum(|look| look.told.busiest));
+        let (sent, received) = (sum(|look| look.told.sent), sum(|look| look.told.received));
+        let busiest = sum(|look| look.told.busiest);
         let used: Option<u64> = looks.iter().map(|look| look.used).sum();
         let window = &mut self.window;
         window.length += length;
+        window.sent += sent;
+        window.received += received;
         window.busiest += busiest;
         window.busy += sum(|look| look.told.busy);
         window.processor = used.map(|used| window.processor.unwrap_or(0) + used).or(window.processor);
@@ -530,7 +557,7 @@ impl Recorder {
             at: seconds(last.at - self.began),
             length: seconds(length),
             calls: u32::try_from(trial.up.len()).unwrap_or(u32::MAX),
-            sent: sum(|look| look.told.sent),
+            sent,
             received,
             lost: u64::try_from(looks.iter().map(|look| look.told.lost).sum::<i64>()).unwrap_or(0),
             p50_us: verdict::percentile(&latency, 50.0),

@@ -21,6 +21,9 @@ pub(super) const BUFFER: usize = 2048;
 /// Datagrams per system call.
 pub(super) const BATCH: usize = 16;
 
+/// Sockets that are received from before the next look at what is due.
+const READY: usize = 64;
+
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub(super) fn now() -> u64 {
     nanos(ClockId::CLOCK_MONOTONIC)
@@ -216,7 +219,7 @@ pub(super) struct Readiness {
 impl Readiness {
     pub(super) fn new() -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Self { epoll, events: vec![EpollEvent::empty(); 1024] })
+        Ok(Self { epoll, events: vec![EpollEvent::empty(); READY] })
     }
 
     /// Watches a socket under a number.

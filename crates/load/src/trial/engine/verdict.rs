@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::crew::Measured;
 use crate::trial::plan::{Limits, Mode, Plan};
-use crate::trial::report::{Bucket, Flow, Flows, Generator, Latency, Process, Rates, Reason, Spread, Totals, Wrong};
+use crate::trial::report::{Bucket, Flow, Flows, Generator, Latency, Process, Reason, Spread, Totals, Wrong};
 
 /// Percent of a core that a thread of the generator may use.
 const BUSY: f64 = 90.0;
@@ -106,14 +106,6 @@ pub(super) fn totals(measured: &Measured) -> Totals {
         wrong: measured.wrong,
         strays: measured.strays,
     }
-}
-
-/// What flowed per second.
-pub(super) fn rates(plan: &Plan, totals: &Totals, seconds: f64) -> Rates {
-    let per_second = |count: u64| count as f64 / seconds.max(1e-9);
-    let bits = 8.0 * f64::from(plan.payload + Plan::RTP_HEADER);
-    let received = per_second(totals.received);
-    Rates { seconds, sent: per_second(totals.sent), received, received_bits: received * bits }
 }
 
 /// The percentiles of added latency.

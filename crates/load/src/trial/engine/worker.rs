@@ -130,6 +130,14 @@ struct Postponed {
     bytes: Vec<u8>,
 }
 
+/// What was received in one go.
+#[derive(Clone, Copy, Debug)]
+struct Received {
+    packets: u64,
+    /// No other socket had anything.
+    drained: bool,
+}
+
 /// Flows of calls that are over.
 #[derive(Debug, Default)]
 struct Ended {
@@ -177,25 +185,24 @@ impl Worker {
     pub(super) fn run(mut self) {
         net::wake_exactly();
         while self.obey() {
-            let idle = match self.pace {
+            match self.pace {
                 Pace::Scheduled => {
                     self.send_due(net::now());
-                    self.receive(0);
-                    true
+                    // What came has its time from the kernel and can wait; what is due cannot.
+                    let drained = self.receive(0).drained;
+                    self.look_round();
+                    if drained {
+                        self.sleep();
+                    }
                 }
                 Pace::Saturating => {
                     let sent = self.fill_windows();
-                    let received = self.receive(0);
-                    sent == 0 && received == 0
+                    let received = self.receive(0).packets;
+                    self.look_round();
+                    if sent == 0 && received == 0 {
+                        self.receive(1);
+                    }
                 }
-            };
-            self.look_round();
-            match self.pace {
-                Pace::Scheduled => self.sleep(),
-                Pace::Saturating if idle => {
-                    self.receive(1);
-                }
-                Pace::Saturating => {}
             }
         }
     }
@@ -313,6 +320,7 @@ impl Worker {
 
     /// Sends what is due by the schedule, and what was postponed.
     fn send_due(&mut self, now: u64) {
+        let mut buffer = [0; net::BUFFER];
         while let Some((due, tenant)) = self.schedule.pop_due(now) {
             let Some(seat) =
                 self.seats[tenant.slot].as_mut().filter(|seat| seat.serial == tenant.serial && !seat.hushed)
@@ -325,7 +333,6 @@ impl Worker {
                 seat.stream.sending().withheld += 1;
                 continue;
             }
-            let mut buffer = [0; net::BUFFER];
             let sent = net::now().max(due + fate.delay);
             let Some(length) = seat.write(&mut buffer, sequence, due + fate.delay, sent, &self.shape) else { continue };
             for copy in [false, true].into_iter().take(1 + usize::from(fate.copied)) {
@@ -381,20 +388,16 @@ impl Worker {
         total
     }
 
-    /// Receives from every socket that has something, after waiting so many milliseconds; says how many packets.
-    fn receive(&mut self, milliseconds: u8) -> u64 {
-        let mut total = 0;
-        loop {
-            let ready = self.readiness.wait(milliseconds);
-            let clocks = Clocks::read();
-            for event in 0..ready {
-                let slot = usize::try_from(self.readiness.ready(event)).unwrap_or(usize::MAX);
-                total += self.receive_from(slot, clocks);
-            }
-            if !self.readiness.is_full(ready) {
-                return total;
-            }
+    /// Receives from sockets that have something, after waiting so many milliseconds.
+    fn receive(&mut self, milliseconds: u8) -> Received {
+        let ready = self.readiness.wait(milliseconds);
+        let clocks = Clocks::read();
+        let mut packets = 0;
+        for event in 0..ready {
+            let slot = usize::try_from(self.readiness.ready(event)).unwrap_or(usize::MAX);
+            packets += self.receive_from(slot, clocks);
         }
+        Received { packets, drained: !self.readiness.is_full(ready) }
     }
 
     fn receive_from(&mut self, slot: usize, clocks: Clocks) -> u64 {
