@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -109,6 +110,15 @@ pub(crate) struct Relay {
     /// The relay's process, whose processor time and memory are measured; channel needs none.
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
+    /// With --target channel: threads of the relay.
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroU16>,
+    /// With --target channel: the processor, from 0, that the relay runs on [default: any].
+    #[arg(long, value_name = "NUMBER")]
+    processor: Option<u16>,
+    /// With --target channel and --ice: the UDP port of the relay that all calls share [default: a port each].
+    #[arg(long, value_name = "PORT")]
+    ice_port: Option<NonZeroU16>,
     /// Decides every random choice, so that a run can be repeated.
     #[arg(long, value_name = "NUMBER", default_value_t = RawPlan::default().seed)]
     seed: u64,
@@ -152,12 +162,12 @@ fn relay(options: Relay) -> ExitCode {
 /// Runs a trial and writes its report wherever it is wanted. An error is why it cannot be run as asked.
 fn measure(options: Relay) -> anyhow::Result<Verdict> {
     let outputs = (options.json.clone(), options.html.clone());
+    let process = options.process()?;
     let plan = options.plan()?;
     // Before the run, so that no run is lost for a name that cannot be written to.
     let (json, html) = (create("--json", outputs.0)?, create("--html", outputs.1)?);
     netio::raise_open_files().context("the number of open files cannot be raised")?;
-    let program = std::env::current_exe().context("this program does not find itself")?;
-    let mut target = target::open(&plan, &RelayProcess::new(program)).with_context(|| plan.target.to_string())?;
+    let mut target = target::open(&plan, &process).with_context(|| plan.target.to_string())?;
     if cfg!(debug_assertions) {
         eprintln!("This program was built without --release: what it costs is not what it could.");
     }
@@ -181,6 +191,24 @@ fn measure(options: Relay) -> anyhow::Result<Verdict> {
 }
 
 impl Relay {
+    /// How a relay of our own is started.
+    fn process(&self) -> anyhow::Result<RelayProcess> {
+        let given = [
+            ("workers", self.workers.is_some()),
+            ("processor", self.processor.is_some()),
+            ("ice-port", self.ice_port.is_some()),
+        ];
+        for (name, given) in given {
+            let channel = self.target == "channel";
+            ensure!(channel || !given, "--{name} is for --target channel, but the target is {}", self.target);
+        }
+        ensure!(self.ice || self.ice_port.is_none(), "--ice-port is for --ice");
+        let program = std::env::current_exe().context("this program does not find itself")?;
+        let usual = RelayProcess::new(program);
+        let workers = self.workers.unwrap_or(usual.workers);
+        Ok(RelayProcess { workers, processor: self.processor, ice_port: self.ice_port, ..usual })
+    }
+
     fn plan(self) -> anyhow::Result<Plan> {
         let churn = self.mode == "churn";
         for (name, given) in [("rate", self.rate.is_some()), ("hold", self.hold.is_some())] {

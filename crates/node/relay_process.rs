@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// Threads that forward.
     #[arg(long)]
     workers: NonZeroU16,
+    /// The UDP port that all legs with ICE share.
+    #[arg(long)]
+    ice_port: Option<NonZeroU16>,
     /// The ports that may be opened, FIRST-LAST.
     #[arg(long, value_parser = ports)]
     ports: RangeInclusive<u16>,
@@ -70,7 +73,12 @@ fn config(arguments: &Arguments) -> anyhow::Result<netio::Config> {
     let address = relay::Address { name: None, bind: arguments.address, advertise: None };
     let ports = relay::PortShare { range: arguments.ports.clone(), number: 0, of: 1 };
     let certificates = relay::CertificatePolicy::PerProcess(Arc::new(dtls::Certificate::generate()?));
-    let relay = relay::Config { max_calls: MAX_CALLS, ..relay::Config::new(vec![address], ports, certificates) };
+    let relay = relay::Config {
+        ice_port: arguments.ice_port.map(NonZeroU16::get),
+        max_calls: MAX_CALLS,
+        max_streams: 2 * MAX_CALLS,
+        ..relay::Config::new(vec![address], ports, certificates)
+    };
     Ok(netio::Config { workers: Some(arguments.workers.into()), ..netio::Config::new(relay) })
 }
 

@@ -1,7 +1,9 @@
 //! What the load generator drives: a relay in a process of its own, through which calls are set up, carry media and are
 //! torn down.
 
+use std::fs;
 use std::net::UdpSocket;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -48,6 +50,31 @@ fn calls_of_every_kind_carry_media_both_ways() {
             carry(&mut second, &mut first, b"and back");
         }
         assert_eq!(relay.tear_down(&calls), Ok(()));
+    }
+}
+
+/// A processor that we, and so the relay, may run on.
+fn allowed_processor() -> u16 {
+    let status = fs::read_to_string("/proc/self/status").expect("every process has one");
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("Linux tells");
+    let first = list.trim().split([',', '-']).next().expect("there is always a first part");
+    first.parse().expect("processors have numbers")
+}
+
+#[test]
+fn calls_may_share_one_port_of_a_relay_on_one_processor() {
+    let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("loopback has ports");
+    let process = RelayProcess {
+        ice_port: NonZeroU16::new(free.port()),
+        processor: Some(allowed_processor()),
+        ..RelayProcess::new(env!("CARGO_BIN_EXE_stox").into())
+    };
+    let mut relay = target::open(&plan("channel", "dtls", true), &process).expect("the relay starts");
+    for call in relay.set_up(&numbers(1..4)) {
+        let ReadyCall { ends: [mut first, mut second], .. } = call.expect("there is room");
+        assert_eq!(first.to, free);
+        carry(&mut first, &mut second, b"there");
+        carry(&mut second, &mut first, b"and back");
     }
 }
 

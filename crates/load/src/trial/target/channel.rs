@@ -59,6 +59,8 @@ pub struct RelayProcess {
     pub workers: NonZeroU16,
     /// The processor that it runs on, if it is to be one; `taskset` of util-linux sees to that.
     pub processor: Option<u16>,
+    /// The UDP port that all ends with ICE share, instead of one each.
+    pub ice_port: Option<NonZeroU16>,
     /// The ports it may open. Those of the ends are chosen by the kernel, by default from 32768 on.
     pub ports: RangeInclusive<u16>,
 }
@@ -66,7 +68,7 @@ pub struct RelayProcess {
 impl RelayProcess {
     /// One worker, on any processor.
     pub fn new(program: PathBuf) -> Self {
-        Self { program, workers: NonZeroU16::MIN, processor: None, ports: 1024..=32_767 }
+        Self { program, workers: NonZeroU16::MIN, processor: None, ice_port: None, ports: 1024..=32_767 }
     }
 
     fn command(&self, address: IpAddr) -> Command {
@@ -81,6 +83,9 @@ impl RelayProcess {
         command.args(["load", "relay-process", "--address", &address.to_string()]);
         command.args(["--workers", &self.workers.to_string()]);
         command.args(["--ports", &format!("{}-{}", self.ports.start(), self.ports.end())]);
+        if let Some(port) = self.ice_port {
+            command.args(["--ice-port", &port.to_string()]);
+        }
         command
     }
 }
