@@ -11,9 +11,14 @@
 //! epochs     from 100 as 40,    from 104 as 43,   from 7 of B as 45
 //! ```
 
+mod fir;
+mod payload_types;
+
 use std::time::{Duration, Instant};
 
 use model::{MediaKind, PayloadType, Ssrc};
+
+use self::fir::FirSequence;
 
 use crate::{
     dtmf,
@@ -22,78 +27,7 @@ use crate::{
     rtp::{self, ExtSeqNo, MAX_DROPOUT, MAX_MISORDER, RtpError, RtpTime, SeqNo, Strip, ticks},
 };
 
-/// From the payload types of one leg to those of another.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PayloadTypeMap {
-    /// For each of the 128, its place in `passages`.
-    places: [u8; 128],
-    passages: Vec<Passage>,
-}
-
-/// What a payload type becomes on the other leg.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Passage {
-    /// Its number there.
-    pub outgoing: PayloadType,
-    /// Ticks of its timestamps per second; `None` for one that speaks of the time of others, as key presses do.
-    pub clock_rate: Option<u32>,
-    /// The clocks that durations of key presses tick by, where they differ.
-    pub durations: Option<Durations>,
-}
-
-/// The clocks that the durations of key presses tick by (RFC 4733 §2.3.5).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Durations {
-    /// Ticks per second on the leg that they come from.
-    pub incoming: u32,
-    /// Ticks per second on the leg that they go to.
-    pub outgoing: u32,
-}
-
-/// The place of a payload type that does not pass.
-const NOWHERE: u8 = u8::MAX;
-
-impl Default for PayloadTypeMap {
-    fn default() -> Self {
-        Self { places: [NOWHERE; 128], passages: Vec::new() }
-    }
-}
-
-impl PayloadTypeMap {
-    /// Lets one payload type pass, under another number, by the clock that all share.
-    pub fn insert(&mut self, incoming: PayloadType, outgoing: PayloadType) {
-        self.insert_passage(incoming, Passage { outgoing, clock_rate: None, durations: None });
-    }
-
-    /// Lets one payload type pass.
-    pub fn insert_passage(&mut self, incoming: PayloadType, passage: Passage) {
-        let place = &mut self.places[usize::from(u8::from(incoming))];
-        match self.passages.get_mut(usize::from(*place)) {
-            Some(known) => *known = passage,
-            None => {
-                *place = u8::try_from(self.passages.len()).unwrap_or(NOWHERE); // one for each of 128 at most
-                self.passages.push(passage);
-            }
-        }
-    }
-
-    /// What becomes of a payload type; `None` if it must not pass.
-    pub fn passage(&self, incoming: PayloadType) -> Option<&Passage> {
-        self.passages.get(usize::from(self.places[usize::from(u8::from(incoming))]))
-    }
-
-    /// The number on the other leg; `None` if it must not pass.
-    pub fn outgoing(&self, incoming: PayloadType) -> Option<PayloadType> {
-        self.passage(incoming).map(|passage| passage.outgoing)
-    }
-
-    /// The way back: the first payload type that becomes `outgoing`.
-    pub fn incoming(&self, outgoing: PayloadType) -> Option<PayloadType> {
-        (0..=127)
-            .filter_map(|number| PayloadType::try_from(number).ok())
-            .find(|pt| self.outgoing(*pt) == Some(outgoing))
-    }
-}
+pub use self::payload_types::{Durations, Passage, PayloadTypeMap};
 
 /// Where the outgoing stream begins: random numbers (RFC 3550 §5.1). The uppermost bit of the sequence number is not
 /// used, so that a receiver that misses the first packets cannot mistake the rollover counter (RFC 3711 §3.3.1).
@@ -602,30 +536,6 @@ struct Place {
     is_first: bool,
 }
 
-/// The command numbers of Full Intra Requests (RFC 5104 §4.3.1): one more for each new request, the same for a repetition.
-#[derive(Clone, Copy, Debug, Default)]
-struct FirSequence {
-    last: Option<u8>,
-    number: Option<u8>,
-}
-
-impl FirSequence {
-    fn translate(&mut self, number: u8) -> u8 {
-        match self.number {
-            Some(ours) if self.last.replace(number) == Some(number) => ours,
-            Some(_) | None => {
-                self.last = Some(number);
-                self.next()
-            }
-        }
-    }
-
-    fn next(&mut self) -> u8 {
-        let next = self.number.map_or(0, |number| number.wrapping_add(1));
-        *self.number.insert(next)
-    }
-}
-
 /// What an outgoing stream has sent, as an SR counts it (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Sent {
@@ -941,13 +851,6 @@ mod tests {
         let back: Vec<_> = (40..46).map(|seq| bench.back(seq)).collect();
         let (a, b) = (|index| Some((A, index)), |index| Some((B, index)));
         assert_eq!(back, [a(65_534), a(65_535), a(65_536), a(65_537), a(65_539), b(7)]);
-    }
-
-    #[test]
-    fn full_intra_requests_are_counted_anew() {
-        let mut bench = Bench::new();
-        let numbers = [200, 200, 201, 201, 5, 200].map(|number| bench.rewriter.fir_number(number));
-        assert_eq!(numbers, [0, 0, 1, 1, 2, 3]);
     }
 
     #[derive(Clone, Debug)]

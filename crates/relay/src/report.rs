@@ -203,11 +203,11 @@ fn report(leg: &mut Leg, other: &Leg, place: usize, resources: &mut Resources, n
     let mut room = MAX_BLOCKS;
     for stream in leg.streams.iter_mut().filter(|stream| stream.transport == place && stream.agreed.is_some()) {
         let info = sender_info(stream, other.stream(stream.id), offset, &mut resources.clock, now);
-        let mut blocks: Vec<ReportBlock> =
+        let blocks: Vec<ReportBlock> =
             stream.receptions().filter_map(|reception| reception.report(now)).take(room).collect();
         room -= blocks.len();
         stream.mark_reported();
-        reports.push((stream.rewriter.ssrc(), info, std::mem::take(&mut blocks)));
+        reports.push((stream.rewriter.ssrc(), info, blocks));
     }
     if reports.is_empty() {
         return;
