@@ -14,6 +14,7 @@ use std::time::Instant;
 use lanes::{CODE_LENGTH, Lanes, Message};
 use media::srtp::{Tag, Untagged};
 
+use crate::resources::Route;
 use crate::{Datagram, Relay};
 
 /// Datagrams whose tags are computed together.
@@ -28,6 +29,8 @@ pub(crate) struct Arrival<'b> {
     pub(crate) number: usize,
     pub(crate) datagram: Datagram<'b>,
     pub(crate) tags: Tags,
+    /// Whose it is, as far as that was found ahead.
+    pub(crate) route: Option<Route>,
     /// Which bytes of the buffer leave.
     pub(crate) leaves: Option<Range<usize>>,
 }
@@ -61,13 +64,16 @@ impl<'b> Batch<'b> {
     /// Computes the tags that packets should have, where the relay can tell what they are computed of.
     pub(crate) fn compute_ahead(&mut self, relay: &Relay, lanes: Lanes, now: Instant) {
         let mut messages = [None; LENGTH];
-        for (message, arrival) in messages.iter_mut().zip(self.0.iter().map_while(Option::as_ref)) {
-            *message = relay.foresee(&arrival.datagram, now);
+        let mut routes = [None; LENGTH];
+        let arrivals = self.0.iter().map_while(Option::as_ref);
+        for ((message, route), arrival) in messages.iter_mut().zip(&mut routes).zip(arrivals) {
+            (*route, *message) = relay.foresee(&arrival.datagram, now);
         }
         let mut codes = [[0; CODE_LENGTH]; LENGTH];
         lanes.authenticate(&messages, &mut codes);
         let trailers = messages.map(|message| message.map(|message| message.trailer));
-        for ((arrival, trailer), code) in self.0.iter_mut().flatten().zip(trailers).zip(codes) {
+        for (((arrival, trailer), code), route) in self.0.iter_mut().flatten().zip(trailers).zip(codes).zip(routes) {
+            arrival.route = route;
             arrival.tags.ahead = trailer.map(|trailer| Tag::new(trailer, code));
         }
     }
@@ -88,7 +94,7 @@ impl<'b> Batch<'b> {
 
 impl<'b> Arrival<'b> {
     pub(crate) fn new((number, datagram): (usize, Datagram<'b>)) -> Self {
-        Self { number, datagram, tags: Tags::default(), leaves: None }
+        Self { number, datagram, tags: Tags::default(), route: None, leaves: None }
     }
 
     /// What the tag is computed of, if it leaves and has none yet.

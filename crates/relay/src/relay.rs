@@ -113,11 +113,17 @@ impl Relay {
         }
     }
 
-    /// What the tag of a datagram will be computed of, if it is an SRTP packet that seems welcome.
-    pub(crate) fn foresee<'a>(&'a self, datagram: &'a Datagram<'_>, now: Instant) -> Option<Message<'a>> {
-        let route = self.resources.route(datagram).ok()?;
-        let packet = datagram.buffer.get(..datagram.length)?;
-        self.calls.get(route.place.call)?.foresee(route, datagram.from, packet, now)
+    /// Whose a datagram is, and what its tag will be computed of, if it is an SRTP packet that seems welcome.
+    pub(crate) fn foresee<'a>(
+        &'a self,
+        datagram: &'a Datagram<'_>,
+        now: Instant,
+    ) -> (Option<Route>, Option<Message<'a>>) {
+        let Ok(route) = self.resources.route(datagram) else { return (None, None) };
+        let packet = datagram.buffer.get(..datagram.length);
+        let call = self.calls.get(route.place.call);
+        let message = call.zip(packet).and_then(|(call, packet)| call.foresee(route, datagram.from, packet, now));
+        (Some(route), message)
     }
 
     /// Takes a datagram: media goes on to the other leg, STUN and DTLS are kept (`None`).
@@ -136,10 +142,10 @@ impl Relay {
     }
 
     fn handle_arrival(&mut self, arrival: &mut Arrival<'_>, now: Instant) -> Result<Option<Forward>, Dropped> {
-        let Arrival { datagram, tags, leaves, .. } = arrival;
+        let Arrival { datagram, tags, leaves, route, .. } = arrival;
         self.resources.counters.packets_received += 1;
         self.resources.counters.bytes_received += datagram.length as u64;
-        let route = self.resources.route(datagram);
+        let route = route.map_or_else(|| self.resources.route(datagram), Ok); // found ahead, or by now
         let handled = route.and_then(|route| self.handle_routed(route, datagram, tags, now));
         match (&handled, route) {
             (Ok(Some(forward)), _) => {
