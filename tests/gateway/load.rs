@@ -121,7 +121,7 @@ fn compare_says_what_is_better_and_warns_of_differing_plans() {
         .map(|(name, report)| directory.file(name, &report));
     let (code, text, errors) = load(&["compare", &a, &b]);
     assert_eq!((code, errors.as_str()), (Some(0), ""), "{text}");
-    for part in ["B is better in relay CPU/packet.", "-24.9 %", "calls is 100 in A, 200 in B", &a, &b] {
+    for part in ["B is better in relay CPU/packet.", "-24.9 %", "calls 100 in A, 200 in B", &a, &b] {
         assert!(text.contains(part), "no {part} in {text}");
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use self::statistics::{Interval, difference};
 use super::plan::Mode;
 use super::report::{Report, Second, Verdict};
-use super::table::{highest_load, memory_per_call, one_line};
+use super::table::{highest_load, memory_per_call, one_line, shares_cores};
 use super::unit::{bytes, micros, number, percent, share};
 use super::words::Setting;
 
@@ -186,7 +186,7 @@ fn warnings(a: &Report, b: &Report) -> Vec<String> {
             let first = reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
             warnings.push(one_line(&format!("{name} failed{first}")));
         }
-        if report.machine.apart() == Some(false) {
+        if shares_cores(report) {
             warnings.push(format!("in {name}, generator and relay shared processor cores: each slowed the other"));
         }
     }
@@ -197,7 +197,7 @@ fn warnings(a: &Report, b: &Report) -> Vec<String> {
 
 fn differing<const N: usize>(what: &str, a: [Setting; N], b: [Setting; N]) -> impl Iterator<Item = String> {
     let pairs = a.into_iter().zip(b).filter(|(a, b)| a != b);
-    pairs.map(move |((name, a), (_, b))| one_line(&format!("the {what} differ: {name} is {a} in A, {b} in B")))
+    pairs.map(move |((name, a), (_, b))| one_line(&format!("the {what} differ: {name} {a} in A, {b} in B")))
 }
 
 impl fmt::Display for Comparison {
@@ -241,7 +241,8 @@ fn cells(row: &Row) -> [String; 7] {
     } else if row.a == 0.0 {
         "from 0".into()
     } else {
-        format!("{:+.1} %", less / row.a * 100.0)
+        let percent = less / row.a * 100.0;
+        if percent.abs() < 0.05 { "under 0.1 %".into() } else { format!("{percent:+.1} %") }
     };
     let interval = row.interval.filter(|interval| less != 0.0 || interval.high > interval.low);
     [
@@ -340,8 +341,7 @@ mod tests {
         other.machine.began += 1;
         other.verdict = Verdict::Failed(vec![Reason::Silence]);
         let warnings = Comparison::of(&sample::report(), &other).warnings;
-        for part in ["calls is 200 in A, 300 in B", "kernel is Linux 6.1.0 in A", "relay's cores", "share", "no packet"]
-        {
+        for part in ["calls 200 in A, 300 in B", "kernel Linux 6.1.0 in A", "relay's cores", "share", "no packet"] {
             assert_eq!(warnings.iter().filter(|warning| warning.contains(part)).count(), 1, "{part}: {warnings:?}");
         }
         assert_eq!(warnings.len(), 5, "{warnings:?}");

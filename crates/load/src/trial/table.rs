@@ -143,7 +143,7 @@ pub(super) fn remarks(report: &Report) -> Vec<String> {
     if let Some(highest) = highest_load(&report.steps) {
         remarks.push(format!("the highest load within the limits is {} calls", count(highest.into())));
     }
-    if report.machine.apart() == Some(false) {
+    if shares_cores(report) {
         remarks.push("generator and relay share processor cores: each slows the other".into());
     }
     if totals.withheld + totals.copies > 0 {
@@ -183,6 +183,11 @@ fn verdict(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {
             reasons.iter().try_for_each(|reason| writeln!(f, "  {}", one_line(&reason.to_string())))
         }
     }
+}
+
+/// Whether generator and relay, on this machine both, were not kept on cores of their own.
+pub(super) fn shares_cores(report: &Report) -> bool {
+    report.process.is_some() && report.machine.apart() != Some(true)
 }
 
 /// The highest load that a search found within the limits.
