@@ -214,16 +214,15 @@ impl<'a> Trial<'a> {
             }
         }
         let lowest = self.report.steps.iter().filter(|step| !step.passed).min_by_key(|step| step.calls);
-        let limited = lowest.is_some_and(|step| step.generator_limited);
+        let limited = lowest.filter(|step| step.generator_limited).map(|step| step.calls);
         if search.best().is_none() {
             self.reasons.push(Reason::NothingWithinLimits);
         }
         if let Some((_, window)) = best {
             self.report_window(window);
         }
-        if limited {
-            let percent = self.report.generator.busiest_percent;
-            self.reasons.push(Reason::GeneratorBusy { percent });
+        if let Some(calls) = limited {
+            self.reasons.push(Reason::SearchLimited { calls });
         }
     }
 

@@ -171,6 +171,11 @@ pub enum Reason {
     GeneratorOverflowed(u64),
     /// No step of the search stayed within the limits.
     NothingWithinLimits,
+    /// The search ended where the generator was the bottleneck.
+    SearchLimited {
+        /// With so many calls.
+        calls: u32,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -205,6 +210,13 @@ impl fmt::Display for Reason {
             }
             Self::GeneratorOverflowed(count) => {
                 write!(f, "the generator is the bottleneck: its sockets lost {count} packets that had arrived")
+            }
+            Self::SearchLimited { calls } => {
+                let calls = unit::count((*calls).into());
+                write!(
+                    f,
+                    "the generator is the bottleneck from {calls} calls on: the relay may bear more than was found"
+                )
             }
             Self::NothingWithinLimits => f.write_str("no step of the search stayed within the limits"),
         }

@@ -209,7 +209,13 @@ fn trial(fault: Fault, keys: Keys, raw: RawPlan) -> Report {
 fn serious(report: &Report) -> Vec<Reason> {
     let Verdict::Failed(reasons) = &report.verdict else { return Vec::new() };
     let of_the_machine = |reason: &&Reason| {
-        !matches!(reason, Reason::GeneratorBusy { .. } | Reason::GeneratorLate { .. } | Reason::CallsLate { .. })
+        !matches!(
+            reason,
+            Reason::GeneratorBusy { .. }
+                | Reason::GeneratorLate { .. }
+                | Reason::CallsLate { .. }
+                | Reason::SearchLimited { .. }
+        )
     };
     reasons.iter().filter(of_the_machine).cloned().collect()
 }
