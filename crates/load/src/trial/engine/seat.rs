@@ -69,6 +69,8 @@ pub(super) enum Arrived {
     Media(Stamp),
     /// The keeper has it.
     ForKeeper,
+    /// The relay's RTCP, protected as it has to be. What it says is not looked at.
+    Report,
     /// Nothing of this trial.
     Stray,
     /// Wrong, and counted.
@@ -177,12 +179,20 @@ impl Seat {
             }
         }
         if Media::of(&buffer[..length]) == Media::Rtcp {
-            return Arrived::Stray;
+            return self.open_report(buffer, length, wrong);
         }
         match self.open_media(buffer, length, shape, wrong) {
             Some(stamp) => self.judge(stamp, shape, wrong),
             None => Arrived::Wrong,
         }
+    }
+
+    fn open_report(&mut self, buffer: &mut [u8; BUFFER], length: usize, wrong: &mut Wrong) -> Arrived {
+        let Protection::Srtp(keys) = &mut self.end.protection else { return Arrived::Report };
+        let opened =
+            Packet::new(buffer, length).is_some_and(|mut packet| keys.1.open(&mut packet, Media::Rtcp).is_ok());
+        wrong.not_authentic += u64::from(!opened);
+        if opened { Arrived::Report } else { Arrived::Wrong }
     }
 
     fn open_media(
@@ -256,4 +266,57 @@ impl Seat {
 fn read(packet: &[u8], shape: &Shape) -> Option<Stamp> {
     let payload = Header::parse(packet).ok()?.payload(packet).ok()?;
     Stamp::read(&packet[payload], shape.payload).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use media::rtcp::Writer;
+    use media::srtp::{Inbound, MasterKey, Outbound};
+    use model::SrtpSuite;
+
+    use super::*;
+    use crate::trial::plan::Impairment;
+
+    #[test]
+    fn a_report_of_the_relay_is_no_stray_but_has_to_be_protected_as_media_is() {
+        let mut wrong = Wrong::default();
+        let mut take = |protection, bytes: &[u8]| {
+            let mut buffer = [0; BUFFER];
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            seat(protection).open(&mut buffer, bytes.len(), None, &shape(), &mut wrong)
+        };
+        let mut report = [0; 64];
+        let mut writer = Writer::new(&mut report);
+        writer.receiver_report(Ssrc(1), &[]).expect("there is room");
+        let length = writer.length();
+        assert_eq!(take(Protection::Plain, &report[..length]), Arrived::Report);
+        assert_eq!(take(srtp(), &report[..length]), Arrived::Wrong);
+
+        let mut packet = Packet::new(&mut report, length).expect("it was written");
+        Outbound::new(&key()).seal(&mut packet, Media::Rtcp).expect("there is room");
+        assert_eq!(take(srtp(), &packet), Arrived::Report);
+        assert_eq!(wrong, Wrong { not_authentic: 1, ..Wrong::default() });
+    }
+
+    fn srtp() -> Protection {
+        Protection::Srtp(Box::new((Outbound::new(&key()), Inbound::new(&key()))))
+    }
+
+    fn key() -> MasterKey {
+        MasterKey::new(SrtpSuite::AesCm128Sha1_80, &[1; 16], &[2; 14]).expect("they have the right length")
+    }
+
+    fn seat(protection: Protection) -> Seat {
+        let rtp = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
+        let to = rtp.local_addr().expect("it is bound");
+        let end = End { rtp, rtcp: None, to, protection, payload_type: 0, keeper: None };
+        Seat::new(end, (CallNumber(1), 0), 1, 1, &shape(), 0)
+    }
+
+    fn shape() -> Shape {
+        let fates = Fates::new(1, Impairment::default(), 20_000_000);
+        Shape { trial: 1, payload: 160, ptime: 20_000_000, fates, window: 64 }
+    }
 }

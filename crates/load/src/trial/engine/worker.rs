@@ -417,7 +417,7 @@ impl Worker {
                 }
                 Arrived::ForKeeper => seat.flush_keeper(),
                 Arrived::Stray => self.strays += 1,
-                Arrived::Wrong => {}
+                Arrived::Report | Arrived::Wrong => {}
             }
         }
         count as u64
