@@ -159,7 +159,7 @@ pub struct Update {
     pub payload: [u8; 4],
     /// Set on the first packet only.
     pub marker: bool,
-    /// How long after the one before it this packet is due; zero for the first and the repetitions of the last.
+    /// How long after the one before it this packet is due; zero for the first.
     pub after: Duration,
     /// How far its timestamp lies behind that of the first packet: zero but for very long presses.
     pub time_offset: u32,
@@ -191,7 +191,8 @@ impl Iterator for Sender {
             return None;
         }
         let is_first = self.told == 0;
-        let step = ticks(Self::UPDATE, self.clock_rate).min(self.length - self.told);
+        let update = ticks(Self::UPDATE, self.clock_rate);
+        let step = update.min(self.length - self.told);
         self.told += step;
         let is_end = self.told == self.length;
         self.ends += u8::from(is_end);
@@ -199,7 +200,9 @@ impl Iterator for Sender {
         let time_offset = segment * MAX_SEGMENT;
         let [.., high, low] = (self.told - time_offset).to_be_bytes();
         let flags = Self::VOLUME | if is_end { END } else { 0 };
-        let after = if is_first { 0 } else { u64::from(step) * 1_000_000 / u64::from(self.clock_rate.max(1)) };
+        // The end is told again at the same pace, lest one burst of loss take all of it (RFC 4733 §2.5.1.4).
+        let after = if step == 0 { update } else { step };
+        let after = if is_first { 0 } else { u64::from(after) * 1_000_000 / u64::from(self.clock_rate.max(1)) };
         Some(Update {
             payload: [self.digit.event(), flags, high, low],
             marker: is_first,
@@ -223,7 +226,7 @@ mod tests {
         let end = 0x058a_0320;
         assert_eq!(payloads, [0x050a_00a0, 0x050a_0140, 0x050a_01e0, 0x050a_0280, end, end, end]);
         let after: Vec<_> = updates.iter().map(|update| update.after.as_millis()).collect();
-        assert_eq!(after, [0, 20, 20, 20, 20, 0, 0]);
+        assert_eq!(after, [0, 20, 20, 20, 20, 20, 20]);
         let markers: Vec<_> = updates.iter().map(|update| update.marker).collect();
         assert_eq!(markers, [true, false, false, false, false, false, false]);
     }

@@ -212,7 +212,7 @@ impl Call {
     pub(crate) fn handle_timeout(&mut self, resources: &mut Resources, now: Instant) {
         let call = self.id;
         for side in [Side::First, Side::Second] {
-            let Sides { near, far } = self.sides(side);
+            let Sides { near, .. } = self.sides(side);
             for place in near.places() {
                 let name = near.name_of(place);
                 if let Some(transport) = near.transport_mut(place) {
@@ -221,11 +221,8 @@ impl Call {
                     }
                 }
             }
-            for place in 0..near.streams.len() {
-                let id = near.streams[place].id;
-                if let Some(key) = near.streams[place].handle_timeout(now) {
-                    handle_key(call, Sides { near: &mut *near, far: &mut *far }, id, key, resources, now);
-                }
+            for key in near.streams.iter_mut().filter_map(|stream| stream.handle_timeout(now)) {
+                tell_key(call, near.id, key, resources);
             }
             send_key_presses(near, resources, now);
             if near.report_at.is_some_and(|at| at <= now) {
@@ -252,25 +249,10 @@ pub(crate) fn sides([first, second]: &mut [Leg; 2], side: Side) -> Sides<'_> {
     }
 }
 
-/// Tells that a key was pressed on the near leg, and presses it again towards the far leg where its packets could not
-/// pass as they were: there the clock is another.
-pub(crate) fn handle_key(
-    call: CallId,
-    Sides { near, far }: Sides<'_>,
-    stream: StreamId,
-    KeyPress { digit, duration }: KeyPress,
-    resources: &mut Resources,
-    now: Instant,
-) {
+/// Tells that a key was pressed by a leg's peer.
+pub(crate) fn tell_key(call: CallId, leg: LegId, KeyPress { digit, duration }: KeyPress, resources: &mut Resources) {
     let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-    resources.tell(call, News::Dtmf { leg: near.id, digit, duration_ms });
-    let passes = match (near.stream(stream), far.stream(stream)) {
-        (Some(from), Some(to)) => from.keys_pass_to(to),
-        _ => true,
-    };
-    if !passes && press(far, digit, duration, now).is_err() {
-        resources.count_drop(Dropped::KeyPress);
-    }
+    resources.tell(call, News::Dtmf { leg, digit, duration_ms });
 }
 
 /// Puts a key press behind those on their way to a leg's peer.

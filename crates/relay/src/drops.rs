@@ -117,7 +117,7 @@ reasons! {
     OtherLegNotReady = "other_leg_not_ready",
     /// The other leg has no address to send to: ICE has not selected one, or the peer no longer consents.
     NoDestination = "no_destination",
-    /// A key press that is sent on in another form.
+    /// A key press of ours takes its place.
     KeyPress = "key_press",
     /// It is not RTCP.
     RtcpMalformed = "rtcp_malformed",

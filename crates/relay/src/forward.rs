@@ -89,7 +89,7 @@ impl Call {
         if received.is_key {
             *alarm_moved = true;
             if let Some(key) = received.key {
-                call::handle_key(*call, Sides { near: &mut *near, far: &mut *far }, stream, key, resources, now);
+                call::tell_key(*call, near.id, key, resources);
             }
         }
         let sent = far.pass_on(&received, &header, packet, tags, now)?; // SSRC, numbers, payload type; RFC 3711 §3.3

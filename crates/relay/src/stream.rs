@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use media::dtmf::{self, KeyPress};
 use media::emodel::Equipment;
 use media::extension::{self, ExtensionMap};
-use media::rewrite::{Newcomers, Origin, PayloadTypeMap, Rewriter, Settings};
+use media::rewrite::{Durations, Newcomers, Origin, Passage, PayloadTypeMap, Rewriter, Settings};
 use media::rtcp::{PictureRequests, ReportBlock, SenderInfo};
 use media::rtp::{Header, RtpTime, SeqNo};
 use media::statistics::{Reception, Tally};
@@ -160,15 +160,6 @@ impl LegStream {
         name == Some(agreed.remote.name.as_bytes())
     }
 
-    /// Says whether the key that was pressed last passes to the other leg's stream as it is.
-    pub(crate) fn keys_pass_to(&self, other: &Self) -> bool {
-        let (Some(from), Some(to), Some((pressed, _))) = (&self.agreed, &other.agreed, &self.keys) else {
-            return false;
-        };
-        let mut events = from.local.codecs.iter().filter(|codec| codec.payload_type == *pressed);
-        events.any(|codec| to.remote.codecs.iter().any(|other| codec.is_same_format(other)))
-    }
-
     /// Says whether a payload type carries key presses.
     pub(crate) fn is_telephone_event(&self, payload_type: PayloadType) -> bool {
         self.agreed.as_ref().is_some_and(|agreed| agreed.telephone_events.contains(&payload_type))
@@ -177,9 +168,9 @@ impl LegStream {
     /// The telephone-event that fits the clock of the audio we send; any, if none does.
     pub(crate) fn outgoing_telephone_event(&self) -> Option<&Codec> {
         let codecs = &self.agreed.as_ref()?.remote.codecs;
-        let clock = codecs.iter().find(|codec| is_sound(codec)).map(|codec| codec.clock_rate);
+        let clock = self.rewriter.clock_rate();
         let events = || codecs.iter().filter(|codec| codec.is_telephone_event());
-        events().find(|codec| Some(codec.clock_rate) == clock).or_else(|| events().next())
+        events().find(|codec| codec.clock_rate == clock).or_else(|| events().next())
     }
 
     /// Counts a packet of the peer that is believed. Says whether it is the first of its source.
@@ -376,11 +367,9 @@ fn settings(kind: MediaKind, from: &Agreed, to: &Agreed, newcomers: Newcomers) -
     let mut payload_types = PayloadTypeMap::default();
     let mut clock_rate = None;
     for incoming in &from.local.codecs {
-        if let Some(outgoing) = to.remote.codecs.iter().find(|codec| incoming.is_same_format(codec)) {
-            payload_types.insert(incoming.payload_type, outgoing.payload_type);
-            if clock_rate.is_none() && is_sound(incoming) {
-                clock_rate = Some(incoming.clock_rate);
-            }
+        if let Some(passage) = passage(incoming, &to.remote.codecs) {
+            payload_types.insert_passage(incoming.payload_type, passage);
+            clock_rate = clock_rate.or(passage.clock_rate);
         }
     }
     Settings {
@@ -390,6 +379,18 @@ fn settings(kind: MediaKind, from: &Agreed, to: &Agreed, newcomers: Newcomers) -
         extensions: ExtensionMap::between(&from.local.extensions, &to.remote.extensions),
         newcomers,
     }
+}
+
+/// How a codec of one leg passes to those of the other: as the same format, and key presses also where their durations
+/// tick by another clock.
+fn passage(incoming: &Codec, others: &[Codec]) -> Option<Passage> {
+    let clock_rate = is_sound(incoming).then_some(incoming.clock_rate);
+    let same = others.iter().find(|codec| incoming.is_same_format(codec));
+    same.map(|same| Passage { outgoing: same.payload_type, clock_rate, durations: None }).or_else(|| {
+        let events = others.iter().find(|codec| codec.is_telephone_event() && incoming.is_telephone_event())?;
+        let durations = Durations { incoming: incoming.clock_rate, outgoing: events.clock_rate };
+        Some(Passage { outgoing: events.payload_type, clock_rate, durations: Some(durations) })
+    })
 }
 
 fn nothing_passes(kind: MediaKind) -> Settings {
