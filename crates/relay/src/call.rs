@@ -212,7 +212,7 @@ impl Call {
     pub(crate) fn handle_timeout(&mut self, resources: &mut Resources, now: Instant) {
         let call = self.id;
         for side in [Side::First, Side::Second] {
-            let Sides { near, .. } = self.sides(side);
+            let Sides { near, far } = self.sides(side);
             for place in near.places() {
                 let name = near.name_of(place);
                 if let Some(transport) = near.transport_mut(place) {

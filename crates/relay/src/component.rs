@@ -434,6 +434,13 @@ impl Component {
         }
     }
 
+    /// Takes over the RTCP of a component that is given up for muxing: under one key no index is used again.
+    pub(crate) fn take_over(&mut self, rtcp: &Self) {
+        if let (Protection::Srtp(srtp), Protection::Srtp(other)) = (&mut self.protection, &rtcp.protection) {
+            srtp.outbound.go_on_behind(&other.outbound);
+        }
+    }
+
     /// What the tag of a packet will be computed of, if it is from a source that is vouched for.
     pub(crate) fn foresee<'a>(
         &'a self,

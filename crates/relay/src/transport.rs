@@ -419,6 +419,7 @@ impl Transport {
         if terms.rtcp_mux
             && let Some(rtcp) = self.separate.take()
         {
+            self.rtp.take_over(&rtcp);
             rtcp.close(work.resources, work.now);
         }
         let moved = self.terms.as_ref().is_some_and(|before| before.reached != terms.reached);
@@ -432,6 +433,9 @@ impl Transport {
         }
         if terms.remote.end_of_candidates {
             self.end_of_candidates(name, work.resources, work.now);
+        }
+        if !matches!(terms.keying, Keying::Sdes { .. }) {
+            self.offered.clear(); // if keys are wanted again, their indices would begin anew
         }
         let certificate = self.certificate.clone();
         for component in self.components_mut() {

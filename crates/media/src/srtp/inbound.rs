@@ -107,6 +107,9 @@ impl Inbound {
             (None, Some(only)) => only.open(packet, media, None, Retry::No),
             (Some(current), Some(previous)) => match current.open(packet, media, ahead, Retry::Yes) {
                 Ok(()) => Ok(()),
+                Err(SrtpError::Replayed) => {
+                    previous.open(packet, media, None, Retry::No).map_err(|_| SrtpError::Replayed)
+                }
                 Err(_) => previous.open(packet, media, None, Retry::No),
             },
             (None, None) => Err(SrtpError::UnknownMki),

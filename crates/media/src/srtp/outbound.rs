@@ -43,6 +43,11 @@ impl Outbound {
         *self = Self { sources, ..Self::new(key) };
     }
 
+    /// Goes on where another user of the same key has come to with its SRTCP indices.
+    pub fn go_on_behind(&mut self, other: &Self) {
+        self.sources.close_rtcp(&other.sources);
+    }
+
     /// How far each source has come, to be kept with the key.
     pub fn rollovers(&self) -> impl Iterator<Item = Rollover> {
         self.sources.rollovers()

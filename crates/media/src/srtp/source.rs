@@ -43,6 +43,17 @@ impl Sources {
         Self(rollovers.iter().take(MAX_SOURCES).map(resumed).collect())
     }
 
+    /// Closes the SRTCP indices that others have used.
+    pub(super) fn close_rtcp(&mut self, others: &Self) {
+        for other in &others.0 {
+            if let (Some(window), Ok(source)) = (other.rtcp, self.entry(other.ssrc))
+                && source.rtcp.is_none_or(|ours| ours.highest() < window.highest())
+            {
+                source.rtcp = Some(Window::closed_at(window.highest()));
+            }
+        }
+    }
+
     pub(super) fn rollovers(&self) -> impl Iterator<Item = Rollover> {
         self.0.iter().map(|source| Rollover {
             ssrc: source.ssrc,
