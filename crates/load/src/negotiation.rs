@@ -200,7 +200,7 @@ fn answer_around(offer: &Description, index: usize, answered: MediaStream) -> De
 fn fresh_key(tag: u32, suite: SrtpSuite) -> Crypto {
     let mut key = vec![0; suite.key_length() + suite.salt_length()];
     getrandom::fill(&mut key).expect("the system has randomness");
-    Crypto { tag, suite, key_and_salt: Secret::new(key), mki: None }
+    Crypto::new(tag, suite, Secret::new(key))
 }
 
 fn payload_type(number: u8) -> PayloadType {

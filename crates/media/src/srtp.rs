@@ -56,7 +56,7 @@ pub enum SrtpError {
     /// The tag does not fit.
     #[error("authentication failed")]
     Authentication,
-    /// SRTCP without encryption, which we never agree to.
+    /// SRTCP without encryption, which was not agreed on.
     #[error("unencrypted SRTCP")]
     Unencrypted,
     /// A source beyond [`MAX_SOURCES`].
@@ -251,11 +251,48 @@ mod tests {
     }
 
     #[test]
+    fn a_key_protects_as_many_packets_as_its_lifetime_says() {
+        let suite = SrtpSuite::AesCm128Sha1_80;
+        let secret = Secret::new(vec![1; suite.key_length() + suite.salt_length()]);
+        let crypto = Crypto { lifetime: "2^1".parse().ok(), ..Crypto::new(1, suite, secret) };
+        let mut outbound = Outbound::new(&MasterKey::from_sdes(&crypto).expect("lengths of the suite"));
+        for media in [Media::Rtp, Media::Rtcp] {
+            let outcomes = [1, 2, 3].map(|seq| {
+                let plain = if media == Media::Rtp { Sealed::rtp(PEER, seq) } else { Sealed::rtcp(PEER) };
+                plain.protect(&mut outbound, media).map(drop)
+            });
+            assert_eq!(outcomes, [Ok(()), Ok(()), Err(SrtpError::KeyUsedUp)], "{media:?}");
+        }
+    }
+
+    #[test]
+    fn rtcp_goes_in_clear_where_that_is_agreed_on_and_nowhere_else() {
+        for suite in SrtpSuite::ALL {
+            let secret = Secret::new(vec![1; suite.key_length() + suite.salt_length()]);
+            let encrypted = Crypto { mki: Some((7, 2)), ..Crypto::new(1, suite, secret) };
+            let clear = Crypto { unencrypted_srtcp: true, ..encrypted.clone() };
+            let [encrypted, clear] = [encrypted, clear].map(|key| MasterKey::from_sdes(&key).expect("its lengths"));
+            let (mut outbound, mut inbound) = pair(&clear);
+            let sealed = sealed_rtcp(&mut outbound, PEER);
+            assert_eq!(sealed.bytes[..28], Sealed::rtcp(PEER).bytes[..28], "{suite:?}");
+            let mut forged = sealed.clone();
+            forged.bytes[20] ^= 1;
+            assert_eq!(open_rtcp(&mut inbound, &mut forged), Err(SrtpError::Authentication), "{suite:?}");
+            assert_eq!(open_rtcp(&mut inbound, &mut sealed.clone()), Ok(()), "{suite:?}");
+            assert_eq!(open_rtcp(&mut inbound, &mut sealed.clone()), Err(SrtpError::Replayed), "{suite:?}");
+            let (mut strict, mut other) = (Inbound::new(&encrypted), Outbound::new(&encrypted));
+            assert_eq!(open_rtcp(&mut strict, &mut sealed.clone()), Err(SrtpError::Unencrypted), "{suite:?}");
+            sealed_rtcp(&mut other, PEER);
+            assert_eq!(open_rtcp(&mut inbound, &mut sealed_rtcp(&mut other, PEER)), Ok(()), "encrypted may come too");
+        }
+    }
+
+    #[test]
     fn the_master_key_identifier_chooses_the_key() {
         for suite in SrtpSuite::ALL {
             let with_mki = |fill, mki| {
                 let bytes = vec![fill; suite.key_length() + suite.salt_length()];
-                let crypto = Crypto { tag: 1, suite, key_and_salt: Secret::new(bytes), mki: Some((mki, 3)) };
+                let crypto = Crypto { mki: Some((mki, 3)), ..Crypto::new(1, suite, Secret::new(bytes)) };
                 MasterKey::from_sdes(&crypto).expect("lengths of the suite")
             };
             let (mut first, mut inbound) = pair(&with_mki(1, 1));
@@ -273,7 +310,7 @@ mod tests {
     #[test]
     fn key_material_of_the_wrong_size_is_refused() {
         let suite = SrtpSuite::AesCm128Sha1_80;
-        let crypto = |length, mki| Crypto { tag: 1, suite, key_and_salt: Secret::new(vec![0; length]), mki };
+        let crypto = |length, mki| Crypto { mki, ..Crypto::new(1, suite, Secret::new(vec![0; length])) };
         assert!(MasterKey::from_sdes(&crypto(30, None)).is_ok());
         for refused in [crypto(29, None), crypto(31, None), crypto(0, None)] {
             assert_eq!(MasterKey::from_sdes(&refused).map(drop), Err(KeyError::Length));

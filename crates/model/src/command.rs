@@ -223,6 +223,9 @@ pub struct LegPolicy {
     /// Who reports to its peer by RTCP. If the relay does so on one leg of a call, it does on both.
     #[serde(default)]
     pub reporting: Reporting,
+    /// An SDES key is taken also where the peer asks for RTCP in clear with it (RFC 4568 §6.3.2). We never ask for it.
+    #[serde(default)]
+    pub unencrypted_srtcp: bool,
 }
 
 /// Who reports to a leg's peer by RTCP.
@@ -247,6 +250,7 @@ impl LegPolicy {
             rtcp_mux: true,
             address: None,
             reporting: Reporting::Translated,
+            unencrypted_srtcp: false,
         }
     }
 
@@ -261,6 +265,7 @@ impl LegPolicy {
             rtcp_mux: false,
             address: None,
             reporting: Reporting::Translated,
+            unencrypted_srtcp: false,
         }
     }
 }

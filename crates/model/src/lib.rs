@@ -45,8 +45,8 @@ pub use event::{
 };
 pub use id::{CallId, LegId, StreamId};
 pub use path::{
-    Candidate, CandidateKind, Component, Crypto, DtlsParameters, Fingerprint, HashFunction, IceParameters, MediaPath,
-    Profile, Setup, SrtpSuite,
+    Candidate, CandidateKind, Component, Crypto, DtlsParameters, Fingerprint, HashFunction, IceParameters, Lifetime,
+    MediaPath, Profile, Setup, SrtpSuite,
 };
 pub use rtp::{PayloadType, PayloadTypeError, Ssrc};
 pub use secret::Secret;

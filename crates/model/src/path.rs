@@ -270,6 +270,75 @@ pub struct Crypto {
     pub key_and_salt: Secret<Vec<u8>>,
     /// Master key identifier and its length in bytes (1 to 128), if packets carry one.
     pub mki: Option<(u64, u8)>,
+    /// How many packets of RTP, and as many of RTCP, the key may protect (RFC 4568 §6.1); nothing where the writer names
+    /// no number.
+    #[serde(default)]
+    pub lifetime: Option<Lifetime>,
+    /// RTCP is authenticated and not encrypted (RFC 4568 §6.3.2).
+    #[serde(default)]
+    pub unencrypted_srtcp: bool,
+}
+
+impl Crypto {
+    /// The session parameter that both sides have to write for RTCP in clear (RFC 4568 §6.3.2).
+    pub const UNENCRYPTED_SRTCP: &str = "UNENCRYPTED_SRTCP";
+
+    /// A key that has no identifier, no lifetime and no session parameter.
+    pub const fn new(tag: u32, suite: SrtpSuite, key_and_salt: Secret<Vec<u8>>) -> Self {
+        Self { tag, suite, key_and_salt, mki: None, lifetime: None, unencrypted_srtcp: false }
+    }
+}
+
+/// How many packets a key may protect: 1 to 2^48 (RFC 4568 §6.1, RFC 3711 §9.2).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Lifetime(u64);
+
+impl Lifetime {
+    /// The most there is: as many as there are packet indices.
+    pub const MAX: Self = Self(1 << 48);
+
+    /// The number.
+    pub const fn packets(self) -> u64 {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for Lifetime {
+    type Error = UnknownName;
+
+    fn try_from(packets: u64) -> Result<Self, UnknownName> {
+        if (1..=Self::MAX.0).contains(&packets) { Ok(Self(packets)) } else { Err(UnknownName("lifetime")) }
+    }
+}
+
+impl From<Lifetime> for u64 {
+    fn from(Lifetime(packets): Lifetime) -> Self {
+        packets
+    }
+}
+
+/// A number in decimal, or as a power of two: `2^31`.
+impl FromStr for Lifetime {
+    type Err = UnknownName;
+
+    fn from_str(word: &str) -> Result<Self, UnknownName> {
+        let number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok())?;
+        let packets = match word.strip_prefix("2^") {
+            Some(exponent) => number(exponent).and_then(|exponent| 1_u64.checked_shl(u32::try_from(exponent).ok()?)),
+            None => number(word),
+        };
+        packets.ok_or(UnknownName("lifetime"))?.try_into()
+    }
+}
+
+impl fmt::Display for Lifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_power_of_two() {
+            true => write!(f, "2^{}", self.0.trailing_zeros()),
+            false => write!(f, "{}", self.0),
+        }
+    }
 }
 
 /// The SRTP suites we speak, by their SDP names (RFC 4568 §6.2, RFC 6188 §4, RFC 7714 §14).
@@ -456,6 +525,18 @@ mod tests {
         }
         for hash in HashFunction::ALL {
             assert_eq!(hash.as_str().to_uppercase().parse(), Ok(hash));
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_a_number_or_a_power_of_two_within_what_a_key_may_protect() {
+        for (word, packets) in [("2^31", 1 << 31), ("2^48", 1 << 48), ("2^0", 1), ("1000", 1000), ("1", 1)] {
+            let lifetime: Lifetime = word.parse().expect("it is within bounds");
+            assert_eq!(lifetime.packets(), packets);
+            assert_eq!(lifetime.to_string().parse(), Ok(lifetime));
+        }
+        for word in ["0", "2^49", "2^64", "2^4294967297", "281474976710657", "", "2^", "+1", "-1", "2^+3", "x"] {
+            assert!(word.parse::<Lifetime>().is_err(), "{word}");
         }
     }
 

@@ -214,6 +214,8 @@ fn description() -> Description {
         suite,
         key_and_salt: Secret::new(vec![0, 127, 255]),
         mki: Some((u64::MAX, 128)),
+        lifetime: "2^31".parse().ok(),
+        unencrypted_srtcp: true,
     });
     let path = MediaPath {
         rtp: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 30_000))),

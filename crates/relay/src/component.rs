@@ -746,7 +746,8 @@ impl Component {
 }
 
 fn is_same_key(one: &Crypto, other: &Crypto) -> bool {
-    (one.suite, &one.key_and_salt, one.mki) == (other.suite, &other.key_and_salt, other.mki)
+    let parts = |key: &Crypto| (key.suite, key.mki, key.lifetime, key.unencrypted_srtcp);
+    one.key_and_salt == other.key_and_salt && parts(one) == parts(other)
 }
 
 impl DtlsTerms {

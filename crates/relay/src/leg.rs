@@ -773,5 +773,11 @@ fn bounded(mut description: Description, resources: &mut Resources) -> Descripti
 }
 
 fn policy_of(policy: &LegPolicy) -> Policy<'_> {
-    Policy { security: &policy.security, suites: &policy.suites, path: policy.path, sender: policy.sender }
+    Policy {
+        security: &policy.security,
+        suites: &policy.suites,
+        path: policy.path,
+        sender: policy.sender,
+        unencrypted_srtcp: policy.unencrypted_srtcp,
+    }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Policy<'a> {
     pub(crate) path: PathPolicy,
     /// Where its signalling comes from.
     pub(crate) sender: Option<IpAddr>,
+    /// RTCP may be in clear, if the peer asks for it.
+    pub(crate) unencrypted_srtcp: bool,
 }
 
 impl Policy<'_> {
@@ -85,7 +87,9 @@ impl Policy<'_> {
 
     /// The first of the peer's keys that we can use.
     pub(crate) fn usable_crypto(self, offered: &[Crypto]) -> Option<&Crypto> {
-        offered.iter().find(|crypto| self.suites.contains(&crypto.suite) && MasterKey::from_sdes(crypto).is_ok())
+        let is_allowed = |crypto: &Crypto| self.unencrypted_srtcp || !crypto.unencrypted_srtcp;
+        let is_usable = |crypto: &Crypto| self.suites.contains(&crypto.suite) && MasterKey::from_sdes(crypto).is_ok();
+        offered.iter().find(|crypto| is_allowed(crypto) && is_usable(crypto))
     }
 
     /// The peer's ICE credentials, if ICE is used with it.
@@ -155,7 +159,7 @@ pub(crate) fn offered_profile(security: Security, stream: &MediaStream) -> Profi
 pub(crate) fn new_crypto(tag: u32, suite: SrtpSuite, random: &mut Random) -> Crypto {
     let mut key_and_salt = vec![0; suite.key_length() + suite.salt_length()];
     random(&mut key_and_salt);
-    Crypto { tag, suite, key_and_salt: Secret::new(key_and_salt), mki: None }
+    Crypto::new(tag, suite, Secret::new(key_and_salt))
 }
 
 /// Says whether an answer has the streams of its offer, each once.
@@ -220,6 +224,7 @@ mod tests {
         suites: &SrtpSuite::ALL,
         path: PathPolicy::Ice { role: model::IceRole::Offerer, required: true },
         sender: None,
+        unencrypted_srtcp: false,
     };
 
     fn dtls(setup: Setup) -> DtlsParameters {
@@ -248,6 +253,19 @@ mod tests {
         assert_eq!(POLICY.choose(&savp), Err(CommandError::SecurityRequired));
         let optional = MediaPath { crypto: vec![crypto()], ..MediaPath::default() };
         assert_eq!(plain_only.choose(&optional), Ok(Security::Rtp), "RTP/AVP with keys leaves the choice to us");
+    }
+
+    #[test]
+    fn rtcp_in_clear_needs_leave() {
+        let [encrypted, clear] = [false, true].map(|unencrypted_srtcp| Crypto { unencrypted_srtcp, ..crypto() });
+        let lenient = Policy { unencrypted_srtcp: true, ..POLICY };
+        for (policy, offered, expected) in [
+            (POLICY, vec![clear.clone(), encrypted.clone()], Some(&encrypted)),
+            (POLICY, vec![clear.clone()], None),
+            (lenient, vec![clear.clone(), encrypted.clone()], Some(&clear)),
+        ] {
+            assert_eq!(policy.usable_crypto(&offered), expected);
+        }
     }
 
     #[test]

@@ -318,9 +318,10 @@ impl Transport {
             Security::Sdes => {
                 let theirs = policy.usable_crypto(&offer.crypto).ok_or(CommandError::NoUsableKey)?;
                 let ours = match present.and_then(|transport| transport.our_key(theirs.suite)) {
-                    Some(key) => Crypto { tag: theirs.tag, ..key.clone() },
+                    Some(key) => key.clone(),
                     None => negotiation::new_crypto(theirs.tag, theirs.suite, &mut resources.random),
                 };
+                let ours = Crypto { tag: theirs.tag, unencrypted_srtcp: theirs.unencrypted_srtcp, ..ours };
                 Keying::Sdes { ours, theirs: theirs.clone() }
             }
             Security::Dtls => {
@@ -364,7 +365,11 @@ impl Transport {
                     return Err(CommandError::SecurityRequired);
                 }
                 let theirs = policy.usable_crypto(&answer.crypto).ok_or(CommandError::NoUsableKey)?;
-                let ours = offered.crypto.iter().find(|ours| ours.tag == theirs.tag && ours.suite == theirs.suite);
+                let answered = |ours: &&Crypto| {
+                    (ours.tag, ours.suite, ours.unencrypted_srtcp)
+                        == (theirs.tag, theirs.suite, theirs.unencrypted_srtcp)
+                };
+                let ours = offered.crypto.iter().find(answered);
                 Keying::Sdes { ours: ours.ok_or(CommandError::NoUsableKey)?.clone(), theirs: theirs.clone() }
             }
             (None, true) if answer.dtls.is_some() || answer.profile.is_secure() => {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use model::{
     Bandwidth, Candidate, CandidateKind, Codec, Component, Crypto, Description, Direction, DtlsParameters, Feedback,
-    Fingerprint, HashFunction, HeaderExtension, IceParameters, MediaKind, MediaPath, MediaStream, Parameter,
+    Fingerprint, HashFunction, HeaderExtension, IceParameters, Lifetime, MediaKind, MediaPath, MediaStream, Parameter,
     PayloadType, Profile, Secret, Setup, SrtpSuite, StreamId,
 };
 use proptest::collection::vec;
@@ -194,12 +194,17 @@ fn keys_in_the_description_are_read_and_bad_ones_left_out() {
          a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:c2hvcnQ=\n\
          a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz UNENCRYPTED_SRTP\n\
          a=crypto:5 F8_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\n\
-         a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\n",
+         a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\n\
+         a=crypto:6 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz UNENCRYPTED_SRTCP\n\
+         a=crypto:7 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^49\n\
+         a=crypto:8 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|0\n",
     );
     let path = &description.streams[0].path;
-    assert_eq!(path.crypto.iter().map(|crypto| crypto.tag).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(path.crypto.iter().map(|crypto| crypto.tag).collect::<Vec<_>>(), [1, 2, 6]);
     assert_eq!((path.crypto[0].mki, path.crypto[1].mki), (Some((1, 4)), None));
-    assert_eq!((path.profile, losses.len()), (Profile::Avp, 4));
+    assert_eq!(path.crypto[0].lifetime.map(Lifetime::packets), Some(1 << 20));
+    assert!(path.crypto[2].unencrypted_srtcp && !path.crypto[0].unencrypted_srtcp);
+    assert_eq!((path.profile, losses.len()), (Profile::Avp, 6));
     assert!(!format!("{path:?}{losses:?}").contains("WVNf"), "a key in the log");
 }
 
@@ -404,11 +409,14 @@ fn dtls() -> impl Strategy<Value = DtlsParameters> {
 
 fn crypto(tag: u32) -> impl Strategy<Value = Crypto> {
     let mki = option::of((any::<u64>(), 1..=128_u8));
-    (0..5_usize, vec(any::<u8>(), 64), mki).prop_map(move |(suite, bytes, mki)| {
-        let suite = SrtpSuite::ALL[suite];
-        let key = bytes[..suite.key_length() + suite.salt_length()].to_vec();
-        Crypto { tag, suite, key_and_salt: Secret::new(key), mki }
-    })
+    let lifetime = option::of(1..=1_u64 << 48).prop_map(|packets| packets.and_then(|packets| packets.try_into().ok()));
+    (0..8_usize, vec(any::<u8>(), 64), mki, lifetime, any::<bool>()).prop_map(
+        move |(suite, bytes, mki, lifetime, clear)| {
+            let suite = SrtpSuite::ALL[suite];
+            let key = bytes[..suite.key_length() + suite.salt_length()].to_vec();
+            Crypto { mki, lifetime, unencrypted_srtcp: clear, ..Crypto::new(tag, suite, Secret::new(key)) }
+        },
+    )
 }
 
 fn path() -> impl Strategy<Value = MediaPath> {

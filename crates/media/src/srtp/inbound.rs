@@ -11,7 +11,7 @@ use super::{
     MasterKey, Rollover, SrtpError,
     outbound::rtcp_sender,
     replay::Window,
-    session::Session,
+    session::{RtcpIndex, Session},
     source::{Sources, mark},
     tag::Tag,
 };
@@ -235,12 +235,12 @@ impl Context {
     fn open_rtcp(&mut self, packet: &mut Packet<'_>, retry: Retry) -> Result<(), SrtpError> {
         let ssrc = rtcp_sender(packet)?;
         self.sources.check_room(ssrc)?;
-        let index = self.session.rtcp_index(packet)?;
+        let RtcpIndex { index, encrypted } = self.session.rtcp_index(packet)?;
         let window = self.sources.find(ssrc).and_then(|source| source.rtcp);
         if window.is_some_and(|window| !window.is_fresh(u64::from(index))) {
             return Err(SrtpError::Replayed);
         }
-        unharmed(packet, retry, |packet| self.session.open_rtcp(packet, ssrc.0, index))?;
+        unharmed(packet, retry, |packet| self.session.open_rtcp(packet, ssrc.0, RtcpIndex { index, encrypted }))?;
         mark(&mut self.sources.entry(ssrc)?.rtcp, u64::from(index));
         Ok(())
     }

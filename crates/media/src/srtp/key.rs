@@ -11,7 +11,13 @@ pub struct MasterKey {
     pub(super) salt: Zeroizing<Vec<u8>>,
     pub(super) mki: Vec<u8>,
     pub(super) max_rtp_packets: u64,
+    pub(super) max_rtcp_packets: u64,
+    pub(super) unencrypted_srtcp: bool,
 }
+
+/// The most packets that a key may protect (RFC 3711 §9.2).
+const MAX_RTP_PACKETS: u64 = 1 << 48;
+const MAX_RTCP_PACKETS: u64 = 1 << 31;
 
 impl MasterKey {
     /// Takes key and salt as they are.
@@ -28,7 +34,9 @@ impl MasterKey {
             key: Zeroizing::new(key.to_vec()),
             salt: Zeroizing::new(salt.to_vec()),
             mki: Vec::new(),
-            max_rtp_packets: 1 << 48,
+            max_rtp_packets: MAX_RTP_PACKETS,
+            max_rtcp_packets: MAX_RTCP_PACKETS,
+            unencrypted_srtcp: false,
         })
     }
 
@@ -44,6 +52,11 @@ impl MasterKey {
         if let Some((value, length)) = crypto.mki {
             master.mki = mki_bytes(value, length)?;
         }
+        if let Some(lifetime) = crypto.lifetime {
+            master.max_rtp_packets = lifetime.packets().min(MAX_RTP_PACKETS);
+            master.max_rtcp_packets = lifetime.packets().min(MAX_RTCP_PACKETS);
+        }
+        master.unencrypted_srtcp = crypto.unencrypted_srtcp;
         Ok(master)
     }
 

@@ -19,6 +19,7 @@ pub struct Outbound {
     session: Session,
     sources: Sources,
     rtp_packets_left: u64,
+    rtcp_packets_left: u64,
 }
 
 impl Outbound {
@@ -29,6 +30,7 @@ impl Outbound {
             session: Session::new(key),
             sources: Sources::default(),
             rtp_packets_left: key.max_rtp_packets,
+            rtcp_packets_left: key.max_rtcp_packets,
         }
     }
 
@@ -110,6 +112,7 @@ impl Outbound {
         if index > MAX_RTCP_INDEX {
             return Err(SrtpError::KeyUsedUp);
         }
+        self.rtcp_packets_left = self.rtcp_packets_left.checked_sub(1).ok_or(SrtpError::KeyUsedUp)?;
         mark(&mut source.rtcp, index);
         let index = u32::try_from(index).map_err(|_| SrtpError::KeyUsedUp)?;
         self.session.seal_rtcp(packet, ssrc.0, index)

@@ -30,6 +30,8 @@ pub(super) struct Session {
     rtp: Protection,
     rtcp: Protection,
     mki: Vec<u8>,
+    /// RTCP goes in clear, and may come so.
+    unencrypted_srtcp: bool,
 }
 
 #[expect(clippy::large_enum_variant, reason = "two per direction of a transport; a box would cost every packet a step")]
@@ -46,6 +48,7 @@ impl Session {
             rtp: Protection::derive(master, RTP, Media::Rtp),
             rtcp: Protection::derive(master, RTCP, Media::Rtcp),
             mki: master.mki.clone(),
+            unencrypted_srtcp: master.unencrypted_srtcp,
         }
     }
 
@@ -143,21 +146,28 @@ impl Session {
         Ok(())
     }
 
+    /// Encrypts, unless RTCP goes in clear, and appends tag and index.
     pub(super) fn seal_rtcp(&self, packet: &mut Packet<'_>, ssrc: u32, index: u32) -> Sealed {
-        let word = (ENCRYPTED | index).to_be_bytes();
-        let (clear, rest) = packet.split_at_mut_checked(RTCP_CLEAR).ok_or(SrtpError::Malformed)?;
+        if packet.len() < RTCP_CLEAR {
+            return Err(SrtpError::Malformed);
+        }
+        let number = u64::from(index);
+        let word = RtcpIndex { index, encrypted: !self.unencrypted_srtcp }.word();
+        let clear = if self.unencrypted_srtcp { packet.len() } else { RTCP_CLEAR };
         match &self.rtcp {
             Protection::CounterMode(keys) => {
-                keys.apply(ssrc, u64::from(index), rest);
+                keys.apply(ssrc, number, &mut packet[clear..]);
                 packet.append(&word)?;
                 let tag = keys.tag(packet, &[]);
                 packet.append(&self.mki)?;
                 packet.append(&tag[..keys.tag_length()])?;
             }
             Protection::Gcm(keys) => {
-                let clear = clear_rtcp(clear, word).ok_or(SrtpError::Malformed)?;
-                let tag = keys.seal(ssrc, u64::from(index), &clear, rest).ok_or(SrtpError::Malformed)?;
-                packet.append(&tag)?;
+                let end = packet.len();
+                packet.append(&word)?;
+                let tag = with_word(packet, word, clear, |clear, rest| keys.seal(ssrc, number, clear, rest));
+                packet.truncate(end);
+                packet.append(&tag.flatten().ok_or(SrtpError::Malformed)?)?;
                 packet.append(&word)?;
                 packet.append(&self.mki)?;
             }
@@ -166,7 +176,7 @@ impl Session {
     }
 
     /// The SRTCP index that a packet claims.
-    pub(super) fn rtcp_index(&self, packet: &[u8]) -> Result<u32, SrtpError> {
+    pub(super) fn rtcp_index(&self, packet: &[u8]) -> Result<RtcpIndex, SrtpError> {
         let behind = match &self.rtcp {
             Protection::CounterMode(keys) => keys.tag_length() + self.mki.len(),
             Protection::Gcm(_) => self.mki.len(),
@@ -175,28 +185,30 @@ impl Session {
             return Err(SrtpError::Malformed);
         }
         let word = packet[..packet.len() - behind].last_chunk().ok_or(SrtpError::Malformed)?;
-        let word = u32::from_be_bytes(*word);
-        if word & ENCRYPTED == 0 { Err(SrtpError::Unencrypted) } else { Ok(word & !ENCRYPTED) }
+        let claimed = RtcpIndex::of(*word);
+        if claimed.encrypted || self.unencrypted_srtcp { Ok(claimed) } else { Err(SrtpError::Unencrypted) }
     }
 
-    pub(super) fn open_rtcp(&self, packet: &mut Packet<'_>, ssrc: u32, index: u32) -> Sealed {
+    pub(super) fn open_rtcp(&self, packet: &mut Packet<'_>, ssrc: u32, claimed: RtcpIndex) -> Sealed {
         let end = packet.len().checked_sub(self.overhead(Media::Rtcp)).ok_or(SrtpError::Malformed)?;
         if end < RTCP_CLEAR {
             return Err(SrtpError::Malformed);
         }
+        let number = u64::from(claimed.index);
+        let clear = if claimed.encrypted { RTCP_CLEAR } else { end };
         let authentic = match &self.rtcp {
             Protection::CounterMode(keys) => {
                 let (bytes, behind) = packet.split_at_mut(end + INDEX_LENGTH);
                 keys.verify(&keys.tag(bytes, &[]), &behind[self.mki.len()..]) && {
-                    keys.apply(ssrc, u64::from(index), &mut bytes[RTCP_CLEAR..end]);
+                    keys.apply(ssrc, number, &mut bytes[clear..end]);
                     true
                 }
             }
             Protection::Gcm(keys) => {
-                let (bytes, behind) = packet.split_at_mut(end);
-                let (clear, rest) = bytes.split_at_mut(RTCP_CLEAR);
-                let clear = clear_rtcp(clear, (ENCRYPTED | index).to_be_bytes()).ok_or(SrtpError::Malformed)?;
-                keys.open(ssrc, u64::from(index), &clear, &behind[..TAG_LENGTH], rest)
+                let tag: [u8; TAG_LENGTH] = *packet[end..].first_chunk().ok_or(SrtpError::Malformed)?;
+                let bytes = &mut packet[..end + INDEX_LENGTH];
+                let open = |clear: &[u8], rest: &mut [u8]| keys.open(ssrc, number, clear, &tag, rest);
+                with_word(bytes, claimed.word(), clear, open).unwrap_or(false)
             }
         };
         if !authentic {
@@ -229,11 +241,44 @@ impl Session {
 
 type Sealed = Result<(), SrtpError>;
 
-/// What GCM authenticates of an RTCP packet besides its encrypted part (RFC 7714 §9.2).
-fn clear_rtcp(first: &[u8], word: [u8; INDEX_LENGTH]) -> Option<[u8; RTCP_CLEAR + INDEX_LENGTH]> {
-    let [a, b, c, d, e, f, g, h] = *first.first_chunk::<RTCP_CLEAR>()?;
-    let [w, x, y, z] = word;
-    Some([a, b, c, d, e, f, g, h, w, x, y, z])
+/// Lets GCM have the part of an RTCP packet that stays clear, behind which it authenticates the word with E flag and
+/// index, and the rest (RFC 7714 §9.2, §9.3). Behind the packet there is space for the word.
+fn with_word<T>(
+    bytes: &mut [u8],
+    word: [u8; INDEX_LENGTH],
+    clear: usize,
+    run: impl FnOnce(&[u8], &mut [u8]) -> T,
+) -> Option<T> {
+    let (packet, space) = bytes.split_last_chunk_mut::<INDEX_LENGTH>()?;
+    if clear == packet.len() {
+        *space = word;
+        return Some(run(bytes, &mut []));
+    }
+    let (clear, rest) = packet.split_first_chunk_mut::<RTCP_CLEAR>()?;
+    let mut first = [0; RTCP_CLEAR + INDEX_LENGTH];
+    first[..RTCP_CLEAR].copy_from_slice(clear);
+    first[RTCP_CLEAR..].copy_from_slice(&word);
+    Some(run(&first, rest))
+}
+
+/// What an SRTCP packet says of itself (RFC 3711 §3.4).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct RtcpIndex {
+    pub(super) index: u32,
+    /// The E flag.
+    pub(super) encrypted: bool,
+}
+
+impl RtcpIndex {
+    const fn of(word: [u8; INDEX_LENGTH]) -> Self {
+        let word = u32::from_be_bytes(word);
+        Self { index: word & !ENCRYPTED, encrypted: word & ENCRYPTED != 0 }
+    }
+
+    const fn word(self) -> [u8; INDEX_LENGTH] {
+        let flag = if self.encrypted { ENCRYPTED } else { 0 };
+        (flag | self.index).to_be_bytes()
+    }
 }
 
 impl Protection {
@@ -306,8 +351,9 @@ mod tests {
                 &unhex(RTCP),
                 |packet| session.seal_rtcp(packet, 0xcafe_babe, 1),
                 |packet| {
-                    assert_eq!(session.rtcp_index(packet), Ok(1));
-                    session.open_rtcp(packet, 0xcafe_babe, 1)
+                    let claimed = session.rtcp_index(packet)?;
+                    assert_eq!(claimed, RtcpIndex { index: 1, encrypted: true });
+                    session.open_rtcp(packet, 0xcafe_babe, claimed)
                 },
             )
         }
@@ -377,7 +423,7 @@ mod tests {
     fn rfc_7714(wide: bool) -> Session {
         let key: Vec<u8> = (0..if wide { 32 } else { 16 }).collect();
         let protection = || Protection::Gcm(Gcm::new(&key, zeroize::Zeroizing::new(*b"Quid pro quo")));
-        Session { rtp: protection(), rtcp: protection(), mki: Vec::new() }
+        Session { rtp: protection(), rtcp: protection(), mki: Vec::new(), unencrypted_srtcp: false }
     }
 
     #[test]
@@ -418,7 +464,7 @@ mod tests {
             both_ways(
                 &plain,
                 |packet| session.seal_rtcp(packet, 0x4d61_7273, 0x5d4),
-                |packet| session.open_rtcp(packet, 0x4d61_7273, 0x5d4),
+                |packet| session.open_rtcp(packet, 0x4d61_7273, RtcpIndex { index: 0x5d4, encrypted: true }),
             )
         };
         assert_eq!(
@@ -443,5 +489,25 @@ mod tests {
         let mut packet = unhex("81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeef");
         packet.extend(unhex("841dd9683dd78ec92ae58790125f62b3000005d4"));
         assert_eq!(session.rtcp_index(&packet), Err(SrtpError::Unencrypted));
+    }
+
+    /// RFC 7714 §17.3.
+    #[test]
+    fn rtcp_without_encryption_is_that_of_rfc_7714_17_where_it_is_agreed_on() {
+        let plain = unhex(
+            "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef",
+        );
+        let session = Session { unencrypted_srtcp: true, ..rfc_7714(false) };
+        let sealed = both_ways(
+            &plain,
+            |packet| session.seal_rtcp(packet, 0x4d61_7273, 0x5d4),
+            |packet| {
+                let claimed = session.rtcp_index(packet)?;
+                assert_eq!(claimed, RtcpIndex { index: 0x5d4, encrypted: false });
+                session.open_rtcp(packet, 0x4d61_7273, claimed)
+            },
+        );
+        assert_eq!(sealed[..2 * plain.len()], plain.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        assert_eq!(sealed[2 * plain.len()..], *"841dd9683dd78ec92ae58790125f62b3000005d4");
     }
 }

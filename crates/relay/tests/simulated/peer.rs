@@ -250,6 +250,8 @@ impl Peer {
                     suite: *suite,
                     key_and_salt: Secret::new(vec![0x5A; suite.key_length() + suite.salt_length()]),
                     mki: None,
+                    lifetime: None,
+                    unencrypted_srtcp: false,
                 })
                 .collect(),
             Security::Rtp | Security::Dtls => Vec::new(),

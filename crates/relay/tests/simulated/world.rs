@@ -93,6 +93,7 @@ pub(crate) fn policy(leg: LegId, habits: &Habits) -> LegPolicy {
         rtcp_mux: habits.rtcp_mux,
         address: None,
         reporting: habits.reporting,
+        unencrypted_srtcp: false,
     }
 }
 

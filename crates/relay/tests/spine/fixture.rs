@@ -146,7 +146,7 @@ fn policy(leg: LegId, suite: Option<SrtpSuite>) -> LegPolicy {
 
 fn key(suite: SrtpSuite) -> Crypto {
     let key_and_salt = Secret::new(vec![0x77; suite.key_length() + suite.salt_length()]);
-    Crypto { tag: 1, suite, key_and_salt, mki: None }
+    Crypto::new(1, suite, key_and_salt)
 }
 
 fn sound(path: MediaPath) -> Description {

@@ -10,17 +10,19 @@ pub(super) fn read(value: &str) -> Result<Crypto, &'static str> {
     let tag = words.next().filter(|tag| (1..=9).contains(&tag.len())).and_then(|tag| tag.parse().ok());
     let tag = tag.ok_or("no tag")?;
     let suite: SrtpSuite = words.next().unwrap_or_default().parse().map_err(|_| "unknown suite")?;
-    let (key_and_salt, mki) = read_key(words.next().unwrap_or_default(), suite)?;
-    if !words.all(is_harmless_parameter) {
-        return Err("session parameter we cannot honour");
+    let mut crypto = read_key(words.next().unwrap_or_default(), tag, suite)?;
+    for parameter in words {
+        if parameter == Crypto::UNENCRYPTED_SRTCP {
+            crypto.unencrypted_srtcp = true;
+        } else if !is_harmless_parameter(parameter) {
+            return Err("session parameter we cannot honour");
+        }
     }
-    Ok(Crypto { tag, suite, key_and_salt: Secret::new(key_and_salt), mki })
+    Ok(crypto)
 }
 
-type Mki = Option<(u64, u8)>;
-
 /// `inline:key[|lifetime][|MKI:length]`. More than one key needs an MKI in each; we use the first.
-fn read_key(word: &str, suite: SrtpSuite) -> Result<(Vec<u8>, Mki), &'static str> {
+fn read_key(word: &str, tag: u32, suite: SrtpSuite) -> Result<Crypto, &'static str> {
     let first = word.split(';').next().unwrap_or_default();
     let mut parts = first.strip_prefix("inline:").ok_or("no inline key")?.split('|');
     let text = parts.next().unwrap_or_default();
@@ -28,23 +30,17 @@ fn read_key(word: &str, suite: SrtpSuite) -> Result<(Vec<u8>, Mki), &'static str
     if key.len() != suite.key_length() + suite.salt_length() {
         return Err("key of a wrong length");
     }
-    let mut mki = None;
+    let mut crypto = Crypto::new(tag, suite, Secret::new(key));
     for part in parts {
         match part.split_once(':') {
             Some((number, length)) => {
                 let length = length.parse().ok().filter(|length| (1..=128).contains(length));
-                mki = Some(number.parse().ok().zip(length).ok_or("MKI we cannot use")?);
+                crypto.mki = Some(number.parse().ok().zip(length).ok_or("MKI we cannot use")?);
             }
-            None if is_lifetime(part) => {}
-            None => return Err("malformed lifetime"),
+            None => crypto.lifetime = Some(part.parse().map_err(|_| "lifetime we cannot use")?),
         }
     }
-    Ok((key, mki))
-}
-
-/// A number of packets, plain or as `2^31` (RFC 4568 §6.1).
-fn is_lifetime(part: &str) -> bool {
-    part.strip_prefix("2^").unwrap_or(part).parse::<u64>().is_ok()
+    Ok(crypto)
 }
 
 /// Says whether a session parameter (RFC 4568 §6.3) leaves our SRTP as it is. Unknown ones are optional behind a `-`.
@@ -57,6 +53,11 @@ fn is_harmless_parameter(parameter: &str) -> bool {
 /// Writes the value of an `a=crypto`.
 pub(super) fn write(crypto: &Crypto) -> String {
     let key = STANDARD.encode(crypto.key_and_salt.reveal());
+    let lifetime = crypto.lifetime.map(|lifetime| format!("|{lifetime}")).unwrap_or_default();
     let mki = crypto.mki.map(|(number, length)| format!("|{number}:{length}")).unwrap_or_default();
-    format!("{} {} inline:{key}{mki}", crypto.tag, crypto.suite.as_str())
+    let mut line = format!("{} {} inline:{key}{lifetime}{mki}", crypto.tag, crypto.suite.as_str());
+    if crypto.unencrypted_srtcp {
+        line = format!("{line} {}", Crypto::UNENCRYPTED_SRTCP);
+    }
+    line
 }

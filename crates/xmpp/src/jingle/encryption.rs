@@ -21,22 +21,25 @@ pub(super) fn is_demanded(encryption: &Element) -> bool {
 
 fn parse_crypto(crypto: &Element) -> Option<Crypto> {
     let suite: SrtpSuite = value(crypto, "crypto-suite")?.parse().ok()?;
-    if !crypto.attr("session-params").unwrap_or_default().split_whitespace().all(is_harmless) {
+    let parameters = || crypto.attr("session-params").unwrap_or_default().split_whitespace();
+    if !parameters().all(|parameter| is_harmless(parameter) || parameter == Crypto::UNENCRYPTED_SRTCP) {
         return None;
     }
+    let unencrypted_srtcp = parameters().any(|parameter| parameter == Crypto::UNENCRYPTED_SRTCP);
     // inline:BASE64[|lifetime][|MKI:length]; a list of keys, joined by semicolons, fails at the base64.
     let mut fields = value(crypto, "key-params")?.strip_prefix("inline:")?.split('|');
     let key_and_salt =
         decode(fields.next()?).filter(|bytes| bytes.len() == suite.key_length() + suite.salt_length())?;
-    let mut mki = None;
+    let (mut mki, mut lifetime) = (None, None);
     for field in fields {
         match field.split_once(':') {
             Some((value, length)) => mki = Some(parse_mki(value, length)?),
-            None => parse_lifetime(field)?,
+            None => lifetime = Some(field.parse().ok()?),
         }
     }
     let tag = value(crypto, "tag")?.parse().ok()?;
-    Some(Crypto { tag, suite, key_and_salt: Secret::new(key_and_salt), mki })
+    let key = Crypto::new(tag, suite, Secret::new(key_and_salt));
+    Some(Crypto { mki, lifetime, unencrypted_srtcp, ..key })
 }
 
 /// Session parameters that change nothing for us (RFC 4568 §6.3): no key derivation rate, a hint for the replay window,
@@ -53,11 +56,6 @@ fn parse_mki(value: &str, length: &str) -> Option<(u64, u8)> {
     Some((value.parse().ok()?, length.parse().ok().filter(|length| (1..=128).contains(length))?))
 }
 
-/// A lifetime is read and not kept: a call ends long before 2^31 packets.
-fn parse_lifetime(field: &str) -> Option<()> {
-    field.strip_prefix("2^").unwrap_or(field).parse::<u64>().ok().map(|_| ())
-}
-
 /// Writes the keys, if there are any. They are `required` where there is nothing to choose in their place.
 pub(super) fn to_element(keys: &[Crypto], required: bool) -> Option<Element> {
     if keys.is_empty() {
@@ -71,6 +69,7 @@ pub(super) fn to_element(keys: &[Crypto], required: bool) -> Option<Element> {
             "tag" = crypto.tag,
             "crypto-suite" = crypto.suite.as_str(),
             "key-params" = key_params(crypto),
+            "session-params" = crypto.unencrypted_srtcp.then_some(Crypto::UNENCRYPTED_SRTCP),
         ));
     }
     Some(encryption)
@@ -78,5 +77,7 @@ pub(super) fn to_element(keys: &[Crypto], required: bool) -> Option<Element> {
 
 fn key_params(crypto: &Crypto) -> String {
     let key = STANDARD.encode(crypto.key_and_salt.reveal());
-    crypto.mki.map_or_else(|| format!("inline:{key}"), |(value, length)| format!("inline:{key}|{value}:{length}"))
+    let lifetime = crypto.lifetime.map(|lifetime| format!("|{lifetime}")).unwrap_or_default();
+    let mki = crypto.mki.map(|(value, length)| format!("|{value}:{length}")).unwrap_or_default();
+    format!("inline:{key}{lifetime}{mki}")
 }

@@ -83,11 +83,14 @@ fn dtls() -> impl Strategy<Value = DtlsParameters> {
 fn crypto() -> impl Strategy<Value = Crypto> {
     select(SrtpSuite::ALL.to_vec()).prop_flat_map(|suite| {
         let key = vec(any::<u8>(), suite.key_length() + suite.salt_length());
-        (any::<u32>(), key, option::of((any::<u64>(), 1..=128_u8))).prop_map(move |(tag, key, mki)| Crypto {
-            tag,
-            suite,
-            key_and_salt: Secret::new(key),
+        let lifetime =
+            option::of(1..=1_u64 << 48).prop_map(|packets| packets.and_then(|packets| packets.try_into().ok()));
+        let mki = option::of((any::<u64>(), 1..=128_u8));
+        (any::<u32>(), key, mki, lifetime, any::<bool>()).prop_map(move |(tag, key, mki, lifetime, clear)| Crypto {
             mki,
+            lifetime,
+            unencrypted_srtcp: clear,
+            ..Crypto::new(tag, suite, Secret::new(key))
         })
     })
 }
