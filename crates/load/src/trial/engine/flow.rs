@@ -94,6 +94,8 @@ pub(super) struct Stream {
     transit: Option<i64>,
     jitter: f64,
     heard: u64,
+    /// Lost packets that a window counts no more, and those that it will count no more next time.
+    forgiven: [i64; 2],
 }
 
 impl Stream {
@@ -111,6 +113,7 @@ impl Stream {
             transit: None,
             jitter: 0.0,
             heard: 0,
+            forgiven: [0; 2],
         }
     }
 
@@ -127,6 +130,19 @@ impl Stream {
     /// Packets sent that may still come.
     pub(super) const fn on_their_way(&self) -> u64 {
         self.next - self.expected
+    }
+
+    /// Packets that count against a window: on their way, or lost so recently that they may sit in a queue which is too
+    /// long already.
+    pub(super) fn in_window(&self) -> u64 {
+        let lost = self.counts().lost;
+        self.on_their_way() + u64::try_from(lost - self.forgiven[0].min(lost)).unwrap_or(0)
+    }
+
+    /// Lets what was lost at the time of the last call count no more.
+    pub(super) fn forgive(&mut self) {
+        let lost = self.counts().lost;
+        self.forgiven = [self.forgiven[1].min(lost), lost];
     }
 
     /// Takes a received packet: when it was scheduled and when it came, in nanoseconds.
@@ -351,6 +367,18 @@ mod tests {
         assert_eq!((flow.on_their_way(), flow.counts().lost), (0, 8));
         flow.receive(5, 100 * MS, 900 * MS, &unimpaired());
         assert_eq!(flow.counts().lost, 7);
+    }
+
+    #[test]
+    fn a_lost_packet_counts_against_the_window_for_a_while() {
+        let mut flow = flow(10, &[0, 1, 5]);
+        assert_eq!((flow.on_their_way(), flow.in_window()), (4, 7));
+        flow.forgive();
+        assert_eq!(flow.in_window(), 7);
+        flow.receive(3, 0, 0, &unimpaired());
+        assert_eq!(flow.in_window(), 6);
+        flow.forgive();
+        assert_eq!(flow.in_window(), 4);
     }
 
     #[test]

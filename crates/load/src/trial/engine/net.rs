@@ -9,7 +9,8 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::prctl;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendto, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendmsg, sendto,
+    setsockopt, sockopt,
 };
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
@@ -88,30 +89,47 @@ pub(super) fn send(socket: &UdpSocket, bytes: &[u8], to: &SockaddrStorage) -> bo
     }
 }
 
-/// Sends datagrams to one address in one system call.
+/// Sends datagrams to one address in one system call: as segments of one, where the kernel can (`UDP_SEGMENT`), so
+/// that they go through the stack once.
 #[derive(Debug)]
 pub(super) struct Batch {
     headers: MultiHeaders<SockaddrStorage>,
+    segments: bool,
 }
 
 impl Batch {
     pub(super) fn new() -> Self {
-        Self { headers: MultiHeaders::preallocate(BATCH, None) }
+        Self { headers: MultiHeaders::preallocate(BATCH, None), segments: true }
     }
 
-    /// Sends up to [`BATCH`] datagrams; says how many the kernel took.
-    pub(super) fn send(&mut self, socket: &UdpSocket, datagrams: &[&[u8]], to: &SockaddrStorage) -> usize {
+    /// Sends [`BATCH`] datagrams; says how many the kernel took.
+    pub(super) fn send(&mut self, socket: &UdpSocket, datagrams: &[&[u8]; BATCH], to: &SockaddrStorage) -> usize {
+        if self.segments && datagrams.iter().all(|datagram| datagram.len() == datagrams[0].len()) {
+            match send_segments(socket, datagrams, to) {
+                Ok(()) => return BATCH,
+                Err(Errno::EAGAIN) => return 0,
+                Err(Errno::ECONNREFUSED) => {}
+                Err(_) => self.segments = false,
+            }
+        }
         let addresses = [Some(*to); BATCH];
-        let slices: [[IoSlice<'_>; 1]; BATCH] =
-            std::array::from_fn(|slot| [IoSlice::new(datagrams.get(slot).copied().unwrap_or_default())]);
-        let (fd, slices) = (socket.as_raw_fd(), &slices[..datagrams.len().min(BATCH)]);
+        let slices = datagrams.map(|datagram| [IoSlice::new(datagram)]);
+        let fd = socket.as_raw_fd();
         let mut attempt =
-            || sendmmsg(fd, &mut self.headers, slices, addresses, [], MsgFlags::MSG_DONTWAIT).map(Iterator::count);
+            || sendmmsg(fd, &mut self.headers, &slices, addresses, [], MsgFlags::MSG_DONTWAIT).map(Iterator::count);
         match attempt() {
             Err(Errno::ECONNREFUSED) => attempt().unwrap_or(0),
             other => other.unwrap_or(0),
         }
     }
+}
+
+/// Sends datagrams of one length as segments of one that the kernel takes apart.
+fn send_segments(socket: &UdpSocket, datagrams: &[&[u8]; BATCH], to: &SockaddrStorage) -> nix::Result<()> {
+    let slices = datagrams.map(IoSlice::new);
+    let length = u16::try_from(datagrams[0].len()).map_err(|_| Errno::EMSGSIZE)?;
+    let control = [ControlMessage::UdpGsoSegments(&length)];
+    sendmsg(socket.as_raw_fd(), &slices, &control, MsgFlags::MSG_DONTWAIT, Some(to)).map(drop)
 }
 
 /// Buffers for what one system call receives.

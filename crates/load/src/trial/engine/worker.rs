@@ -24,6 +24,9 @@ const WINDOW: u64 = 32;
 /// Nanoseconds between two looks at what is not urgent: keepers, and flows that fell silent.
 const ROUND: u64 = 5_000_000;
 
+/// Nanoseconds after which a lost packet leaves room in a window, at the latest twice as many.
+const FORGIVENESS: u64 = 100_000_000;
+
 /// The most flows of ended calls that are kept one by one.
 const MOST_ENDED: usize = 100_000;
 
@@ -113,6 +116,7 @@ pub(super) struct Worker {
     start: Option<u64>,
     serial: u64,
     next_round: u64,
+    next_forgiveness: u64,
     ended: Ended,
     interval: Told,
     latency: Histogram<u64>,
@@ -172,6 +176,7 @@ impl Worker {
             start: None,
             serial: 0,
             next_round: 0,
+            next_forgiveness: 0,
             ended: Ended::default(),
             interval: Told { counts: Counts::default(), latency: histogram() },
             latency: histogram(),
@@ -370,7 +375,7 @@ impl Worker {
         let mut buffers = [[0; net::BUFFER]; BATCH];
         let mut total = 0;
         for seat in self.seats.iter_mut().flatten().filter(|seat| !seat.hushed) {
-            let credit = WINDOW.saturating_sub(seat.stream.on_their_way()).min(BATCH as u64);
+            let credit = WINDOW.saturating_sub(seat.stream.in_window()).min(BATCH as u64);
             if credit < BATCH as u64 {
                 continue; // half a window is worth a system call
             }
@@ -430,6 +435,10 @@ impl Worker {
             return;
         }
         self.next_round = now + ROUND;
+        if self.pace == Pace::Saturating && now >= self.next_forgiveness {
+            self.next_forgiveness = now + FORGIVENESS;
+            self.seats.iter_mut().flatten().for_each(|seat| seat.stream.forgive());
+        }
         let instant = instant();
         for seat in self.seats.iter_mut().flatten() {
             seat.stream.give_up_if_silent(now, &self.shape.fates);
