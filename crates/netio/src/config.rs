@@ -8,8 +8,8 @@ use std::time::Duration;
 pub struct Config {
     /// How many workers; one per core that the process may use where nothing is said.
     pub workers: Option<NonZeroUsize>,
-    /// The relay's own settings. Its ports are divided among the workers; each may hold as many calls as it says, since
-    /// chance decides which worker a call falls to.
+    /// The relay's own settings. Its ports are divided among the workers; each may hold as many calls and streams as it
+    /// says, since chance decides which worker a call falls to.
     pub relay: relay::Config,
     /// The octet for the Type of Service or Traffic Class field of what is sent (RFC 2474): DSCP in the upper six
     /// bits. 184 is Expedited Forwarding.

@@ -242,7 +242,7 @@ impl Config {
         if port_of(&xmpp.server).is_none() {
             problems.0.push(format!("xmpp.server = {:?}: expected host:port", xmpp.server));
         }
-        let relay = self.relay.check(problems);
+        let relay = self.relay.check(problems, self.call.max_calls.unwrap_or(MAX_CALLS));
         let names = relay.as_ref().map(|relay| relay.addresses.as_slice()).unwrap_or_default();
         check_name(problems, "xmpp.address", xmpp.address.as_deref(), names);
         let sip = self.sip.check(problems, names);
@@ -363,7 +363,7 @@ impl Trunk {
 }
 
 impl Relay {
-    fn check(self, problems: &mut Problems) -> Option<super::Relay> {
+    fn check(self, problems: &mut Problems, max_calls: usize) -> Option<super::Relay> {
         if self.addresses.is_empty() {
             problems.0.push("relay.addresses is empty: expected at least one { bind = \"address\" }".to_owned());
         }
@@ -479,7 +479,7 @@ impl Relay {
             longest_wait: longest_wait?,
             dscp,
             dscp_video,
-            max_streams: self.max_streams.unwrap_or(8000),
+            max_streams: self.max_streams.unwrap_or(STREAMS_PER_CALL * max_calls),
             max_wrong_packets: self.max_wrong_packets.unwrap_or(100),
         })
     }
@@ -518,7 +518,7 @@ impl Call {
             video: self.video.unwrap_or(false),
             ring_timeout: ring_timeout?,
             stop_timeout: stop_timeout?,
-            max_calls: self.max_calls.unwrap_or(1000),
+            max_calls: self.max_calls.unwrap_or(MAX_CALLS),
             max_calls_per_user: self.max_calls_per_user.unwrap_or(2),
             allow_plain_jingle: self.allow_plain_jingle.unwrap_or(false),
             global_failures: self.global_failures.unwrap_or(false),
@@ -558,6 +558,11 @@ fn check_name(problems: &mut Problems, key: &str, wanted: Option<&str>, addresse
         problems.0.push(format!("{key} = {wanted:?}: no relay address has that name"));
     }
 }
+
+const MAX_CALLS: usize = 1000;
+
+/// Twice those of a call with sound and pictures on both legs.
+const STREAMS_PER_CALL: usize = 8;
 
 const PORTS: &str = "\"first-last\", at least four ports from 1024 on";
 

@@ -22,7 +22,7 @@ pub struct Config {
     pub certificates: CertificatePolicy,
     /// Calls it holds at most.
     pub max_calls: usize,
-    /// Streams that all legs together have at most; a leg has sixteen. With them the candidates of peers are bounded: for
+    /// Streams that all legs together have at most, where that is to be less than the sixteen that each may have. With them the candidates of peers are bounded: for
     /// each component of a stream 64 are kept.
     pub max_streams: usize,
     /// Packets a second from one address, or from one network of 64 bits, that may prove to be wrong before the next are
@@ -44,7 +44,7 @@ impl Config {
             port_quarantine: Duration::from_secs(5),
             certificates,
             max_calls: 1000,
-            max_streams: 8000,
+            max_streams: usize::MAX,
             max_wrong_packets: 100,
             media_timeout: Duration::from_secs(60),
             silent_timeout: Duration::from_secs(3600),
