@@ -62,11 +62,9 @@ pub trait Target: Send {
 pub struct Ends {
     /// Where they are bound.
     pub address: IpAddr,
-    /// How the media of the first end is protected.
-    pub first: MediaSecurity,
-    /// How that of the second is.
-    pub second: MediaSecurity,
-    /// The first end uses ICE (RFC 8445); the second never does.
+    /// How the media of the first end is protected; the second takes and sends RTP in clear.
+    pub media: MediaSecurity,
+    /// The first end uses ICE (RFC 8445); the second does not.
     pub ice: bool,
 }
 
@@ -77,7 +75,7 @@ pub struct Ends {
 ///
 /// The relay is not there.
 pub fn open(plan: &Plan, process: &RelayProcess) -> Result<Box<dyn Target>, TargetError> {
-    let ends = Ends { address: plan.address, first: plan.media, second: MediaSecurity::Rtp, ice: plan.ice };
+    let ends = Ends { address: plan.address, media: plan.media, ice: plan.ice };
     match &plan.target {
         TargetAddress::Ng(address) => Ok(Box::new(Calls::new(Ng::connect(address)?, &ends)?)),
         TargetAddress::Channel => Ok(Box::new(Calls::new(Channel::start(process, &ends)?, &ends)?)),

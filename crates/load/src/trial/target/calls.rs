@@ -25,6 +25,7 @@ use model::Description;
 use super::side::{Side, Terms};
 use super::{CallNumber, Ends, ReadyCall, Target, TargetError};
 use crate::negotiation::NegotiationError;
+use crate::trial::plan::MediaSecurity;
 
 /// Calls that are set up or torn down at once: enough to keep a relay busy, not so many that its queues overflow.
 const AT_ONCE: usize = 64;
@@ -156,7 +157,7 @@ impl<C: Control> Calls<C> {
             .map_err(|error| lacks("file", &error))?;
         Ok(Self {
             control,
-            terms: [terms(ends.first, ends.ice), terms(ends.second, false)],
+            terms: [terms(ends.media, ends.ice), terms(MediaSecurity::Rtp, false)],
             poll,
             events: Events::with_capacity(256),
             calls: HashMap::new(),

@@ -39,7 +39,7 @@ impl Client {
     /// Makes a client whose calls have such legs.
     pub(super) fn new(ends: &Ends) -> Self {
         Self {
-            legs: [policy(FIRST, ends.first, ends.ice), policy(SECOND, ends.second, false)],
+            legs: [policy(FIRST, ends.media, ends.ice), policy(SECOND, MediaSecurity::Rtp, false)],
             next: 0,
             commands: HashMap::new(),
             transmits: VecDeque::new(),
