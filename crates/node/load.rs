@@ -167,7 +167,7 @@ fn measure(options: Relay) -> anyhow::Result<Verdict> {
     // Before the run, so that no run is lost for a name that cannot be written to.
     let (json, html) = (create("--json", outputs.0)?, create("--html", outputs.1)?);
     netio::raise_open_files().context("the number of open files cannot be raised")?;
-    let mut target = target::open(&plan, &process).with_context(|| plan.target.to_string())?;
+    let mut target = target::open(&plan, &process)?;
     if cfg!(debug_assertions) {
         eprintln!("This program was built without --release: what it costs is not what it could.");
     }
