@@ -72,6 +72,9 @@ impl Collector for Metrics {
         families.counter("stox_bytes_forwarded", "Their bytes", relay.bytes_forwarded)?;
         let dropped = relay::Dropped::ALL.iter().map(|reason| (reason.name(), relay.dropped(*reason)));
         families.labelled("stox_packets_dropped", "Datagrams that went no further", "reason", dropped)?;
+        let scores = ["1-2", "2-3", "3-4", "4-5"].into_iter().zip(relay.scores);
+        let help = "Directions of streams measured every five seconds, by mean opinion score (E-model)";
+        families.labelled("stox_streams_scored", help, "mos", scores)?;
         let shell = [
             ("oversized", io.oversized),
             ("receive_error", io.receive_errors),

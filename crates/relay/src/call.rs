@@ -178,22 +178,22 @@ impl Call {
     }
 
     /// The same, with scores even if there was no time yet to take any.
-    pub(crate) fn statistics_now(&mut self, now: Instant) -> CallStatistics {
+    pub(crate) fn statistics_now(&mut self, resources: &mut Resources, now: Instant) -> CallStatistics {
         if !self.is_measured {
-            self.measure(now);
+            self.measure(resources, now);
         }
         self.statistics()
     }
 
     /// Takes the scores of what has come since the last time.
-    fn measure(&mut self, now: Instant) {
+    fn measure(&mut self, resources: &mut Resources, now: Instant) {
         let [first, second] = &mut self.legs;
         for here in &mut first.streams {
             let Some(there) = second.streams.iter_mut().find(|there| there.id == here.id) else { continue };
             let (from_here, from_there) = (here.arrival(), there.arrival());
             self.is_measured |= from_here.tally.expected > 0 || from_there.tally.expected > 0;
-            here.quality.measure(from_here, from_there);
-            there.quality.measure(from_there, from_here);
+            let scores = [here.quality.measure(from_here, from_there), there.quality.measure(from_there, from_here)];
+            scores.as_flattened().iter().flatten().for_each(|score| resources.counters.count_score(*score));
         }
         self.measure_at = self.measure_at.map(|_| now + MEASURE_INTERVAL);
     }
@@ -232,7 +232,7 @@ impl Call {
             tell_silence(call, near, resources, now);
         }
         if self.measure_at.is_some_and(|at| at <= now) {
-            self.measure(now);
+            self.measure(resources, now);
         }
         if self.statistics_at.is_some_and(|at| at <= now) {
             resources.tell(call, News::Statistics(self.statistics()));

@@ -275,10 +275,17 @@ pub struct Counters {
     pub streams: usize,
     /// Sockets open now.
     pub ports_in_use: usize,
+    /// Times that a direction of a stream was measured, by its mean opinion score: below 2, 3, 4, and above.
+    pub scores: [u64; 4],
     pub(crate) dropped: Drops,
 }
 
 impl Counters {
+    pub(crate) fn count_score(&mut self, score: f64) {
+        let place = [2.0, 3.0, 4.0].iter().filter(|bound| score >= **bound).count();
+        self.scores[place] += 1;
+    }
+
     /// How often something was dropped for a reason.
     pub fn dropped(&self, reason: Dropped) -> u64 {
         self.dropped.0[reason as usize]
@@ -295,8 +302,12 @@ impl Counters {
             calls,
             streams,
             ports_in_use,
+            scores,
             dropped,
         } = other;
+        for (sum, more) in self.scores.iter_mut().zip(scores) {
+            *sum += more;
+        }
         self.packets_received += packets_received;
         self.bytes_received += bytes_received;
         self.packets_forwarded += packets_forwarded;

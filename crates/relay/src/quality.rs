@@ -99,18 +99,19 @@ impl Quality {
     }
 
     /// Takes the scores of what came from the peer, and of what went to it: as the peer tells, or else as it came from
-    /// the other one, whose losses it shares.
-    pub(crate) fn measure(&mut self, here: Arrival, there: Arrival) {
+    /// the other one, whose losses it shares. Returns them.
+    pub(crate) fn measure(&mut self, here: Arrival, there: Arrival) -> [Option<f64>; 2] {
         let half = |trips: [Option<Duration>; 2]| trips.into_iter().flatten().sum::<Duration>() / 2;
-        if let Some(equipment) = here.equipment.filter(|_| here.tally.expected > 0) {
-            self.received.add(here.passage(half([here.round_trip, None])).score(equipment));
-        }
+        let received = here.equipment.filter(|_| here.tally.expected > 0).map(|equipment| {
+            let score = here.passage(half([here.round_trip, None])).score(equipment);
+            self.received.add(score)
+        });
         let all_the_way = half([here.round_trip, there.round_trip]);
         let told = self.told.filter(|told| told.is_new);
         if let Some(told) = &mut self.told {
             told.is_new = false;
         }
-        if let Some(equipment) = there.equipment.filter(|_| there.tally.expected > 0) {
+        let sent = there.equipment.filter(|_| there.tally.expected > 0).map(|equipment| {
             let passage = match told {
                 Some(told) => Passage {
                     delay: emodel::mouth_to_ear(all_the_way, told.jitter),
@@ -119,8 +120,9 @@ impl Quality {
                 },
                 None => there.passage(all_the_way),
             };
-            self.sent.add(passage.score(equipment));
-        }
+            self.sent.add(passage.score(equipment))
+        });
+        [received, sent]
     }
 }
 
@@ -135,11 +137,12 @@ impl Arrival {
 }
 
 impl Scores {
-    fn add(&mut self, score: f64) {
+    fn add(&mut self, score: f64) -> f64 {
         self.min = if self.count == 0 { score } else { self.min.min(score) };
         self.current = score;
         self.sum += score;
         self.count = self.count.saturating_add(1);
+        score
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a score has two digits that matter")]

@@ -68,7 +68,7 @@ impl Relay {
         let mut work = Work { resources: &mut self.resources, sockets, now };
         if let Command::End { .. } = command {
             let mut call = self.calls.remove(place).ok_or(CommandError::UnknownCall)?;
-            let last = call.statistics_now(now);
+            let last = call.statistics_now(work.resources, now);
             call.close(&mut work);
             self.resources.counters.calls = self.calls.len();
             return Ok(Reply::Statistics(last));
@@ -293,7 +293,7 @@ fn carry_out(call: &mut Call, command: Command, work: &mut Work<'_>) -> Result<R
         Command::RequestPicture { leg, stream, .. } => {
             call.request_picture(leg, stream, work.resources, work.now).map(|()| Reply::Done)
         }
-        Command::Query { .. } => Ok(Reply::Statistics(call.statistics_now(work.now))),
+        Command::Query { .. } => Ok(Reply::Statistics(call.statistics_now(work.resources, work.now))),
     }
 }
 

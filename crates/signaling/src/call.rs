@@ -573,7 +573,17 @@ pub(crate) fn describe_figures(leg: &LegStatistics) -> String {
         .streams
         .iter()
         .fold((0, 0), |(received, sent), stream| (received + stream.packets_received, sent + stream.packets_sent));
-    format!("leg {}: {received} packets received, {sent} sent, {:?} {:?}", leg.leg.0, leg.security, leg.suite)
+    let mut text =
+        format!("leg {}: {received} packets received, {sent} sent, {:?} {:?}", leg.leg.0, leg.security, leg.suite);
+    for stream in &leg.streams {
+        if let Some(mos) = stream.received_mos {
+            text += &format!(", {} lost from it (MOS {:.1})", stream.packets_lost, mos.average);
+        }
+        if let Some(mos) = stream.sent_mos {
+            text += &format!(", {} lost to it (MOS {:.1})", stream.peer_lost, mos.average);
+        }
+    }
+    text
 }
 
 /// What an INFO asks for.

@@ -83,6 +83,8 @@ fn scores_are_kept_though_no_peer_reports() {
             assert!(score.min > 4.3 && score.current >= score.min && score.average >= score.min, "{score:?}");
         }
     }
+    let [bad, poor, fair, good] = world.relay.counters().scores;
+    assert!(bad + poor + fair == 0 && good >= 8, "twice each way of each leg");
 }
 
 #[test]
