@@ -124,24 +124,14 @@ impl Width {
     /// Measured with 172-byte packets (`cargo bench -p stox-lanes`): AVX-512 overtakes the instructions for SHA at five
     /// of them and AVX2 at six, and portable code at two.
     const fn worth(self, instructions: bool) -> usize {
-        match self {
+        match (self, instructions) {
             #[cfg(target_arch = "x86_64")]
-            Self::Sixteen(_) => {
-                if instructions {
-                    5
-                } else {
-                    2
-                }
-            }
+            (Self::Sixteen(_), true) => 5,
             #[cfg(target_arch = "x86_64")]
-            Self::Eight(_) => {
-                if instructions {
-                    6
-                } else {
-                    2
-                }
-            }
-            Self::One => usize::MAX,
+            (Self::Eight(_), true) => 6,
+            #[cfg(target_arch = "x86_64")]
+            (Self::Sixteen(_) | Self::Eight(_), false) => 2,
+            (Self::One, _) => usize::MAX,
         }
     }
 }
