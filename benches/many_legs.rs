@@ -59,7 +59,7 @@ struct Client {
 impl Exchange {
     fn new(calls: usize, ice_port: Option<u16>) -> Self {
         let address = Address { name: None, bind: [198, 51, 100, 1].into(), advertise: None };
-        let ports = PortShare { range: 1024..=u16::MAX, number: 0, of: 1 };
+        let ports = PortShare { range: 2048..=u16::MAX, number: 0, of: 1 };
         let certificate = Arc::new(dtls::Certificate::generate().expect("OpenSSL works"));
         let config = Config {
             ice_port,
