@@ -184,9 +184,9 @@ fn measure(options: Relay) -> anyhow::Result<Verdict> {
         ControlFlow::Break(())
     });
     screen.leave();
+    print!("\n{}", Table(&report));
     write(json, || report.to_json())?;
     write(html, || Page(&report).to_string())?;
-    print!("\n{}", Table(&report));
     Ok(report.verdict)
 }
 
