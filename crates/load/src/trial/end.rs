@@ -6,12 +6,10 @@ use std::time::Instant;
 
 pub use crate::transport::Protection;
 
-/// One end of a call: sockets, where it sends to, and what protects its media.
+/// One end of a call: its socket, where it sends to, and what protects its media.
 pub struct End {
-    /// Sends and receives RTP, and RTCP where both share a port (RFC 5761). Bound; made non-blocking by the engine.
+    /// Sends and receives RTP; the relay's RTCP comes there too (RFC 5761). Bound; made non-blocking by the engine.
     pub rtp: UdpSocket,
-    /// Keeps the neighbouring port for RTCP where the relay wants one.
-    pub rtcp: Option<UdpSocket>,
     /// The relay's address towards this end.
     pub to: SocketAddr,
     /// What stands between this end and its media.

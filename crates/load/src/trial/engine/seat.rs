@@ -311,7 +311,7 @@ mod tests {
     fn seat(protection: Protection) -> Seat {
         let rtp = UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
         let to = rtp.local_addr().expect("it is bound");
-        let end = End { rtp, rtcp: None, to, protection, payload_type: 0, keeper: None };
+        let end = End { rtp, to, protection, payload_type: 0, keeper: None };
         Seat::new(end, (CallNumber(1), 0), 1, 1, &shape(), 0)
     }
 

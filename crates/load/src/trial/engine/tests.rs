@@ -255,7 +255,7 @@ impl Relay {
         let faces = [(first, address(&one)), (second, address(&other))];
         self.news.as_ref().expect("it runs").send(News::Call(number, faces)).expect("it runs");
         let [protection, other_protection] = protections;
-        let end = |rtp, to, protection| End { rtp, rtcp: None, to, protection, payload_type: 0, keeper: None };
+        let end = |rtp, to, protection| End { rtp, to, protection, payload_type: 0, keeper: None };
         let ends = [end(one, to_one, protection), end(other, to_other, other_protection)];
         ReadyCall { number, ends, took: Duration::ZERO }
     }

@@ -170,7 +170,6 @@ impl Side {
         let keeper = self.terms.connects().then(|| Box::new(Kept { ice: self.terms.ice, transport: self.transport }));
         Some(End {
             rtp: self.socket,
-            rtcp: None,
             to,
             protection,
             payload_type: payload_type.into(),
