@@ -18,8 +18,9 @@ use crate::trial::target::{CallNumber, ReadyCall};
 /// A paced worker sleeps at least so long, in nanoseconds: packets of this time are sent one after the other.
 const QUANTUM: u64 = 100_000;
 
-/// Packets of one flow that may be on their way when a relay is saturated.
-const WINDOW: u64 = 32;
+/// Packets of one flow that may be on their way when a relay is saturated: a batch, and what may be lost before a batch
+/// has to wait. rtpengine discards what comes after 50 that it read from one socket in a row.
+const WINDOW: u64 = 24;
 
 /// Nanoseconds between two looks at what is not urgent: keepers, and flows that fell silent.
 const ROUND: u64 = 5_000_000;
