@@ -35,7 +35,7 @@ impl SocketOptions {
             Traffic::Audio | Traffic::Video => self.receive_buffer,
             Traffic::Shared => Some(self.receive_buffer.unwrap_or(0).max(SHARED_BUFFER)),
         };
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
             socket.set_tclass_v6(u32::from(tos))?;
@@ -45,7 +45,6 @@ impl SocketOptions {
         if let Some(bytes) = buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
-        socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         Ok(socket.into())
     }

@@ -142,12 +142,12 @@ impl Leg {
             }
             CertificatePolicy::PerCall => None,
         };
-        let mut cname = [0; 12];
-        (resources.random)(&mut cname);
+        let mut cname = [0; 16];
+        (resources.random)(&mut cname[4..]); // 96 bits (RFC 7022 §4.2)
         Ok(Self {
             id: policy.leg,
             streams: Vec::new(),
-            cname: cname.iter().map(|byte| format!("{byte:02x}")).collect(),
+            cname: format!("{:024x}", u128::from_be_bytes(cname)),
             dropped: Drops::default(),
             silent_since: None,
             told_silence: false,

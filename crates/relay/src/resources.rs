@@ -222,6 +222,8 @@ impl Resources {
                 }
             }
         }
+        opened.rtp.shrink_to_fit();
+        opened.rtcp.shrink_to_fit();
         Ok(opened)
     }
 

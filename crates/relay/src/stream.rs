@@ -97,7 +97,7 @@ impl LegStream {
             quality: Quality::default(),
             reported: [0; 2],
             kind,
-            sources: Vec::with_capacity(MAX_SOURCES),
+            sources: Vec::with_capacity(1),
             past: no_statistics(id),
             keys: None,
         }

@@ -122,7 +122,7 @@ impl Transport {
             ice: None,
             terms: None,
             offered: Vec::new(),
-            bindings: Vec::with_capacity(MAX_BINDINGS),
+            bindings: Vec::new(),
             rtcp: RtcpTraffic::NONE,
         };
         if let Some(role) = new.ice
