@@ -1,17 +1,25 @@
-//! What a forwarded packet costs the relay's worker thread, all kernel time included: calls of two plain legs on
-//! loopback, 50 packets of 172 bytes per second each way, one worker.
+//! What the relay's threads cost: one worker on loopback, packets of 172 bytes, a port for each component of each leg.
 //!
 //! `cargo bench -p stox-netio --bench relay_threads`
 //!
-//! Prints for each number of calls: processor time per packet, how often the worker went to sleep, and what was lost.
+//! - saturated: packets as fast as one thread sends them, round and round the calls; processor time of the worker for
+//!   each forwarded packet, all kernel time included, and what it could not keep up with
+//! - paced: 50 packets per second each way, evenly spread; the same, with how long packets took from end to end, of
+//!   which some 0.02 ms are the kernel's
+//! - calls set up and torn down through the channel, with a hundred under way, and processor time of the worker for each
+//! - memory of the process for each call that stands, both legs with RTCP on a port of its own
+//!
+//! The worker is pinned to the first core; the ends of the calls run on a thread that is never idle, so it wants two
+//! cores, with nothing else to do. Differences of less than 10 % say little.
 
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{self, Receiver};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use mio::{Events, Interest, Poll, Token};
 use model::{
     CallId, Codec, Command, Description, FromRelay, LegId, LegPolicy, MediaKind, MediaStream, PayloadType, Reply,
     Request, RequestId, StreamId, ToRelay,
@@ -21,95 +29,276 @@ use netio::{Config, RelayThreads};
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const LEGS: [LegId; 2] = [LegId(0), LegId(1)];
 const PTIME: Duration = Duration::from_millis(20);
-const ROUNDS: u32 = 150;
+const DURATION: Duration = Duration::from_secs(3);
+const ROUNDS: usize = 3;
 
 fn main() {
-    for longest_wait in [Duration::ZERO, Duration::from_millis(1)] {
-        println!("packets gather for {longest_wait:?} at most");
-        for calls in [1, 50, 200, 500] {
-            measure(calls, longest_wait);
+    netio::raise_open_files().expect("the kernel allows what it allows");
+    memory(2000); // first, since freed memory does not leave a process at once
+    for round in 1..=ROUNDS {
+        println!("round {round} of {ROUNDS}");
+        for calls in [1, 10, 200] {
+            Ends::new(calls).saturate();
         }
+        for calls in [200, 500, 1000, 2000] {
+            Ends::new(calls).pace();
+        }
+        set_up(20_000);
     }
 }
 
-/// Runs some calls for a while.
-fn measure(calls: u16, longest_wait: Duration) {
-    let (tell, told) = mpsc::channel();
-    let threads =
-        RelayThreads::start(config(longest_wait), move |news| drop(tell.send(news))).expect("loopback can be bound");
-    let sockets: Vec<_> = (0..calls).map(|number| call(&threads, &told, number)).collect();
+/// The ends of some calls, and the relay between them.
+struct Ends {
+    relay: Threads,
+    poll: Poll,
+    ends: Vec<End>,
+    begun: Instant,
+    sent: u64,
+    received: u64,
+    /// Nanoseconds that each packet took.
+    took: Vec<u64>,
+}
 
-    let before = Usage::of_worker();
-    let begun = clock();
-    for round in 0..ROUNDS {
-        for (number, call) in (0..u32::from(calls)).zip(&sockets) {
-            // Packets of different calls come evenly spread over the time of one packet.
-            wait_until(begun + PTIME * round + PTIME * number / u32::from(calls));
-            for (socket, relay) in call {
-                let packet = rtp(round);
-                socket.send_to(&packet, relay).expect("loopback takes it");
+struct End {
+    socket: mio::net::UdpSocket,
+    /// Where it sends to.
+    relay: SocketAddr,
+    number: u16,
+}
+
+impl Ends {
+    fn new(calls: u16) -> Self {
+        let poll = Poll::new().expect("the machine has descriptors");
+        let relay = Threads::start();
+        let mut ends = Vec::with_capacity(usize::from(calls) * 2);
+        for number in 0..calls {
+            ends.extend(relay.call(number));
+        }
+        for (number, end) in ends.iter_mut().enumerate() {
+            poll.registry().register(&mut end.socket, Token(number), Interest::READABLE).expect("it is a socket");
+        }
+        Self { relay, poll, ends, begun: clock(), sent: 0, received: 0, took: Vec::new() }
+    }
+
+    /// Sends as fast as this thread can.
+    fn saturate(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let before = Usage::of_worker();
+        self.begun = clock();
+        let mut next = (0..self.ends.len()).cycle();
+        while clock() < self.begun + DURATION {
+            for end in next.by_ref().take(16) {
+                self.send(end);
+            }
+            self.receive(&mut events);
+        }
+        self.report("saturated", &before, &mut events);
+    }
+
+    /// Sends each packet at its time.
+    fn pace(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let before = Usage::of_worker();
+        let ends = u32::try_from(self.ends.len()).expect("a few thousand");
+        self.begun = clock();
+        for (number, end) in (0..).zip((0..self.ends.len()).cycle()) {
+            let due = self.begun + PTIME * (number / ends) + PTIME * (number % ends) / ends;
+            if due > self.begun + DURATION {
+                break;
+            }
+            while clock() < due {
+                self.receive(&mut events);
+            }
+            self.send(end);
+        }
+        self.report("paced", &before, &mut events);
+    }
+
+    fn send(&mut self, end: usize) {
+        let now = clock() - self.begun;
+        let end = &mut self.ends[end];
+        end.number = end.number.wrapping_add(1);
+        // What the socket does not take was not sent.
+        if end.socket.send_to(&rtp(end.number, now), end.relay).is_ok() {
+            self.sent += 1;
+        }
+    }
+
+    fn receive(&mut self, events: &mut Events) {
+        self.poll.poll(events, Some(Duration::ZERO)).expect("it can be polled");
+        let mut packet = [0; 2048];
+        for event in &*events {
+            let socket = &self.ends[event.token().0].socket;
+            while let Ok(length) = socket.recv(&mut packet) {
+                let stamp = packet[12..length].first_chunk().map(|stamp| u64::from_be_bytes(*stamp));
+                let now = u64::try_from((clock() - self.begun).as_nanos()).expect("a few seconds");
+                self.took.extend(stamp.map(|stamp| now - stamp));
+                self.received += 1;
             }
         }
     }
-    wait_until(clock() + Duration::from_millis(1100)); // counters are published every second
-    let used = Usage::of_worker().since(&before);
-    let sent = u64::from(ROUNDS) * u64::from(calls) * 2;
-    let forwarded = threads.counters().relay.packets_forwarded;
-    let seconds = (PTIME * ROUNDS).as_secs_f64();
-    println!(
-        "{calls:>4} calls: {:>5.1} us per packet, {:>6.0} sleeps per second, {} of {sent} packets lost",
-        used.nanoseconds as f64 / 1e3 / forwarded.max(1) as f64,
-        used.sleeps as f64 / seconds,
-        sent - forwarded
-    );
-}
 
-/// Makes a call; gives each end's socket, and where it sends to.
-fn call(threads: &RelayThreads, told: &Receiver<FromRelay>, number: u16) -> [(UdpSocket, SocketAddr); 2] {
-    let call = CallId::from(u64::from(number));
-    let ends = LEGS.map(|_| UdpSocket::bind((LOOPBACK, 0)).expect("loopback has ports"));
-    let [offer, answer] = ends.each_ref().map(plain);
-    let legs = LEGS.map(LegPolicy::plain_sip).to_vec();
-    let ask = |command| {
-        threads.send(ToRelay::Command(Request { id: RequestId(1), command }));
-        match told.recv().expect("the relay answers") {
-            FromRelay::Reply { outcome: Ok(Reply::Local(description)), .. } => description.streams[0].path.rtp,
-            FromRelay::Reply { outcome: Ok(_), .. } => None,
-            other @ (FromRelay::Reply { .. } | FromRelay::Event(_)) => panic!("{other:?}"),
+    fn report(mut self, what: &str, before: &Usage, events: &mut Events) {
+        let used = Usage::of_worker().since(before);
+        let (seconds, in_time) = ((clock() - self.begun).as_secs_f64(), self.received);
+        let last = clock() + Duration::from_millis(100);
+        while clock() < last {
+            self.receive(events);
         }
-    };
-    ask(Command::CreateCall { call, legs });
-    ask(Command::RemoteOffer { call, leg: LEGS[0], offer: offer.clone() });
-    let second = ask(Command::LocalOffer { call, leg: LEGS[1], offer });
-    ask(Command::RemoteAnswer { call, leg: LEGS[1], answer: answer.clone() });
-    let first = ask(Command::LocalAnswer { call, leg: LEGS[0], answer });
-    let [here, there] = ends;
-    [(here, first.expect("an address")), (there, second.expect("an address"))]
+        self.took.sort_unstable();
+        let percentile =
+            |part: usize| self.took.get(self.took.len() * part / 100).map_or(0.0, |time| *time as f64 / 1e6);
+        println!(
+            "{what:>9}, {:>4} calls: {:>5.2} us for each of {:>6.0} packets/s, {:>5.0} sleeps/s, {} lost, {:.2} ms (p50) {:.2} ms (p99)",
+            self.ends.len() / 2,
+            used.nanoseconds as f64 / 1e3 / in_time.max(1) as f64,
+            in_time as f64 / seconds,
+            used.sleeps as f64 / seconds,
+            self.sent - self.received,
+            percentile(50),
+            percentile(99),
+        );
+        self.relay.threads.stop();
+    }
 }
 
-fn config(longest_wait: Duration) -> Config {
+/// Sets up calls that stay for a while.
+fn memory(calls: u16) {
+    let relay = Threads::start();
+    let before = resident();
+    let ends: Vec<_> = (0..calls).map(|number| relay.call(number)).collect();
+    println!("memory: {:.1} KiB for each call", (resident() - before) as f64 / 1024.0 / f64::from(calls));
+    drop(ends);
+    relay.threads.stop();
+}
+
+/// Sets up calls and tears them down.
+fn set_up(calls: u64) {
+    let relay = Threads::start();
+    let [offer, answer] = [1, 2].map(|port| plain(SocketAddr::new(LOOPBACK, port)));
+    let before = Usage::of_worker();
+    let begun = clock();
+    let mut done = 0;
+    for number in 0..calls {
+        let call = CallId::from(number);
+        for command in commands(call, &offer, &answer).into_iter().chain([Command::End { call }]) {
+            relay.send(command);
+        }
+        while number + 1 - done >= if number + 1 == calls { 1 } else { 100 } {
+            done += u64::from(matches!(relay.reply(), Some(Reply::Statistics(_))));
+        }
+    }
+    let used = Usage::of_worker().since(&before);
+    let rate = calls as f64 / (clock() - begun).as_secs_f64();
+    println!(
+        "set-up and tear-down: {rate:.0} calls/s, {:.1} us for each",
+        used.nanoseconds as f64 / 1e3 / calls as f64
+    );
+    relay.threads.stop();
+}
+
+/// The relay and its replies.
+struct Threads {
+    threads: RelayThreads,
+    told: Receiver<FromRelay>,
+}
+
+impl Threads {
+    fn start() -> Self {
+        let (tell, told) = mpsc::channel();
+        let threads = RelayThreads::start(config(), move |news| drop(tell.send(news)));
+        let relay = Self { threads: threads.expect("loopback can be bound"), told };
+        relay.send(Command::Query { call: CallId::from(0) });
+        relay.told.recv().expect("there is no such call, which says that the worker runs");
+        relay
+    }
+
+    fn send(&self, command: Command) {
+        self.threads.send(ToRelay::Command(Request { id: RequestId(1), command }));
+    }
+
+    /// The next reply, if it is not an event that comes first.
+    fn reply(&self) -> Option<Reply> {
+        match self.told.recv().expect("the relay answers") {
+            FromRelay::Reply { outcome, .. } => Some(outcome.expect("the relay has room")),
+            FromRelay::Event(_) => None,
+        }
+    }
+
+    /// Makes a call between two ends.
+    fn call(&self, number: u16) -> [End; 2] {
+        let sockets = LEGS.map(|_| bind().expect("loopback has ports"));
+        let [offer, answer] = sockets.each_ref().map(|socket| plain(socket.local_addr().expect("it is bound")));
+        let addresses: Vec<SocketAddr> = commands(CallId::from(u64::from(number)), &offer, &answer)
+            .into_iter()
+            .filter_map(|command| {
+                self.send(command);
+                match std::iter::repeat_with(|| self.reply()).flatten().next() {
+                    Some(Reply::Local(description)) => description.streams[0].path.rtp,
+                    _ => None,
+                }
+            })
+            .collect();
+        let mut addresses = addresses.into_iter().rev(); // the second leg's was told first
+        sockets.map(|socket| End {
+            socket: mio::net::UdpSocket::from_std(socket),
+            relay: addresses.next().expect("each leg has one"),
+            number: 0,
+        })
+    }
+}
+
+/// What sets up a call.
+fn commands(call: CallId, offer: &Description, answer: &Description) -> [Command; 5] {
+    let [first, second] = LEGS;
+    [
+        Command::CreateCall { call, legs: LEGS.map(LegPolicy::plain_sip).to_vec() },
+        Command::RemoteOffer { call, leg: first, offer: offer.clone() },
+        Command::LocalOffer { call, leg: second, offer: offer.clone() },
+        Command::RemoteAnswer { call, leg: second, answer: answer.clone() },
+        Command::LocalAnswer { call, leg: first, answer: answer.clone() },
+    ]
+}
+
+fn bind() -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((LOOPBACK, 0))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn config() -> Config {
     let address = relay::Address { name: None, bind: LOOPBACK, advertise: None };
-    let ports = relay::PortShare { range: 30_000..=39_999, number: 0, of: 1 };
+    let ports = relay::PortShare { range: 20_000..=32_000, number: 0, of: 1 };
     let relay = relay::Config {
         max_calls: 10_000,
+        port_quarantine: Duration::ZERO, // or there were no ports left after some thousand calls
         ..relay::Config::new(vec![address], ports, relay::CertificatePolicy::PerCall)
     };
-    Config { workers: NonZeroUsize::new(1), longest_wait, ..Config::new(relay) }
+    Config { workers: NonZeroUsize::new(1), ..Config::new(relay) }
 }
 
-fn plain(socket: &UdpSocket) -> Description {
+fn plain(address: SocketAddr) -> Description {
     let mut stream = MediaStream::new(StreamId(0), "0", MediaKind::Audio);
     stream.codecs = vec![Codec::new(PayloadType::try_from(0).expect("below 128"), "PCMU", 8000, 1)];
-    stream.path.rtp = socket.local_addr().ok();
+    stream.path.rtp = Some(address);
     Description { streams: vec![stream], bundle: Vec::new() }
 }
 
-fn rtp(round: u32) -> [u8; 172] {
+/// A packet that says when it was sent.
+fn rtp(number: u16, time: Duration) -> [u8; 172] {
     let mut packet = [0x55; 172];
     packet[..2].copy_from_slice(&[0x80, 0]);
-    packet[2..4].copy_from_slice(&round.to_be_bytes()[2..]);
-    packet[4..8].copy_from_slice(&(round * 160).to_be_bytes());
+    packet[2..4].copy_from_slice(&number.to_be_bytes());
+    packet[4..8].copy_from_slice(&(u32::from(number) * 160).to_be_bytes());
+    packet[12..20].copy_from_slice(&u64::try_from(time.as_nanos()).expect("a few seconds").to_be_bytes());
     packet
+}
+
+/// Bytes of memory that this process has.
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux shows it");
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux counts it");
+    1024 * kilobytes.trim_end_matches("kB").trim().parse::<u64>().expect("a number")
 }
 
 /// What the worker's thread has used.
@@ -141,9 +330,4 @@ impl Usage {
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn clock() -> Instant {
     Instant::now()
-}
-
-#[expect(clippy::disallowed_methods, reason = "packets are sent at their times")]
-fn wait_until(time: Instant) {
-    thread::sleep(time.saturating_duration_since(clock()));
 }
