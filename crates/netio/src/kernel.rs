@@ -6,6 +6,10 @@
 //! - `address`: socket addresses as the kernel writes them
 //! - `arrivals`: receiving from many sockets into one batch
 //! - `departures`: sending many datagrams through one socket
+//!
+//! Measured and left out, because they did not pay where a packet comes 50 times a second: `io_uring` (multishot receive
+//! into provided buffers, sends in the same submission), and connected sockets, from which the kernel would hide whom it
+//! refused.
 
 mod address;
 mod arrivals;
