@@ -83,7 +83,7 @@ impl Endpoint {
     pub(crate) fn draw_keys(&mut self, dice: &mut Dice) {
         let mut key = |tag, suite: SrtpSuite| {
             let bytes = (0..suite.key_length() + suite.salt_length()).map(|_| dice.next().to_be_bytes()[3]);
-            Crypto { tag, suite, key_and_salt: Secret::new(bytes.collect()), mki: None }
+            Crypto::new(tag, suite, Secret::new(bytes.collect()))
         };
         self.keys = (1..).zip(&self.kind.suites).map(|(tag, suite)| key(tag, *suite)).collect();
     }
