@@ -9,6 +9,7 @@ mod latching;
 mod limits;
 mod network;
 mod peer;
+mod profiles;
 mod reports;
 mod security;
 mod shared;

@@ -89,7 +89,7 @@ pub(crate) fn policy(leg: LegId, habits: &Habits) -> LegPolicy {
         },
         sender: None,
         security: vec![habits.security],
-        suites: SrtpSuite::USUAL.to_vec(),
+        suites: SrtpSuite::ALL.to_vec(),
         rtcp_mux: habits.rtcp_mux,
         address: None,
         reporting: habits.reporting,
