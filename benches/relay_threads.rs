@@ -110,6 +110,9 @@ impl Ends {
                 self.receive(&mut events);
             }
             self.send(end);
+            if number % 16 == 0 {
+                self.receive(&mut events); // also when it is late
+            }
         }
         self.report("paced", &before, &mut events);
     }
