@@ -5,6 +5,7 @@
 
 #[path = "../crates/relay/tests/spine/fixture.rs"]
 mod fixture;
+mod measure;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fixture::{BATCH, Fixture};
@@ -22,21 +23,21 @@ fn forward(criterion: &mut Criterion) {
         ("AES-GCM to AES-GCM", Some(AeadAes128Gcm), Some(AeadAes128Gcm)),
     ] {
         let fixture = std::cell::RefCell::new(Fixture::new(near, far));
-        group.bench_function(name, |bencher| {
-            bencher.iter_batched_ref(
-                || fixture.borrow_mut().next_packet(),
-                |packet| fixture.borrow_mut().forward(packet),
-                BatchSize::SmallInput,
-            );
-        });
+        measure::each(
+            &mut group,
+            name,
+            BatchSize::SmallInput,
+            || fixture.borrow_mut().next_packet(),
+            |packet| fixture.borrow_mut().forward(packet),
+        );
         group.throughput(Throughput::Elements(BATCH as u64));
-        group.bench_function(format!("{name}, {BATCH} together"), |bencher| {
-            bencher.iter_batched_ref(
-                || fixture.borrow_mut().next_batch(),
-                |batch| fixture.borrow_mut().forward_batch(batch).len(),
-                BatchSize::SmallInput,
-            );
-        });
+        measure::each(
+            &mut group,
+            format!("{name}, {BATCH} together"),
+            BatchSize::SmallInput,
+            || fixture.borrow_mut().next_batch(),
+            |batch| fixture.borrow_mut().forward_batch(batch).len(),
+        );
         group.throughput(Throughput::Elements(1));
     }
     group.finish();

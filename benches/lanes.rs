@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p stox-lanes`
 
+mod measure;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lanes::{Key, Lanes, Message};
 
@@ -16,9 +18,9 @@ fn authenticate(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(lanes.reason());
         for count in [1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64] {
             group.throughput(Throughput::Elements(count as u64));
-            group.bench_function(count.to_string(), |bencher| {
-                let mut codes = [[0; 20]; 64];
-                bencher.iter(|| lanes.authenticate(std::hint::black_box(&messages[..count]), &mut codes));
+            let mut codes = [[0; 20]; 64];
+            measure::again(&mut group, count.to_string(), || {
+                lanes.authenticate(std::hint::black_box(&messages[..count]), &mut codes)
             });
         }
     }

@@ -3,6 +3,8 @@
 //! 172-byte RTP packets (20 ms of G.711) between clients with ICE and plain phones, one from each client in turn, in a
 //! single thread and without any input or output: `cargo bench -p stox-relay --bench many_legs`.
 
+mod measure;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -181,7 +183,7 @@ fn many_legs(criterion: &mut Criterion) {
         let name = format!("{calls} calls, {}", if ice_port.is_some() { "shared port" } else { "a port per leg" });
         let mut exchange = Exchange::new(calls, ice_port);
         let mut buffer = [0x55; 512];
-        group.bench_function(name, |bencher| bencher.iter(|| exchange.forward(&mut buffer)));
+        measure::again(&mut group, name, || exchange.forward(&mut buffer));
     }
     group.finish();
 }

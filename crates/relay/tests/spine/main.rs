@@ -1,38 +1,12 @@
 //! What forwarding a media packet costs beside arithmetic: nothing.
 
+#[path = "../../../../benches/measure/allocations.rs"]
+mod allocations;
 mod fixture;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use fixture::{BATCH, Fixture};
 use model::SrtpSuite;
 use relay::Forward;
-
-/// The system's allocator, which counts how often this thread asks it.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-#[allow(unsafe_code, reason = "an allocator has no other face")]
-// SAFETY: everything is handed to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the promises of `GlobalAlloc::alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the promises of `GlobalAlloc::dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[test]
 fn a_media_packet_is_forwarded_without_an_allocation() {
@@ -44,15 +18,13 @@ fn a_media_packet_is_forwarded_without_an_allocation() {
             fixture.forward(&mut { first }); // the first one sets up what is kept of its source
             for _ in 0..1000 {
                 let mut packet = fixture.next_packet();
-                let before = ALLOCATIONS.get();
-                fixture.forward(&mut packet);
-                assert_eq!(ALLOCATIONS.get(), before, "{near:?} to {far:?}");
+                let allocations = allocations::during(|| fixture.forward(&mut packet));
+                assert_eq!(allocations, 0, "{near:?} to {far:?}");
             }
             for _ in 0..50 {
                 let mut batch = fixture.next_batch();
-                let before = ALLOCATIONS.get();
-                assert_eq!(fixture.forward_batch(&mut batch).len(), BATCH);
-                assert_eq!(ALLOCATIONS.get(), before, "{near:?} to {far:?}, together");
+                let allocations = allocations::during(|| assert_eq!(fixture.forward_batch(&mut batch).len(), BATCH));
+                assert_eq!(allocations, 0, "{near:?} to {far:?}, together");
             }
         }
     }
