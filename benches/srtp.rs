@@ -1,11 +1,13 @@
-//! SRTP of one packet, ours beside that of webrtc-srtp: 172 bytes (20 ms of G.711), in place, replay window on.
+//! SRTP of one packet, ours beside that of webrtc-srtp and rtc-srtp: 172 bytes (20 ms of G.711), replay window on.
 //!
 //! `cargo bench -p stox-media --bench srtp`
 //!
-//! Opening has to be shown a fresh packet each time, so a batch is sealed before the clock runs; both implementations
+//! Opening has to be shown a fresh packet each time, so a batch is sealed before the clock runs; all implementations
 //! are measured in the same way.
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+mod measure;
+
+use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 use media::{
     Packet,
     demux::Media,
@@ -13,19 +15,21 @@ use media::{
     srtp::{Inbound, MAX_OVERHEAD, MasterKey, Outbound},
 };
 use model::{PayloadType, SrtpSuite, Ssrc};
-use webrtc_srtp::{context::Context, option, protection_profile::ProtectionProfile};
+use rtc_srtp::crypto::{RTCCryptoProvider, providers::RingProvider};
+use rtc_srtp::protection_profile::ProtectionProfile as Rtc;
+use webrtc_srtp::protection_profile::ProtectionProfile as Webrtc;
 
-const SUITES: [(SrtpSuite, ProtectionProfile); 5] = [
-    (SrtpSuite::AesCm128Sha1_80, ProtectionProfile::Aes128CmHmacSha1_80),
-    (SrtpSuite::AesCm128Sha1_32, ProtectionProfile::Aes128CmHmacSha1_32),
-    (SrtpSuite::Aes256CmSha1_80, ProtectionProfile::Aes256CmHmacSha1_80),
-    (SrtpSuite::AeadAes128Gcm, ProtectionProfile::AeadAes128Gcm),
-    (SrtpSuite::AeadAes256Gcm, ProtectionProfile::AeadAes256Gcm),
+const SUITES: [(SrtpSuite, Webrtc, Rtc); 5] = [
+    (SrtpSuite::AesCm128Sha1_80, Webrtc::Aes128CmHmacSha1_80, Rtc::Aes128CmHmacSha1_80),
+    (SrtpSuite::AesCm128Sha1_32, Webrtc::Aes128CmHmacSha1_32, Rtc::Aes128CmHmacSha1_32),
+    (SrtpSuite::Aes256CmSha1_80, Webrtc::Aes256CmHmacSha1_80, Rtc::Aes256CmHmacSha1_80),
+    (SrtpSuite::AeadAes128Gcm, Webrtc::AeadAes128Gcm, Rtc::AeadAes128Gcm),
+    (SrtpSuite::AeadAes256Gcm, Webrtc::AeadAes256Gcm, Rtc::AeadAes256Gcm),
 ];
 
 const LENGTH: usize = 172;
 const ROOM: usize = LENGTH + MAX_OVERHEAD;
-const MATERIAL: [u8; 32] = [0x5A; 32];
+static MATERIAL: [u8; 32] = [0x5A; 32];
 const WINDOW: usize = 128;
 
 /// Packets one after the other, their sequence numbers without end.
@@ -42,65 +46,94 @@ impl Source {
     }
 }
 
+fn material(suite: SrtpSuite) -> (&'static [u8], &'static [u8]) {
+    (&MATERIAL[..suite.key_length()], &MATERIAL[..suite.salt_length()])
+}
+
 fn our_key(suite: SrtpSuite) -> MasterKey {
-    MasterKey::new(suite, &MATERIAL[..suite.key_length()], &MATERIAL[..suite.salt_length()])
-        .expect("lengths of the suite")
+    let (key, salt) = material(suite);
+    MasterKey::new(suite, key, salt).expect("lengths of the suite")
 }
 
-fn their_context(suite: SrtpSuite, profile: ProtectionProfile) -> Context {
-    let (key, salt) = (&MATERIAL[..suite.key_length()], &MATERIAL[..suite.salt_length()]);
-    let window = Some(option::srtp_replay_protection(WINDOW));
-    Context::new(key, salt, profile, window, None).expect("lengths of the suite")
-}
-
-fn ours(criterion: &mut Criterion, suite: SrtpSuite) {
-    let mut group = criterion.benchmark_group(suite.as_str());
+fn ours(group: &mut BenchmarkGroup<'_, WallTime>, suite: SrtpSuite) {
     let (mut source, mut outbound) = (Source(0), Outbound::new(&our_key(suite)));
-    group.bench_function("seal, stox", |bencher| {
-        let seal = |buffer: &mut [u8; ROOM]| {
-            let mut packet = Packet::new(buffer, LENGTH).expect("it fits");
-            outbound.seal(&mut packet, Media::Rtp).expect("a fresh index");
-        };
-        bencher.iter_batched_ref(|| source.next(), seal, BatchSize::SmallInput);
+    let fresh = || source.next();
+    measure::each(group, "seal, stox", BatchSize::SmallInput, fresh, |buffer| {
+        let mut packet = Packet::new(buffer, LENGTH).expect("it fits");
+        outbound.seal(&mut packet, Media::Rtp).expect("a fresh index");
     });
     let (mut source, mut outbound) = (Source(0), Outbound::new(&our_key(suite)));
     let mut inbound = Inbound::new(&our_key(suite));
-    group.bench_function("open, stox", |bencher| {
-        let sealed = || {
-            let mut buffer = source.next();
-            let mut packet = Packet::new(&mut buffer, LENGTH).expect("it fits");
-            outbound.seal(&mut packet, Media::Rtp).expect("a fresh index");
-            let length = packet.len();
-            (buffer, length)
-        };
-        let open = |(buffer, length): &mut ([u8; ROOM], usize)| {
-            let mut packet = Packet::new(buffer, *length).expect("it fits");
-            inbound.open(&mut packet, Media::Rtp).expect("authentic");
-        };
-        bencher.iter_batched_ref(sealed, open, BatchSize::SmallInput);
+    let sealed = || {
+        let mut buffer = source.next();
+        let mut packet = Packet::new(&mut buffer, LENGTH).expect("it fits");
+        outbound.seal(&mut packet, Media::Rtp).expect("a fresh index");
+        let length = packet.len();
+        (buffer, length)
+    };
+    measure::each(group, "open, stox", BatchSize::SmallInput, sealed, |(buffer, length)| {
+        let mut packet = Packet::new(buffer, *length).expect("it fits");
+        inbound.open(&mut packet, Media::Rtp).expect("authentic");
     });
 }
 
-fn theirs(criterion: &mut Criterion, suite: SrtpSuite, profile: ProtectionProfile) {
-    let mut group = criterion.benchmark_group(suite.as_str());
-    let (mut source, mut context) = (Source(0), their_context(suite, profile));
-    group.bench_function("seal, webrtc-srtp", |bencher| {
-        let seal = |buffer: &mut [u8; ROOM]| context.encrypt_rtp(&buffer[..LENGTH]).expect("it seals");
-        bencher.iter_batched_ref(|| source.next(), seal, BatchSize::SmallInput);
+fn theirs<C: Context>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, context: impl Fn() -> C) {
+    let (mut source, mut sender) = (Source(0), context());
+    let fresh = || source.next();
+    measure::each(group, format!("seal, {name}"), BatchSize::SmallInput, fresh, |buffer| {
+        sender.seal(&buffer[..LENGTH])
     });
-    let (mut source, mut sender) = (Source(0), their_context(suite, profile));
-    let mut receiver = their_context(suite, profile);
-    group.bench_function("open, webrtc-srtp", |bencher| {
-        let sealed = || sender.encrypt_rtp(&source.next()[..LENGTH]).expect("it seals").to_vec();
-        let open = |sealed: &mut Vec<u8>| receiver.decrypt_rtp(sealed).expect("authentic");
-        bencher.iter_batched_ref(sealed, open, BatchSize::SmallInput);
-    });
+    let (mut source, mut sender, mut receiver) = (Source(0), context(), context());
+    let sealed = || sender.seal(&source.next()[..LENGTH]).as_ref().to_vec();
+    measure::each(group, format!("open, {name}"), BatchSize::SmallInput, sealed, |sealed| receiver.open(sealed));
+}
+
+/// One direction of another implementation.
+trait Context {
+    fn seal(&mut self, packet: &[u8]) -> impl AsRef<[u8]> + use<Self>;
+    fn open(&mut self, packet: &[u8]) -> impl AsRef<[u8]> + use<Self>;
+}
+
+impl Context for webrtc_srtp::context::Context {
+    fn seal(&mut self, packet: &[u8]) -> impl AsRef<[u8]> + use<> {
+        self.encrypt_rtp(packet).expect("it seals")
+    }
+
+    fn open(&mut self, packet: &[u8]) -> impl AsRef<[u8]> + use<> {
+        self.decrypt_rtp(packet).expect("authentic")
+    }
+}
+
+impl Context for rtc_srtp::context::Context {
+    fn seal(&mut self, packet: &[u8]) -> impl AsRef<[u8]> + use<> {
+        self.encrypt_rtp(packet).expect("it seals")
+    }
+
+    fn open(&mut self, packet: &[u8]) -> impl AsRef<[u8]> + use<> {
+        self.decrypt_rtp(packet).expect("authentic")
+    }
+}
+
+fn webrtc_context(suite: SrtpSuite, profile: Webrtc) -> webrtc_srtp::context::Context {
+    let (key, salt) = material(suite);
+    let window = Some(webrtc_srtp::option::srtp_replay_protection(WINDOW));
+    webrtc_srtp::context::Context::new(key, salt, profile, window, None).expect("lengths of the suite")
+}
+
+fn rtc_context(suite: SrtpSuite, profile: Rtc) -> rtc_srtp::context::Context {
+    let (key, salt) = material(suite);
+    let window = Some(rtc_srtp::option::srtp_replay_protection(WINDOW));
+    rtc_srtp::context::Context::new(key, salt, profile, window, None, RingProvider::new().crypto())
+        .expect("lengths of the suite")
 }
 
 fn srtp(criterion: &mut Criterion) {
-    for (suite, profile) in SUITES {
-        ours(criterion, suite);
-        theirs(criterion, suite, profile);
+    for (suite, webrtc, rtc) in SUITES {
+        let mut group = criterion.benchmark_group(suite.as_str());
+        ours(&mut group, suite);
+        theirs(&mut group, "webrtc-srtp", || webrtc_context(suite, webrtc));
+        theirs(&mut group, "rtc-srtp", || rtc_context(suite, rtc));
+        group.finish();
     }
 }
 
