@@ -1,6 +1,6 @@
 //! HMAC-SHA1 of many packets, side by side and one after the other: 172-byte packets of one key each.
 //!
-//! `cargo bench -p stox-lanes`
+//! `cargo bench -p stox-lanes --bench lanes`
 
 mod measure;
 
