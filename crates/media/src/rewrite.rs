@@ -17,6 +17,7 @@ mod payload_types;
 use std::time::{Duration, Instant};
 
 use model::{MediaKind, PayloadType, Ssrc};
+use smallvec::SmallVec;
 
 use self::fir::FirSequence;
 
@@ -43,6 +44,7 @@ pub struct Origin {
 
 /// What the two legs agreed on; a new offer and answer may change it.
 #[derive(Clone, Debug, PartialEq)]
+#[repr(C)]
 pub struct Settings {
     /// Audio marks the first packet after a change of source; video marks the ends of pictures, which stay as they are.
     pub kind: MediaKind,
@@ -50,10 +52,10 @@ pub struct Settings {
     pub clock_rate: u32,
     /// Which payload types pass.
     pub payload_types: PayloadTypeMap,
-    /// Which header extensions pass.
-    pub extensions: ExtensionMap,
     /// How a source that was not heard before is met.
     pub newcomers: Newcomers,
+    /// Which header extensions pass.
+    pub extensions: ExtensionMap,
 }
 
 /// How a source that was not heard before is met.
@@ -85,29 +87,33 @@ const TAIL: Duration = Duration::from_millis(200);
 const SHORTEST_FRAME: Duration = Duration::from_millis(20);
 
 /// One outgoing stream: where its numbers stand, and from which sources they came.
+///
+/// What every packet needs stands together at the beginning: among many streams it is no longer in the processor's cache
+/// when the next packet comes, and costs what fetching its lines costs.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Rewriter {
     origin: Origin,
-    settings: Settings,
-    /// The sources heard, in the order of their coming.
-    sources: Vec<Source>,
+    /// Ticks per second of the newest timestamp.
+    clock_rate: u32,
     /// The one that is forwarded now.
     current: Option<Ssrc>,
-    /// A source, or a place in the current one, that goes on from here if the next packet bears this number.
-    contender: Option<(Ssrc, SeqNo)>,
-    /// The oldest first.
-    epochs: Vec<Epoch>,
     /// The first index that is neither used nor kept for a late packet.
     next: ExtSeqNo,
     /// The newest timestamp, and when it was first sent.
     newest: Option<(Instant, RtpTime)>,
-    /// Ticks per second of the newest timestamp.
-    clock_rate: u32,
+    sent: Sent,
+    /// A source, or a place in the current one, that goes on from here if the next packet bears this number.
+    contender: Option<(Ssrc, SeqNo)>,
     /// Something was kept back since the last packet.
     resuming: bool,
+    /// The sources heard, in the order of their coming.
+    sources: SmallVec<[Source; 1]>,
+    /// The oldest first.
+    epochs: SmallVec<[Epoch; 2]>,
+    settings: Settings,
     /// When another source, or another place in the same one, was last taken up.
     switched: Option<Instant>,
-    sent: Sent,
     fir: FirSequence,
 }
 
@@ -155,10 +161,10 @@ impl Rewriter {
             origin,
             clock_rate: settings.clock_rate,
             settings,
-            sources: Vec::with_capacity(1),
+            sources: SmallVec::new(),
             current: None,
             contender: None,
-            epochs: Vec::with_capacity(2),
+            epochs: SmallVec::new(),
             next: ExtSeqNo::new(0, first),
             newest: None,
             resuming: false,

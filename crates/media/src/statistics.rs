@@ -10,8 +10,9 @@ use crate::{
     rtp::{ExtSeqNo, Header, MAX_DROPOUT, MAX_MISORDER, SeqNo, ticks},
 };
 
-/// The figures of one source.
+/// The figures of one source; those that every packet changes stand together.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Reception {
     ssrc: Ssrc,
     clock_rate: u32,
@@ -21,12 +22,12 @@ pub struct Reception {
     /// A place from where the source goes on if the next packet bears this number.
     contender: Option<SeqNo>,
     jitter: Jitter,
+    gaps: u64,
     last_sender_report: Option<(SenderInfo, Instant)>,
     /// What came of the runs before this one.
     past: Tally,
     /// What was known at the last sample.
     sampled: Tally,
-    gaps: u64,
 }
 
 /// How many packets were to come, and how many did.

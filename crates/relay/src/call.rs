@@ -21,13 +21,14 @@ const STATISTICS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A call of two legs.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Call {
     pub(crate) id: CallId,
+    /// A packet moved a deadline.
+    pub(crate) alarm_moved: bool,
     pub(crate) legs: [Leg; 2],
     /// The deadline that the relay's timers have for it.
     pub(crate) alarm: Option<Instant>,
-    /// A packet moved a deadline.
-    pub(crate) alarm_moved: bool,
     /// When its figures are told next.
     statistics_at: Option<Instant>,
     /// When its quality is measured next, and whether it was ever.
@@ -117,7 +118,7 @@ impl Call {
                     true => Newcomers::Welcome,
                     false => Newcomers::Probation,
                 };
-                let agreed: Option<&Agreed> = source.and_then(|source| source.agreed.as_ref());
+                let agreed: Option<&Agreed> = source.and_then(|source| source.agreed.as_deref());
                 stream.connect(agreed.map(|agreed| (agreed, newcomers)));
                 stream.flow(stream.direction(hold));
             }

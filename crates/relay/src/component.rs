@@ -39,13 +39,14 @@ const OLD_KEY_TIME: Duration = Duration::from_secs(5);
 
 /// One component of a transport.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Component {
+    protection: Protection,
+    path: Path,
     place: Place,
     sockets: Vec<Socket>,
     /// What the shared port knows it by, if it is there.
     sharing: Option<Sharing>,
-    path: Path,
-    protection: Protection,
     dtls: Dtls,
     forget_key_at: Option<Instant>,
     /// When the DTLS datagrams that came so far would have come at the pace that is allowed.

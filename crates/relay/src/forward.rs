@@ -284,7 +284,7 @@ fn translate(
 ) -> Result<Destination, Dropped> {
     let transport = far.transport_mut(far_place).ok_or(Dropped::OtherLegNotReady)?;
     let destination = transport.carrier(Media::Rtcp).destination().ok_or(Dropped::NoDestination)?;
-    let agreed = || far.streams.iter().filter(|s| s.transport == far_place).filter_map(|s| s.agreed.as_ref());
+    let agreed = || far.streams.iter().filter(|s| s.transport == far_place).filter_map(|s| s.agreed.as_deref());
     let feedback = agreed().any(crate::stream::Agreed::has_feedback);
     let reduced_size = agreed().all(crate::stream::Agreed::has_reduced_size);
     let pictures = far.pictures(far_place);

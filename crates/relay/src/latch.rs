@@ -15,14 +15,15 @@ const LEARNING_PACKETS: u8 = 3;
 
 /// The one source that is believed, and whether another may still take its place.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Latch {
     learning: Learning,
-    until: Instant,
-    signalled: Option<SocketAddr>,
-    sender: Option<IpAddr>,
+    learnt: Option<SocketAddr>,
     /// What was learnt before a description that names the same address again.
     before: Option<SocketAddr>,
-    learnt: Option<SocketAddr>,
+    signalled: Option<SocketAddr>,
+    sender: Option<IpAddr>,
+    until: Instant,
     trial: Option<Trial>,
 }
 

@@ -20,6 +20,7 @@ use model::{
     Candidate, CommandError, Description, Direction, IceParameters, IceRole, LegId, LegPolicy, LegStatistics,
     MediaKind, MediaPath, MediaStream, PathPolicy, Reporting, RestartedPath, Security, StreamId,
 };
+use smallvec::SmallVec;
 
 use crate::component::{Destination, Name};
 use crate::drops::Drops;
@@ -37,24 +38,25 @@ const MAX_CANDIDATES: usize = 128;
 /// Trickled candidates that are kept until the answer.
 const MAX_EARLY_CANDIDATES: usize = 64;
 
-/// One leg of a call.
+/// One leg of a call; what every packet needs stands at the beginning. The usual one stream on its one transport lie in
+/// the leg itself, so that a packet finds all it needs without following pointers from one cold place to the next.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Leg {
     pub(crate) id: LegId,
-    /// Its streams, agreed on or offered by us.
-    pub(crate) streams: Vec<LegStream>,
-    /// The canonical name of all we send to this leg (RFC 7022).
-    pub(crate) cname: String,
-    /// Why packets of this leg's peer went no further.
-    pub(crate) dropped: Drops,
-    /// When something of the peer was last believed, or the call began; nothing before.
-    pub(crate) silent_since: Option<Instant>,
     /// Whether its silence was told.
     pub(crate) told_silence: bool,
-    /// When to see whether RTCP is due.
-    pub(crate) report_at: Option<Instant>,
+    /// When something of the peer was last believed, or the call began; nothing before.
+    pub(crate) silent_since: Option<Instant>,
     /// Key presses on their way to the peer.
     pub(crate) key_presses: KeyPresses,
+    /// Its streams, agreed on or offered by us.
+    pub(crate) streams: SmallVec<[LegStream; 1]>,
+    transports: SmallVec<[Option<Transport>; 1]>,
+    /// The canonical name of all we send to this leg (RFC 7022).
+    pub(crate) cname: String,
+    /// When to see whether RTCP is due.
+    pub(crate) report_at: Option<Instant>,
     /// We report to its peer, and take its reports.
     pub(crate) terminates: bool,
     /// What to add to its peer's NTP times to get ours; nothing before its first sender report.
@@ -66,10 +68,11 @@ pub(crate) struct Leg {
     certificate: Option<Arc<dtls::Certificate>>,
     addresses: Vec<Address>,
     exchange: Exchange,
-    transports: Vec<Option<Transport>>,
     early: Vec<EarlyCandidate>,
     hold: Direction,
     we_offered_first: Option<bool>,
+    /// Why packets of this leg's peer went no further.
+    pub(crate) dropped: Drops,
 }
 
 /// Where offer and answer are.
@@ -146,7 +149,7 @@ impl Leg {
         (resources.random)(&mut cname[4..]); // 96 bits (RFC 7022 §4.2)
         Ok(Self {
             id: policy.leg,
-            streams: Vec::new(),
+            streams: SmallVec::new(),
             cname: format!("{:024x}", u128::from_be_bytes(cname)),
             dropped: Drops::default(),
             silent_since: None,
@@ -161,7 +164,7 @@ impl Leg {
             certificate,
             addresses,
             exchange: Exchange::Settled,
-            transports: Vec::new(),
+            transports: SmallVec::new(),
             early: Vec::new(),
             hold: Direction::SendRecv,
             we_offered_first: None,
@@ -558,9 +561,8 @@ impl Leg {
     /// How the peer may be asked for a picture of the streams on a transport.
     pub(crate) fn pictures(&self, place: usize) -> PictureRequests {
         let on = self.streams.iter().filter(|stream| stream.transport == place);
-        on.filter_map(|stream| stream.agreed.as_ref()).fold(PictureRequests::default(), |all, agreed| PictureRequests {
-            loss: all.loss || agreed.pictures.loss,
-            intra: all.intra || agreed.pictures.intra,
+        on.filter_map(|stream| stream.agreed.as_deref()).fold(PictureRequests::default(), |all, agreed| {
+            PictureRequests { loss: all.loss || agreed.pictures.loss, intra: all.intra || agreed.pictures.intra }
         })
     }
 
@@ -618,9 +620,9 @@ impl Leg {
         resources.counters.streams += 1;
     }
 
-    fn keep_streams(&mut self, resources: &mut Resources, keep: impl FnMut(&LegStream) -> bool) {
+    fn keep_streams(&mut self, resources: &mut Resources, mut keep: impl FnMut(&LegStream) -> bool) {
         let before = self.streams.len();
-        self.streams.retain(keep);
+        self.streams.retain(|stream| keep(stream));
         resources.counters.streams -= before - self.streams.len();
     }
 

@@ -10,6 +10,7 @@ use media::rtcp::{PictureRequests, ReportBlock, SenderInfo};
 use media::rtp::{Header, RtpTime, SeqNo};
 use media::statistics::{Reception, Tally};
 use model::{Codec, Direction, MediaKind, MediaStream, PayloadType, Ssrc, StreamId, StreamStatistics};
+use smallvec::SmallVec;
 
 use crate::quality::{Arrival, Quality};
 use crate::relay::Random;
@@ -20,17 +21,13 @@ const MAX_SOURCES: usize = 4;
 /// The extension by which the packets of a bundle name their stream (RFC 8843 §15).
 const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
-/// One stream of a leg.
+/// One stream of a leg; what every packet needs stands together at the beginning.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct LegStream {
     /// Which stream of the call.
     pub(crate) id: StreamId,
-    /// Which transport of the leg carries it.
-    pub(crate) transport: usize,
-    /// What both sides said of it; nothing before the first answer.
-    pub(crate) agreed: Option<Agreed>,
-    /// What is sent to the leg's peer.
-    pub(crate) rewriter: Rewriter,
+    kind: MediaKind,
     /// The peer may send, and we may take it.
     pub(crate) receives: bool,
     /// We may send, and the peer will take it.
@@ -41,6 +38,18 @@ pub(crate) struct LegStream {
     pub(crate) told_sent: bool,
     /// The peer needs a whole picture to begin with.
     pub(crate) needs_picture: bool,
+    /// Which transport of the leg carries it.
+    pub(crate) transport: usize,
+    /// The payload types that the peer may send, one bit each.
+    payload_types: u128,
+    /// Those of them that carry key presses.
+    telephone_events: u128,
+    /// What both sides said of it; nothing before the first answer.
+    pub(crate) agreed: Option<Box<Agreed>>,
+    sources: SmallVec<[Source; 1]>,
+    /// What is sent to the leg's peer.
+    pub(crate) rewriter: Rewriter,
+    keys: Option<(PayloadType, dtmf::Receiver)>,
     /// When the peer was last asked for a picture on another's behalf.
     pub(crate) asked_at: Option<Instant>,
     /// When the peer was last seen to use our SSRC.
@@ -49,10 +58,7 @@ pub(crate) struct LegStream {
     pub(crate) quality: Quality,
     /// Packets that were sent when the report before the last was, and the last.
     reported: [u64; 2],
-    kind: MediaKind,
-    sources: Vec<Source>,
     past: StreamStatistics,
-    keys: Option<(PayloadType, dtmf::Receiver)>,
 }
 
 /// What both sides said of a stream, as it matters here.
@@ -62,9 +68,6 @@ pub(crate) struct Agreed {
     pub(crate) local: MediaStream,
     /// The peer's: the payload types that we send.
     pub(crate) remote: MediaStream,
-    /// The payload types of `local`, one bit each.
-    payload_types: u128,
-    telephone_events: Vec<PayloadType>,
     /// The number of the extension by which packets name their stream.
     mid_extension: Option<u8>,
     /// How the peer may be asked for a picture.
@@ -74,6 +77,7 @@ pub(crate) struct Agreed {
 }
 
 #[derive(Debug)]
+#[repr(C)]
 struct Source {
     ssrc: Ssrc,
     reception: Reception,
@@ -85,6 +89,8 @@ impl LegStream {
         Self {
             id,
             transport,
+            payload_types: 0,
+            telephone_events: 0,
             agreed: None,
             rewriter: Rewriter::new(new_origin(random), nothing_passes(kind)),
             receives: false,
@@ -97,7 +103,7 @@ impl LegStream {
             quality: Quality::default(),
             reported: [0; 2],
             kind,
-            sources: Vec::with_capacity(1),
+            sources: SmallVec::new(),
             past: no_statistics(id),
             keys: None,
         }
@@ -105,29 +111,28 @@ impl LegStream {
 
     /// Takes what both sides said.
     pub(crate) fn agree(&mut self, local: MediaStream, remote: MediaStream) {
-        let telephone_events: Vec<PayloadType> =
-            local.codecs.iter().filter(|codec| codec.is_telephone_event()).map(|codec| codec.payload_type).collect();
-        let payload_types = local.codecs.iter().fold(0, |set, codec| set | bit(codec.payload_type));
+        let set = |codecs: &mut dyn Iterator<Item = &Codec>| codecs.fold(0, |set, codec| set | bit(codec.payload_type));
+        self.payload_types = set(&mut local.codecs.iter());
+        self.telephone_events = set(&mut local.codecs.iter().filter(|codec| codec.is_telephone_event()));
         let mid = local.extensions.iter().find(|extension| extension.uri == MID_URI);
         let mid_extension = mid.and_then(|extension| u8::try_from(extension.id).ok());
         let pictures =
             PictureRequests { loss: has_feedback(&remote, "nack", "pli"), intra: has_feedback(&remote, "ccm", "fir") };
         let speech = local.codecs.iter().find(|codec| self.kind == MediaKind::Audio && is_sound(codec));
         let equipment = speech.map(|codec| Equipment::of(&codec.name));
-        self.agreed =
-            Some(Agreed { local, remote, payload_types, telephone_events, mid_extension, pictures, equipment });
+        self.agreed = Some(Box::new(Agreed { local, remote, mid_extension, pictures, equipment }));
     }
 
     /// Which way media may flow, as we see it: what both sides said, narrowed by a hold.
     pub(crate) fn direction(&self, hold: Direction) -> Direction {
-        self.agreed.as_ref().map_or(Direction::Inactive, |agreed| {
+        self.agreed.as_deref().map_or(Direction::Inactive, |agreed| {
             agreed.local.direction.and(agreed.remote.direction.reversed()).and(hold)
         })
     }
 
     /// Takes what may now pass from the stream of the other leg to this one; `None` if nothing may.
     pub(crate) fn connect(&mut self, from: Option<(&Agreed, Newcomers)>) {
-        let settings = match (&self.agreed, from) {
+        let settings = match (self.agreed.as_deref(), from) {
             (Some(agreed), Some((from, newcomers))) => settings(self.kind, from, agreed, newcomers),
             _ => nothing_passes(self.kind),
         };
@@ -148,12 +153,12 @@ impl LegStream {
 
     /// Says whether the peer may send a payload type.
     pub(crate) fn knows(&self, payload_type: PayloadType) -> bool {
-        self.agreed.as_ref().is_some_and(|agreed| agreed.payload_types & bit(payload_type) != 0)
+        self.payload_types & bit(payload_type) != 0
     }
 
     /// Says whether a packet names this stream in its MID extension (RFC 8843 §15).
     pub(crate) fn is_named_by(&self, header: &Header, packet: &[u8]) -> bool {
-        let Some((agreed, id)) = self.agreed.as_ref().and_then(|agreed| Some((agreed, agreed.mid_extension?))) else {
+        let Some((agreed, id)) = self.agreed.as_deref().and_then(|agreed| Some((agreed, agreed.mid_extension?))) else {
             return false;
         };
         let name = header.extension().and_then(|range| extension::element(packet.get(range)?, id));
@@ -162,12 +167,12 @@ impl LegStream {
 
     /// Says whether a payload type carries key presses.
     pub(crate) fn is_telephone_event(&self, payload_type: PayloadType) -> bool {
-        self.agreed.as_ref().is_some_and(|agreed| agreed.telephone_events.contains(&payload_type))
+        self.telephone_events & bit(payload_type) != 0
     }
 
     /// The telephone-event that fits the clock of the audio we send; any, if none does.
     pub(crate) fn outgoing_telephone_event(&self) -> Option<&Codec> {
-        let codecs = &self.agreed.as_ref()?.remote.codecs;
+        let codecs = &self.agreed.as_deref()?.remote.codecs;
         let clock = self.rewriter.clock_rate();
         let events = || codecs.iter().filter(|codec| codec.is_telephone_event());
         events().find(|codec| codec.clock_rate == clock).or_else(|| events().next())
@@ -275,7 +280,7 @@ impl LegStream {
         Arrival {
             tally: samples.fold(Tally::default(), Tally::plus),
             jitter: self.jitter(),
-            equipment: self.agreed.as_ref().and_then(|agreed| agreed.equipment),
+            equipment: self.agreed.as_deref().and_then(|agreed| agreed.equipment),
             round_trip: self.quality.round_trip(),
         }
     }

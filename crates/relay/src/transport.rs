@@ -23,6 +23,7 @@ const MAX_BINDINGS: usize = 16;
 
 /// One transport of a leg.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Transport {
     /// RTP, and RTCP too once they are muxed.
     rtp: Component,

@@ -1,13 +1,13 @@
 //! Which payload types of one leg pass to another, and as what.
 
 use model::PayloadType;
+use smallvec::SmallVec;
 
 /// From the payload types of one leg to those of another.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct PayloadTypeMap {
-    /// For each of the 128, its place in `passages`.
-    places: [u8; 128],
-    passages: Vec<Passage>,
+    /// Those that pass; in a call of sound alone seldom more than one codec and its key presses.
+    passages: SmallVec<[(PayloadType, Passage); 2]>,
 }
 
 /// What a payload type becomes on the other leg.
@@ -30,15 +30,6 @@ pub struct Durations {
     pub outgoing: u32,
 }
 
-/// The place of a payload type that does not pass.
-const NOWHERE: u8 = u8::MAX;
-
-impl Default for PayloadTypeMap {
-    fn default() -> Self {
-        Self { places: [NOWHERE; 128], passages: Vec::new() }
-    }
-}
-
 impl PayloadTypeMap {
     /// Lets one payload type pass, under another number, by the clock that all share.
     pub fn insert(&mut self, incoming: PayloadType, outgoing: PayloadType) {
@@ -47,19 +38,15 @@ impl PayloadTypeMap {
 
     /// Lets one payload type pass.
     pub fn insert_passage(&mut self, incoming: PayloadType, passage: Passage) {
-        let place = &mut self.places[usize::from(u8::from(incoming))];
-        match self.passages.get_mut(usize::from(*place)) {
-            Some(known) => *known = passage,
-            None => {
-                *place = u8::try_from(self.passages.len()).unwrap_or(NOWHERE); // one for each of 128 at most
-                self.passages.push(passage);
-            }
+        match self.passages.iter_mut().find(|(known, _)| *known == incoming) {
+            Some((_, known)) => *known = passage,
+            None => self.passages.push((incoming, passage)),
         }
     }
 
     /// What becomes of a payload type; `None` if it must not pass.
     pub fn passage(&self, incoming: PayloadType) -> Option<&Passage> {
-        self.passages.get(usize::from(self.places[usize::from(u8::from(incoming))]))
+        self.passages.iter().find(|(known, _)| *known == incoming).map(|(_, passage)| passage)
     }
 
     /// The number on the other leg; `None` if it must not pass.
@@ -67,10 +54,8 @@ impl PayloadTypeMap {
         self.passage(incoming).map(|passage| passage.outgoing)
     }
 
-    /// The way back: the first payload type that becomes `outgoing`.
+    /// The way back: the lowest payload type that becomes `outgoing`.
     pub fn incoming(&self, outgoing: PayloadType) -> Option<PayloadType> {
-        (0..=127)
-            .filter_map(|number| PayloadType::try_from(number).ok())
-            .find(|pt| self.outgoing(*pt) == Some(outgoing))
+        self.passages.iter().filter(|(_, passage)| passage.outgoing == outgoing).map(|(incoming, _)| *incoming).min()
     }
 }
