@@ -22,7 +22,7 @@
 //! - [`Counters`]: what they count
 //! - [`raise_open_files`]: room for many sockets
 //! - `worker`: the loop; `sockets`: a worker's sockets; `handshakes`: the DTLS engine on a thread beside the worker
-//! - `pace`: how long packets gather
+//! - `pace`: how long packets gather; `random`: the kernel's random bytes, some at a time
 //! - `kernel`: the system calls, and the only `unsafe`
 
 mod config;
@@ -31,6 +31,7 @@ mod handshakes;
 #[allow(unsafe_code, reason = "system calls that std, mio and socket2 lack")]
 mod kernel;
 mod pace;
+mod random;
 mod sockets;
 mod threads;
 mod worker;

@@ -18,6 +18,7 @@ use crate::counters::{Counters, IoCounters, Published};
 use crate::handshakes::Handshakes;
 use crate::kernel::{self, Arrival, Arrivals, BATCH, Departure, Segmentation};
 use crate::pace::Pace;
+use crate::random::RandomStore;
 use crate::sockets::{OpenSockets, SocketOptions};
 
 /// Where a worker's replies and events go. It runs on the worker's thread, so it must not wait.
@@ -73,6 +74,8 @@ pub(crate) struct Worker {
     segmentation: Segmentation,
     /// What the relay itself wants sent.
     transmits: Vec<Transmit>,
+    /// Replies and events of this turn, which leave together, so that who waits for them is woken once.
+    told: Vec<FromRelay>,
     /// Sockets that may have something to read.
     readable: Vec<SocketId>,
     /// Packets of this turn.
@@ -112,6 +115,7 @@ impl Worker {
             forwards: Vec::with_capacity(BATCH),
             segmentation: Segmentation::of_kernel(),
             transmits: Vec::new(),
+            told: Vec::new(),
             readable: Vec::new(),
             packets: 0,
             pace: Pace::new(longest_wait, clock()),
@@ -132,7 +136,9 @@ impl Worker {
             now = clock();
             self.receive(now);
             self.timers(now);
-            if self.commands(now) == Turn::Stop {
+            let turn = self.commands(now);
+            self.tell();
+            if turn == Turn::Stop {
                 return Ok(());
             }
         }
@@ -150,6 +156,11 @@ impl Worker {
         while let Some(socket) = self.relay.poll_close() {
             self.sockets.close(socket);
         }
+    }
+
+    /// Hands out the replies and events of a turn, in order.
+    fn tell(&mut self) {
+        self.told.drain(..).for_each(&*self.outside.sink);
     }
 
     /// Sleeps until a datagram, a command or a deadline; not at all when work is left over.
@@ -300,7 +311,7 @@ impl Worker {
         if ends {
             self.calls.remove(&call);
         }
-        (self.outside.sink)(FromRelay::Reply { id, outcome });
+        self.told.push(FromRelay::Reply { id, outcome });
         self.collect(now);
     }
 
@@ -318,7 +329,7 @@ impl Worker {
             self.transmits.push(transmit);
         }
         while let Some(event) = self.relay.poll_event() {
-            (self.outside.sink)(FromRelay::Event(event));
+            self.told.push(FromRelay::Event(event));
         }
     }
 
@@ -346,9 +357,9 @@ impl Worker {
         self.transmits.clear();
         self.readable.clear();
         self.commands_wait = true;
-        for call in mem::take(&mut self.calls) {
-            (self.outside.sink)(FromRelay::Event(Event { call, news: News::Lost }));
-        }
+        let lost = mem::take(&mut self.calls).into_iter().map(|call| Event { call, news: News::Lost });
+        self.told.extend(lost.map(FromRelay::Event));
+        self.tell();
         self.publish();
         // Another engine too, because the new relay may name an association as the old one did.
         let handshakes = start_handshakes(&self.name, &self.config, &self.waker)?;
@@ -410,8 +421,8 @@ fn send<'a>(
 }
 
 fn new_relay(config: &relay::Config, sockets: &mut OpenSockets) -> io::Result<Relay> {
-    let random = Box::new(|bytes: &mut [u8]| getrandom::fill(bytes).expect("the kernel has randomness"));
-    let mut relay = Relay::new(config.clone(), random);
+    let mut store = RandomStore::default();
+    let mut relay = Relay::new(config.clone(), Box::new(move |bytes| store.fill(bytes)));
     relay.open_ice_port(sockets).map_err(|error| {
         io::Error::other(format!("cannot open the ICE port {}: {error}", config.ice_port.unwrap_or_default()))
     })?;
