@@ -19,7 +19,7 @@ use clap::Args;
 use clap::builder::PossibleValue;
 use load::trial::compare::Comparison;
 use load::trial::html::Page;
-use load::trial::plan::parse_share;
+use load::trial::plan::{OwnRelay, parse_share};
 use load::trial::table::Table;
 use load::trial::target::channel::RelayProcess;
 use load::trial::unit::parse_duration;
@@ -162,7 +162,7 @@ fn relay(options: Relay) -> ExitCode {
 /// Runs a trial and writes its report wherever it is wanted. An error is why it cannot be run as asked.
 fn measure(options: Relay) -> anyhow::Result<Verdict> {
     let outputs = (options.json.clone(), options.html.clone());
-    let process = options.process()?;
+    let process = RelayProcess::new(std::env::current_exe().context("this program does not find itself")?);
     let plan = options.plan()?;
     // Before the run, so that no run is lost for a name that cannot be written to.
     let (json, html) = (create("--json", outputs.0)?, create("--html", outputs.1)?);
@@ -192,7 +192,7 @@ fn measure(options: Relay) -> anyhow::Result<Verdict> {
 
 impl Relay {
     /// How a relay of our own is started.
-    fn process(&self) -> anyhow::Result<RelayProcess> {
+    fn own_relay(&self) -> anyhow::Result<OwnRelay> {
         let given = [
             ("workers", self.workers.is_some()),
             ("processor", self.processor.is_some()),
@@ -203,13 +203,12 @@ impl Relay {
             ensure!(channel || !given, "--{name} is for --target channel, but the target is {}", self.target);
         }
         ensure!(self.ice || self.ice_port.is_none(), "--ice-port is for --ice");
-        let program = std::env::current_exe().context("this program does not find itself")?;
-        let usual = RelayProcess::new(program);
-        let workers = self.workers.unwrap_or(usual.workers);
-        Ok(RelayProcess { workers, processor: self.processor, ice_port: self.ice_port, ..usual })
+        let workers = self.workers.unwrap_or(OwnRelay::default().workers);
+        Ok(OwnRelay { workers, processor: self.processor, ice_port: self.ice_port })
     }
 
     fn plan(self) -> anyhow::Result<Plan> {
+        let relay = self.own_relay()?;
         let churn = self.mode == "churn";
         for (name, given) in [("rate", self.rate.is_some()), ("hold", self.hold.is_some())] {
             ensure!(churn || !given, "--{name} is for --mode churn, but the mode is {}", self.mode);
@@ -237,6 +236,7 @@ impl Relay {
             max_p99: self.max_p99.or(max_p99),
             seed: self.seed,
             address: self.address,
+            relay,
         };
         Plan::try_from(raw).map_err(|error| anyhow!("--{error}"))
     }

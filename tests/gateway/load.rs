@@ -89,13 +89,16 @@ fn a_run_of_two_calls_is_reported_in_every_form() {
     let directory = Directory::new();
     let [json, html] = ["run.json", "run.html"].map(|name| directory.file(name, ""));
     let run = ["relay", "--target", "channel", "--calls", "2", "--duration", "1500ms", "--media", "sdes-cm80"];
-    let (code, text, errors) = load(&[&run[..], &["--json", &json, "--html", &html]].concat());
+    let more = ["--workers", "2", "--json", &json, "--html", &html];
+    let (code, text, errors) = load(&[&run[..], &more].concat());
     let report = Report::from_json(&fs::read_to_string(json).expect("it is written")).expect("it is a report");
     // A machine with too much to do fails the run by the generator, not by the relay.
     assert_eq!(code, Some(if report.verdict == Verdict::Passed { 0 } else { 1 }), "{text}{errors}");
     assert!(report.totals.received > 100 && report.totals.wrong == Wrong::default(), "{text}{errors}");
     assert!(report.process.is_some_and(|process| process.pid != 0 && process.rss > 0), "{text}");
-    assert!(text.contains("2 calls, 172-byte packets every 20ms each way, sdes-cm80, 1.5s"), "{text}");
+    let asked = "2 calls, 172-byte packets every 20ms each way, sdes-cm80, 1.5s; relay with 2 workers";
+    assert!(text.contains(asked), "{text}");
+    assert_eq!(report.plan.relay.map(|relay| relay.workers.get()), Some(2));
     assert!(text.lines().any(|line| line == "passed" || line == "FAILED"), "{text}");
     assert!(errors.contains("measuring: 2 calls, "), "{errors}");
     let page = fs::read_to_string(html).expect("it is written");

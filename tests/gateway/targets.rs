@@ -7,6 +7,7 @@ use std::num::NonZeroU16;
 use std::path::Path;
 use std::process::Stdio;
 
+use load::trial::plan::OwnRelay;
 use load::trial::target::channel::RelayProcess;
 use load::trial::target::{self, CallNumber, ReadyCall, TargetError};
 use load::trial::{Plan, Protection, RawPlan, Target};
@@ -15,7 +16,10 @@ use crate::binary::command;
 use crate::carry::carry;
 
 fn plan(target: &str, media: &str, ice: bool) -> Plan {
-    let raw = RawPlan { target: target.into(), media: media.into(), ice, ..RawPlan::default() };
+    checked(RawPlan { target: target.into(), media: media.into(), ice, ..RawPlan::default() })
+}
+
+fn checked(raw: RawPlan) -> Plan {
     Plan::try_from(raw).expect("the plan is possible")
 }
 
@@ -64,12 +68,14 @@ fn allowed_processor() -> u16 {
 #[test]
 fn calls_may_share_one_port_of_a_relay_on_one_processor() {
     let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("loopback has ports");
-    let process = RelayProcess {
+    let relay = OwnRelay {
         ice_port: NonZeroU16::new(free.port()),
         processor: Some(allowed_processor()),
-        ..RelayProcess::new(env!("CARGO_BIN_EXE_stox").into())
+        ..OwnRelay::default()
     };
-    let mut relay = target::open(&plan("channel", "dtls", true), &process).expect("the relay starts");
+    let plan = checked(RawPlan { media: "dtls".into(), ice: true, relay, ..RawPlan::default() });
+    let process = RelayProcess::new(env!("CARGO_BIN_EXE_stox").into());
+    let mut relay = target::open(&plan, &process).expect("the relay starts");
     for call in relay.set_up(&numbers(1..4)) {
         let ReadyCall { ends: [mut first, mut second], .. } = call.expect("there is room");
         assert_eq!(first.to, free);

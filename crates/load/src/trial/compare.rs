@@ -9,7 +9,7 @@ pub mod statistics;
 use std::fmt;
 
 use self::statistics::{Interval, difference};
-use super::plan::Mode;
+use super::plan::{Mode, Plan, TargetAddress};
 use super::report::{Report, Second, Verdict};
 use super::table::{highest_load, memory_per_call, one_line, shares_cores};
 use super::unit::{bytes, micros, number, percent, share};
@@ -191,8 +191,20 @@ fn warnings(a: &Report, b: &Report) -> Vec<String> {
         }
     }
     warnings.extend(differing("plans", a.plan.settings(), b.plan.settings()));
+    warnings.extend(differing_relays(&a.plan, &b.plan));
     warnings.extend(differing("machines", a.machine.circumstances(), b.machine.circumstances()));
     warnings
+}
+
+/// How relays of our own were started, where there are two. Earlier reports do not say.
+fn differing_relays(a: &Plan, b: &Plan) -> Vec<String> {
+    let unnamed = |name| vec![format!("{name} does not say with which workers, processor and ice-port its relay ran")];
+    match (a.relay, b.relay) {
+        (Some(of_a), Some(of_b)) => differing("plans", of_a.settings(), of_b.settings()).collect(),
+        (None, Some(_)) if a.target == TargetAddress::Channel => unnamed("A"),
+        (Some(_), None) if b.target == TargetAddress::Channel => unnamed("B"),
+        (None, _) | (_, None) => Vec::new(),
+    }
 }
 
 fn differing<const N: usize>(what: &str, a: [Setting; N], b: [Setting; N]) -> impl Iterator<Item = String> {
@@ -259,6 +271,7 @@ fn cells(row: &Row) -> [String; 7] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trial::plan::OwnRelay;
     use crate::trial::report::Reason;
     use crate::trial::sample;
 
@@ -345,6 +358,28 @@ mod tests {
             assert_eq!(warnings.iter().filter(|warning| warning.contains(part)).count(), 1, "{part}: {warnings:?}");
         }
         assert_eq!(warnings.len(), 5, "{warnings:?}");
+    }
+
+    #[test]
+    fn how_relays_of_our_own_were_started_is_compared_where_both_say_so() {
+        let with = |relay| {
+            let mut report = sample::report();
+            report.plan.relay = relay;
+            report
+        };
+        let usual = with(Some(OwnRelay::default()));
+        let pinned = with(Some(OwnRelay { processor: Some(1), ..OwnRelay::default() }));
+        let mut other = with(None);
+        other.plan.target = TargetAddress::Ng("localhost:2223".into());
+        let of = |a: &Report, b: &Report| Comparison::of(a, b).warnings;
+        assert_eq!(of(&usual, &pinned), ["the plans differ: processor any in A, 1 in B"]);
+        let unnamed =
+            |name| vec![format!("{name} does not say with which workers, processor and ice-port its relay ran")];
+        assert_eq!(of(&usual, &with(None)), unnamed("B"));
+        assert_eq!(of(&with(None), &pinned), unnamed("A"));
+        for (a, b) in [(&with(None), &with(None)), (&other, &pinned), (&pinned, &other)] {
+            assert_eq!(of(a, b), Vec::<String>::new());
+        }
     }
 
     #[test]

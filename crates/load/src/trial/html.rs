@@ -157,7 +157,10 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::*;
+    use crate::trial::plan::OwnRelay;
     use crate::trial::report::Reason;
     use crate::trial::sample;
 
@@ -216,6 +219,19 @@ mod tests {
                 "{percentile}"
             );
         }
+    }
+
+    #[test]
+    fn how_our_relay_was_started_is_among_what_was_asked_for() {
+        let mut report = sample::report();
+        report.plan.relay =
+            Some(OwnRelay { processor: Some(7), ice_port: NonZeroU16::new(3_478), ..OwnRelay::default() });
+        let page = Page(&report).to_string();
+        for (name, value) in [("workers", "1"), ("processor", "7"), ("ice-port", "3478")] {
+            assert!(page.contains(&format!("<tr><th>{name}</th><td>{value}</td></tr>")), "{name}");
+        }
+        report.plan.relay = None;
+        assert!(!Page(&report).to_string().contains("<th>workers</th>"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is to be run, checked.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct RawPlan {
     pub seed: u64,
     /// Where the ends are bound.
     pub address: IpAddr,
+    /// With the target `channel`: how its relay is started.
+    pub relay: OwnRelay,
 }
 
 impl Default for RawPlan {
@@ -65,6 +68,7 @@ impl Default for RawPlan {
             max_p99: None,
             seed: 1,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            relay: OwnRelay::default(),
         }
     }
 }
@@ -100,6 +104,9 @@ pub struct Plan {
     pub seed: u64,
     /// Where the ends are bound.
     pub address: IpAddr,
+    /// How a relay of our own is started. `None` with another's, and in reports from before it was written down.
+    #[serde(default)]
+    pub relay: Option<OwnRelay>,
 }
 
 impl Plan {
@@ -123,6 +130,23 @@ pub enum TargetAddress {
     Ng(String),
     /// A relay of our own, started for the trial.
     Channel,
+}
+
+/// How a relay of our own is started: one worker, on any processor, and a port for each end, unless told otherwise.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OwnRelay {
+    /// Threads that forward.
+    pub workers: NonZeroU16,
+    /// The processor that it runs on, from 0, if it is to be one.
+    pub processor: Option<u16>,
+    /// The UDP port that all ends with ICE share, instead of one each.
+    pub ice_port: Option<NonZeroU16>,
+}
+
+impl Default for OwnRelay {
+    fn default() -> Self {
+        Self { workers: NonZeroU16::MIN, processor: None, ice_port: None }
+    }
 }
 
 /// How media is protected: that of the first end of each call. The second has RTP in clear.
@@ -202,8 +226,10 @@ impl TryFrom<RawPlan> for Plan {
         if let Some(loss) = raw.max_loss {
             within("max-loss", loss, 0.0..=1.0, "from 0% to 100%")?;
         }
+        let target = raw.target.parse()?;
         Ok(Self {
-            target: raw.target.parse()?,
+            relay: (target == TargetAddress::Channel).then_some(raw.relay),
+            target,
             calls: raw.calls,
             ramp: raw.ramp,
             duration: raw.duration,
@@ -334,6 +360,13 @@ mod tests {
     fn the_default_is_possible() {
         let plan = Plan::try_from(RawPlan::default()).expect("it is");
         assert_eq!((plan.target, plan.mode, plan.impair), (TargetAddress::Channel, Mode::Paced, Impairment::default()));
+        assert_eq!(plan.relay, Some(OwnRelay::default()));
+    }
+
+    #[test]
+    fn how_our_relay_is_started_says_nothing_of_another() {
+        let raw = RawPlan { target: "ng:localhost:2223".into(), ..RawPlan::default() };
+        assert_eq!(Plan::try_from(raw).expect("it is possible").relay, None);
     }
 
     #[test]

@@ -536,6 +536,18 @@ mod tests {
     }
 
     #[test]
+    fn a_report_from_before_it_named_how_our_relay_is_started_is_read() {
+        let plan = Plan::try_from(RawPlan::default()).expect("it is possible");
+        let mut report = Report::empty(plan, Machine::default());
+        let named = "\"relay\":{\"workers\":1,\"processor\":null,\"ice_port\":null}";
+        let text = report.to_json();
+        assert_eq!(text.matches(named).count(), 1, "{text}");
+        let earlier = text.replace(&format!(",{named}"), "");
+        report.plan.relay = None;
+        assert_eq!(Report::from_json(&earlier).expect("it is a report"), report);
+    }
+
+    #[test]
     fn what_is_no_report_is_refused() {
         let plan = Plan::try_from(RawPlan::default()).expect("it is possible");
         let text = Report::empty(plan, Machine::default()).to_json();

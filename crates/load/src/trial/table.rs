@@ -283,6 +283,12 @@ mod tests {
     }
 
     #[test]
+    fn the_first_line_names_how_our_relay_was_started() {
+        let table = Table(&sample::report()).to_string();
+        assert!(table.lines().next().is_some_and(|line| line.ends_with("; relay with 1 worker")), "{table}");
+    }
+
+    #[test]
     fn a_run_that_was_ended_early_says_so() {
         let mut report = sample::report();
         report.rates.seconds = 7.5;

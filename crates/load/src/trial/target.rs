@@ -78,7 +78,9 @@ pub fn open(plan: &Plan, process: &RelayProcess) -> Result<Box<dyn Target>, Targ
     let ends = Ends { address: plan.address, media: plan.media, ice: plan.ice };
     match &plan.target {
         TargetAddress::Ng(address) => Ok(Box::new(Calls::new(Ng::connect(address)?, &ends)?)),
-        TargetAddress::Channel => Ok(Box::new(Calls::new(Channel::start(process, &ends)?, &ends)?)),
+        TargetAddress::Channel => {
+            Ok(Box::new(Calls::new(Channel::start(process, &plan.relay.unwrap_or_default(), &ends)?, &ends)?))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::plan::{Impairment, MediaSecurity, Mode, Plan, TargetAddress};
+use super::plan::{Impairment, MediaSecurity, Mode, OwnRelay, Plan, TargetAddress};
 use super::progress::{Phase, Snapshot};
 use super::report::Machine;
 use super::unit::{bytes, count, duration, micros, number, percent, share};
@@ -73,7 +73,18 @@ impl fmt::Display for Plan {
             write!(f, ", impaired by {}", self.impair)?;
         }
         let each = if matches!(self.mode, Mode::FindMax) { " a step" } else { "" };
-        write!(f, ", {}{each}", duration(self.duration))
+        write!(f, ", {}{each}", duration(self.duration))?;
+        self.relay.as_ref().map_or(Ok(()), |relay| write!(f, "; relay with {relay}"))
+    }
+}
+
+impl fmt::Display for OwnRelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} worker{}", self.workers, if self.workers.get() == 1 { "" } else { "s" })?;
+        if let Some(processor) = self.processor {
+            write!(f, " on processor {processor}")?;
+        }
+        self.ice_port.map_or(Ok(()), |port| write!(f, ", ICE on port {port}"))
     }
 }
 
@@ -138,6 +149,17 @@ impl Plan {
     }
 }
 
+impl OwnRelay {
+    /// What is asked of a relay of our own alone, one by one, by the names of the command line.
+    pub(super) fn settings(&self) -> [Setting; 3] {
+        [
+            ("workers", self.workers.to_string()),
+            ("processor", self.processor.map_or_else(|| "any".into(), |processor| processor.to_string())),
+            ("ice-port", self.ice_port.map_or_else(|| "a port each".into(), |port| port.to_string())),
+        ]
+    }
+}
+
 impl Machine {
     /// What a figure depends on beside plan and relay.
     pub(super) fn circumstances(&self) -> [Setting; 7] {
@@ -159,6 +181,7 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
     use std::time::Duration;
 
     use super::*;
@@ -209,10 +232,19 @@ mod tests {
     #[test]
     fn a_plan_is_one_sentence() {
         let of = |raw: RawPlan| Plan::try_from(raw).expect("it is possible").to_string();
-        assert_eq!(of(RawPlan::default()), "100 calls, 172-byte packets every 20ms each way, rtp, 10s");
-        let raw = RawPlan { media: "dtls".into(), ice: true, impair: "loss=1%".into(), ..RawPlan::default() };
+        let ng = || RawPlan { target: "ng:[::1]:2223".into(), ..RawPlan::default() };
+        assert_eq!(of(ng()), "100 calls, 172-byte packets every 20ms each way, rtp, 10s");
+        let raw = RawPlan { media: "dtls".into(), ice: true, impair: "loss=1%".into(), ..ng() };
         let tail = "dtls with ICE, impaired by loss=1%, 10s";
         assert!(of(raw).ends_with(tail));
-        assert!(of(RawPlan { mode: "find-max".into(), ..RawPlan::default() }).ends_with("10s a step"));
+        assert!(of(RawPlan { mode: "find-max".into(), ..ng() }).ends_with("10s a step"));
+        assert!(of(RawPlan::default()).ends_with("rtp, 10s; relay with 1 worker"));
+        let relay = OwnRelay {
+            workers: NonZeroU16::MIN.saturating_add(1),
+            processor: Some(0),
+            ice_port: NonZeroU16::new(3_478),
+        };
+        let tail = "10s; relay with 2 workers on processor 0, ICE on port 3478";
+        assert!(of(RawPlan { relay, ..RawPlan::default() }).ends_with(tail));
     }
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::fmt;
 
 use super::{charts, escaped, utc};
+use crate::trial::plan::OwnRelay;
 use crate::trial::report::{Flows, Machine, Report, Spread};
 use crate::trial::table::{memory_per_call, step_outcome};
 use crate::trial::unit::{bytes, count, micros, number, percent, share};
@@ -191,6 +192,7 @@ pub(super) fn plan(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     let plan = &report.plan;
     let mut rows = vec![("target", plan.target.to_string())];
     rows.extend(plan.settings());
+    rows.extend(plan.relay.iter().flat_map(OwnRelay::settings));
     rows.push(("seed", plan.seed.to_string()));
     rows.push(("address", plan.address.to_string()));
     words(f, "Plan", &rows)

@@ -8,7 +8,6 @@ mod client;
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -23,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use self::client::Client;
 use super::calls::{Control, Told};
 use super::{CallNumber, Ends, TargetError};
+use crate::trial::plan::OwnRelay;
 
 /// How long the process may take until it is ready, or says what was asked.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,40 +50,35 @@ pub enum FromProcess {
     Dropped(Vec<(String, u64)>),
 }
 
-/// How the relay's process is started.
+/// What the relay's process is, whatever [`OwnRelay`] says of the relay in it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RelayProcess {
     /// The program, which has the subcommand `load relay-process`.
     pub program: PathBuf,
-    /// Threads that forward.
-    pub workers: NonZeroU16,
-    /// The processor that it runs on, if it is to be one; `taskset` of util-linux sees to that.
-    pub processor: Option<u16>,
-    /// The UDP port that all ends with ICE share, instead of one each.
-    pub ice_port: Option<NonZeroU16>,
     /// The ports it may open. Those of the ends are chosen by the kernel, by default from 32768 on.
     pub ports: RangeInclusive<u16>,
 }
 
 impl RelayProcess {
-    /// One worker, on any processor.
+    /// With the ports that the ends do not take.
     pub fn new(program: PathBuf) -> Self {
-        Self { program, workers: NonZeroU16::MIN, processor: None, ice_port: None, ports: 1024..=32_767 }
+        Self { program, ports: 1024..=32_767 }
     }
 
-    fn command(&self, address: IpAddr) -> Command {
-        let mut command = match self.processor {
+    fn command(&self, relay: &OwnRelay, address: IpAddr) -> Command {
+        let mut command = match relay.processor {
             None => Command::new(&self.program),
             Some(processor) => {
+                // Of util-linux.
                 let mut command = Command::new("taskset");
                 command.arg("--cpu-list").arg(processor.to_string()).arg(&self.program);
                 command
             }
         };
         command.args(["load", "relay-process", "--address", &address.to_string()]);
-        command.args(["--workers", &self.workers.to_string()]);
+        command.args(["--workers", &relay.workers.to_string()]);
         command.args(["--ports", &format!("{}-{}", self.ports.start(), self.ports.end())]);
-        if let Some(port) = self.ice_port {
+        if let Some(port) = relay.ice_port {
             command.args(["--ice-port", &port.to_string()]);
         }
         command
@@ -106,10 +101,10 @@ pub(super) struct Channel {
 
 impl Channel {
     /// Starts the process and waits until its relay runs.
-    pub(super) fn start(process: &RelayProcess, ends: &Ends) -> Result<Self, TargetError> {
+    pub(super) fn start(process: &RelayProcess, relay: &OwnRelay, ends: &Ends) -> Result<Self, TargetError> {
         let gone = |error: io::Error| TargetError::Gone(format!("{}: {error}", process.program.display()));
         let (output, theirs) = UnixStream::pair().map_err(gone)?;
-        let mut command = process.command(ends.address);
+        let mut command = process.command(relay, ends.address);
         // In a group of its own, so that Ctrl-C ends the run and not the relay under it.
         let child = command.stdin(Stdio::piped()).stdout(OwnedFd::from(theirs)).process_group(0).spawn();
         drop(command); // and with it our copy of the end that it writes to
