@@ -10,9 +10,9 @@ use std::fmt;
 
 use self::statistics::{Interval, difference};
 use super::plan::{Mode, Plan, TargetAddress};
-use super::report::{Report, Second, Verdict};
+use super::report::{Reason, Report, Second, Verdict};
 use super::table::{highest_load, memory_per_call, one_line, shares_cores};
-use super::unit::{bytes, micros, number, percent, share};
+use super::unit::{bytes, count, micros, number, percent, share};
 use super::words::Setting;
 
 /// A difference of less than this share matters to nobody.
@@ -25,6 +25,8 @@ pub struct Comparison {
     pub warnings: Vec<String>,
     /// The figures that both reports have.
     pub rows: Vec<Row>,
+    /// What they say of the second report, in a few sentences.
+    pub conclusion: String,
 }
 
 /// One figure in both reports.
@@ -94,13 +96,21 @@ enum Good {
 impl Comparison {
     /// Puts two reports side by side.
     pub fn of(a: &Report, b: &Report) -> Self {
-        let steady = |report: &Report| !matches!(report.plan.mode, Mode::FindMax);
+        let search = |report: &Report| matches!(report.plan.mode, Mode::FindMax);
         let mut rows = Vec::new();
-        if steady(a) && steady(b) {
+        // The seconds of a search are those of one of its loads.
+        if !search(a) && !search(b) {
             rows.extend(by_seconds(a, b));
         }
         rows.extend(by_runs(a, b));
-        Self { warnings: warnings(a, b), rows }
+        let conclusion = match (search(a), search(b)) {
+            (false, false) => of_figures(&rows),
+            (true, true) => of_searches(a, b),
+            (true, false) | (false, true) => {
+                "One is a search and the other is none: nothing tells better from worse.".into()
+            }
+        };
+        Self { warnings: warnings(a, b), rows, conclusion }
     }
 }
 
@@ -219,30 +229,86 @@ impl fmt::Display for Comparison {
         {
             writeln!(f, "  {name:<19}{a:>12}{b:>12}{less:>12}{relative:>11}{interval:>25}  {finding}")?;
         }
-        writeln!(f, "\n{}", self.conclusion())?;
+        writeln!(f, "\n{}", self.conclusion)?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
     }
 }
 
-impl Comparison {
-    /// What the figures with an interval say, in a sentence or two.
-    fn conclusion(&self) -> String {
-        let named = |finding| {
-            let rows = self.rows.iter().filter(move |row| row.finding == finding);
-            rows.map(|row| row.name).collect::<Vec<_>>().join(", ")
+/// What the figures with an interval say of B.
+fn of_figures(rows: &[Row]) -> String {
+    let named = |finding| {
+        let rows = rows.iter().filter(move |row| row.finding == finding);
+        rows.map(|row| row.name).collect::<Vec<_>>().join(", ")
+    };
+    let parts = [("better", named(Finding::Better)), ("worse", named(Finding::Worse))];
+    let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
+    let parts: Vec<_> = parts.map(|(word, names)| format!("{word} in {names}")).collect();
+    let sentence = match rows.iter().any(|row| row.interval.is_some()) {
+        true if parts.is_empty() => "B is neither better nor worse than A beyond noise.".into(),
+        true => format!("B is {}.", parts.join("; ")),
+        false => "There are too few seconds to tell a difference from noise.".into(),
+    };
+    let caution = "The intervals come from the seconds of these two runs alone: where a difference is small,\n\
+                   run each several times, in turn, before it counts.";
+    format!("{sentence}\n{caution}")
+}
+
+/// What the highest loads that two searches found say of B.
+fn of_searches(a: &Report, b: &Report) -> String {
+    let (of_a, of_b) = (Highest::of(a), Highest::of(b));
+    let more = match (of_a.calls, of_b.calls) {
+        (0, _) | (_, 0) => String::new(),
+        (in_a, in_b) if in_a == in_b && !of_a.open && !of_b.open => ": B bears as much as A".into(),
+        // A load that may be higher still is only known to be above the other.
+        (in_a, in_b) if in_b > in_a && !of_a.open => {
+            format!(": B bears {}{} more", of_b.at_least(), share_of(in_b - in_a, in_a))
+        }
+        (in_a, in_b) if in_b < in_a && !of_b.open => {
+            format!(": B bears {}{} less", of_a.at_least(), share_of(in_a - in_b, in_a))
+        }
+        (_, _) => ": which of them bears more is not known".into(),
+    };
+    let caution = "A search ends within 2 % of what is borne: where the difference is small, search several times, in turn,\n\
+                   before it counts. The other figures are those at the highest load of each.";
+    format!("The highest load within the limits is {of_a} in A, {of_b} in B{more}.\n{caution}")
+}
+
+/// The highest load that a search found.
+#[derive(Clone, Copy, Debug)]
+struct Highest {
+    /// None within the limits where it is 0.
+    calls: u32,
+    /// The relay may bear more: the generator could not, or was not asked for more.
+    open: bool,
+}
+
+impl Highest {
+    fn of(report: &Report) -> Self {
+        let calls = highest_load(&report.steps).unwrap_or(0);
+        let limited = |reason: &Reason| matches!(reason, Reason::SearchLimited { .. });
+        let limited = match &report.verdict {
+            Verdict::Passed => false,
+            Verdict::Failed(reasons) => reasons.iter().any(limited),
         };
-        let parts = [("better", named(Finding::Better)), ("worse", named(Finding::Worse))];
-        let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
-        let parts: Vec<_> = parts.map(|(word, names)| format!("{word} in {names}")).collect();
-        let sentence = match self.rows.iter().any(|row| row.interval.is_some()) {
-            true if parts.is_empty() => "B is neither better nor worse than A beyond noise.".into(),
-            true => format!("B is {}.", parts.join("; ")),
-            false => "There are too few seconds to tell a difference from noise.".into(),
-        };
-        let caution = "The intervals come from the seconds of these two runs alone: where a difference is small,\n\
-                       run each several times, in turn, before it counts.";
-        format!("{sentence}\n{caution}")
+        Self { calls, open: limited || calls == report.plan.calls }
     }
+
+    const fn at_least(self) -> &'static str {
+        if self.open { "at least " } else { "" }
+    }
+}
+
+impl fmt::Display for Highest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.calls {
+            0 => f.write_str("none"),
+            calls => write!(f, "{}{} calls", self.at_least(), count(calls.into())),
+        }
+    }
+}
+
+fn share_of(part: u32, of: u32) -> String {
+    percent(f64::from(part) * 100.0 / f64::from(of))
 }
 
 fn cells(row: &Row) -> [String; 7] {
@@ -272,7 +338,6 @@ fn cells(row: &Row) -> [String; 7] {
 mod tests {
     use super::*;
     use crate::trial::plan::OwnRelay;
-    use crate::trial::report::Reason;
     use crate::trial::sample;
 
     fn row<'a>(comparison: &'a Comparison, name: &str) -> &'a Row {
@@ -387,5 +452,51 @@ mod tests {
         let comparison = Comparison::of(&sample::search(), &sample::search());
         assert_eq!(row(&comparison, "highest load").a, 3_000.0);
         assert!(comparison.rows.iter().all(|row| row.interval.is_none()), "seconds of different loads");
+    }
+
+    #[test]
+    fn the_words_on_two_searches_speak_of_the_highest_load_alone() {
+        let to = |calls: u32| {
+            let mut report = sample::search();
+            report.steps.iter_mut().for_each(|step| step.passed = step.calls <= calls);
+            report
+        };
+        let limited =
+            |calls: u32| Report { verdict: Verdict::Failed(vec![Reason::SearchLimited { calls: 3_500 }]), ..to(calls) };
+        let all = |calls: u32| {
+            let mut report = to(calls);
+            report.plan.calls = calls;
+            report
+        };
+        for (a, b, words) in [
+            (to(2_000), to(3_000), "2,000 calls in A, 3,000 calls in B: B bears 50.0 % more."),
+            (to(3_000), to(2_000), "3,000 calls in A, 2,000 calls in B: B bears 33.3 % less."),
+            (to(3_000), to(3_000), "3,000 calls in A, 3,000 calls in B: B bears as much as A."),
+            (to(2_000), limited(3_000), "2,000 calls in A, at least 3,000 calls in B: B bears at least 50.0 % more."),
+            (all(4_000), to(3_000), "at least 4,000 calls in A, 3,000 calls in B: B bears at least 25.0 % less."),
+            (
+                limited(3_000),
+                to(4_000),
+                "at least 3,000 calls in A, 4,000 calls in B: which of them bears more is not known.",
+            ),
+            (
+                limited(3_000),
+                to(3_000),
+                "at least 3,000 calls in A, 3,000 calls in B: which of them bears more is not known.",
+            ),
+            (to(100), to(500), "none in A, 500 calls in B."),
+        ] {
+            let text = Comparison::of(&a, &b).to_string();
+            assert!(text.contains(&format!("The highest load within the limits is {words}\n")), "{words}: {text}");
+            assert!(!text.contains("seconds") && !text.contains("B is neither"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_search_and_a_run_that_is_none_say_nothing_of_each_other() {
+        let (search, paced) = (sample::search(), sample::report());
+        for comparison in [Comparison::of(&search, &paced), Comparison::of(&paced, &search)] {
+            assert!(comparison.conclusion.starts_with("One is a search"), "{comparison}");
+        }
     }
 }
