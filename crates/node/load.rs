@@ -75,10 +75,10 @@ pub(crate) struct Relay {
     /// Calls are added evenly over this time instead of all at once.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
     ramp: Duration,
-    /// How media is protected on the first leg of each call; the second is RTP in clear.
+    /// How media is protected on the first leg of each call; the second is always RTP in clear.
     #[arg(long, value_parser = media(), default_value = "rtp")]
     media: String,
-    /// The first end of each call uses ICE (RFC 8445).
+    /// Uses ICE (RFC 8445) on the first leg of each call; the second never does.
     #[arg(long)]
     ice: bool,
     /// What the load is.
