@@ -30,12 +30,12 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crew::{Crew, Measured};
+use crew::Crew;
 use impair::Fates;
 use process::Meter;
 use search::{Outcome, Search};
 use seat::Shape;
-use worker::Pace;
+use worker::{Measured, Pace};
 
 use super::plan::{Limits, Mode, Plan};
 use super::progress::{Phase, Snapshot};
@@ -111,6 +111,8 @@ struct Shown {
 /// What was measured over a time.
 struct Window {
     measured: Measured,
+    /// Datagrams that sockets of the generator lost after they had arrived.
+    overflowed: u64,
     length: u64,
     /// Packets sent, and received, in that time; `measured` counts those that came after it, too.
     sent: u64,
@@ -426,7 +428,7 @@ impl<'a> Trial<'a> {
             late_p50_us: late(50.0),
             late_p99_us: late(99.0),
             late_max_us: late(100.0),
-            overflowed: window.measured.overflowed,
+            overflowed: window.overflowed,
         }
     }
 
@@ -511,10 +513,11 @@ struct Recorder {
 impl Recorder {
     fn begin(trial: &mut Trial<'_>) -> Self {
         trial.look();
-        let measured = trial.crew.take(); // what came before counts no more
+        let (measured, overflowed) = trial.crew.take(); // what came before counts no more
         let began = trial.shown.at;
         let window = Window {
             measured,
+            overflowed,
             length: 0,
             sent: 0,
             received: 0,
@@ -581,7 +584,7 @@ impl Recorder {
             }
             trial.crew.on_their_way(false);
         }
-        self.window.measured = trial.crew.take();
+        (self.window.measured, self.window.overflowed) = trial.crew.take();
         self.window
     }
 }

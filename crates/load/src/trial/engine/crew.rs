@@ -7,12 +7,10 @@ use std::thread::JoinHandle;
 
 use hdrhistogram::Histogram;
 
-use super::flow::Counts;
 use super::net::{self, Readiness};
 use super::process::overflowed;
 use super::seat::Shape;
-use super::worker::{Figures, Interval, Order, Pace, Retired, Worker, histogram};
-use crate::trial::report::{Flow, Wrong};
+use super::worker::{Interval, Measured, Order, Pace, Retired, Worker, histogram};
 use crate::trial::target::{CallNumber, ReadyCall};
 
 /// The workers of a trial. They end when it is dropped.
@@ -44,21 +42,6 @@ pub(super) struct Told {
     pub(super) busiest: u64,
     /// Of all of them.
     pub(super) busy: u64,
-}
-
-/// What all workers measured since they were asked before.
-#[derive(Debug)]
-pub(super) struct Measured {
-    pub(super) counts: Counts,
-    pub(super) flows: Vec<Flow>,
-    pub(super) latency: Histogram<u64>,
-    pub(super) late: Histogram<u64>,
-    /// Since they began.
-    pub(super) wrong: Wrong,
-    /// Since they began.
-    pub(super) strays: u64,
-    /// Datagrams that sockets which are still open lost after they had arrived.
-    pub(super) overflowed: u64,
 }
 
 impl Crew {
@@ -145,35 +128,22 @@ impl Crew {
         told
     }
 
-    /// What was measured since this was asked before.
-    pub(super) fn take(&mut self) -> Measured {
-        let mut measured = Measured {
-            counts: Counts::default(),
-            flows: Vec::new(),
-            latency: histogram(),
-            late: histogram(),
-            wrong: Wrong::default(),
-            strays: 0,
-            overflowed: 0,
-        };
+    /// What all workers measured since this was asked before, and how many datagrams their sockets, those that are still
+    /// open, lost after they had arrived.
+    pub(super) fn take(&mut self) -> (Measured, u64) {
+        let (mut measured, mut overflows) = (Measured::nothing(), 0);
         let lost = overflowed();
         for hand in &mut self.hands {
             let Some(figures) = hand.ask(Order::Take) else { continue };
-            let Figures { counts, flows, latency, late, wrong, strays, ports, busy } = figures;
-            hand.busy = busy;
-            measured.counts.add(&counts);
-            measured.flows.extend(flows);
-            measured.latency.add(&latency).expect("all have the same bounds");
-            measured.late.add(&late).expect("all have the same bounds");
-            measured.wrong.add(&wrong);
-            measured.strays += strays;
-            for port in ports {
+            hand.busy = figures.busy;
+            measured.add(figures.measured);
+            for port in figures.ports {
                 let lost = lost.get(&port).copied().unwrap_or(0);
                 let before = self.overflowed.insert(port, lost).unwrap_or(0);
-                measured.overflowed += lost.saturating_sub(before);
+                overflows += lost.saturating_sub(before);
             }
         }
-        measured
+        (measured, overflows)
     }
 
     /// Calls by the worker that has them.

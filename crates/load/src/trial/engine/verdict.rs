@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::crew::Measured;
+use super::worker::Measured;
 use crate::trial::plan::{Limits, Mode, Plan};
 use crate::trial::report::{Bucket, Flow, Flows, Generator, Latency, Process, Reason, Spread, Totals, Wrong};
 

@@ -68,9 +68,9 @@ pub(super) struct Interval {
     pub(super) busy: u64,
 }
 
-/// What a worker measured in a longer time.
+/// What a worker, or all of them, measured in a longer time.
 #[derive(Debug)]
-pub(super) struct Figures {
+pub(super) struct Measured {
     pub(super) counts: Counts,
     pub(super) flows: Vec<Flow>,
     /// Of added latency, in nanoseconds.
@@ -81,6 +81,37 @@ pub(super) struct Figures {
     pub(super) wrong: Wrong,
     /// Since the worker began.
     pub(super) strays: u64,
+}
+
+impl Measured {
+    /// Nothing yet.
+    pub(super) fn nothing() -> Self {
+        Self {
+            counts: Counts::default(),
+            flows: Vec::new(),
+            latency: histogram(),
+            late: histogram(),
+            wrong: Wrong::default(),
+            strays: 0,
+        }
+    }
+
+    /// Adds what another worker measured.
+    pub(super) fn add(&mut self, other: Self) {
+        let Self { counts, flows, latency, late, wrong, strays } = other;
+        self.counts.add(&counts);
+        self.flows.extend(flows);
+        self.latency.add(&latency).expect("all have the same bounds");
+        self.late.add(&late).expect("all have the same bounds");
+        self.wrong.add(&wrong);
+        self.strays += strays;
+    }
+}
+
+/// What a worker says when it is asked what it measured.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) measured: Measured,
     /// Ports of the ends that are up.
     pub(super) ports: Vec<u16>,
     /// Nanoseconds of the worker's processor time, since it began.
@@ -480,16 +511,15 @@ impl Worker {
             flows.push(figures(seat.call.0, seat.number, &taken, seat.stream.jitter()));
             ports.extend(seat.end.rtp.local_addr().map(|local| local.port()));
         }
-        Figures {
+        let measured = Measured {
             counts,
             flows,
             latency: std::mem::replace(&mut self.latency, histogram()),
             late: std::mem::replace(&mut self.late, histogram()),
             wrong: self.wrong,
             strays: self.strays,
-            ports,
-            busy: net::thread_time(),
-        }
+        };
+        Figures { measured, ports, busy: net::thread_time() }
     }
 }
 
