@@ -26,6 +26,8 @@ pub(crate) struct Habits {
     pub(crate) ice: bool,
     pub(crate) security: Security,
     pub(crate) suites: Vec<SrtpSuite>,
+    /// It has early feedback (RFC 4585), and its profile says so.
+    pub(crate) feedback: bool,
     pub(crate) rtcp_mux: bool,
     pub(crate) bundle: bool,
     /// What it answers to `actpass`.
@@ -45,6 +47,7 @@ impl Habits {
             ice: true,
             security: Security::Dtls,
             suites: vec![SrtpSuite::AeadAes128Gcm, SrtpSuite::AesCm128Sha1_80],
+            feedback: true,
             rtcp_mux: true,
             bundle: true,
             setup: Setup::Active,
@@ -60,10 +63,21 @@ impl Habits {
             ip: ip("192.0.2.20"),
             ice: false,
             security: Security::Rtp,
+            feedback: false,
             rtcp_mux: false,
             bundle: false,
             ..Self::jingle()
         }
+    }
+
+    /// What it writes into its descriptions.
+    pub(crate) fn profile(&self) -> Profile {
+        let profile = match self.security {
+            Security::Rtp => Profile::Avp,
+            Security::Sdes => Profile::Savp,
+            Security::Dtls => Profile::TlsSavp,
+        };
+        profile.with_feedback(self.feedback)
     }
 }
 
@@ -277,11 +291,7 @@ impl Peer {
                 rtp: Some(transport.rtp.address),
                 rtcp: transport.rtcp.as_ref().map(|rtcp| rtcp.address),
                 rtcp_mux: self.habits.rtcp_mux,
-                profile: match self.habits.security {
-                    Security::Rtp => Profile::Avp,
-                    Security::Sdes => Profile::Savp,
-                    Security::Dtls => Profile::TlsSavpf,
-                },
+                profile: self.habits.profile(),
                 ice: transport.ice.clone(),
                 candidates: components()
                     .filter_map(|component| component.agent.as_ref())
@@ -520,9 +530,23 @@ impl Peer {
         writer.receiver_report(stream.ssrc, &[]).expect("it fits");
         writer.cname(&[stream.ssrc], "user@host.private").expect("it fits");
         let length = writer.length();
-        let transport = &mut self.transports[stream.transport];
+        let transport = stream.transport;
+        self.send_rtcp(&bytes[..length], transport)
+    }
+
+    /// The last packet that its first stream heard was lost, it says (RFC 4585 §6.2.1).
+    pub(crate) fn nack(&mut self) -> Option<Flying> {
+        let stream = self.streams.first()?;
+        let (lost, _) = stream.heard.last()?;
+        let words = [0x81CD_0003, stream.ssrc.0, lost.ssrc.0, u32::from(lost.seq.0) << 16];
+        let transport = stream.transport;
+        self.send_rtcp(&words.map(u32::to_be_bytes).concat(), transport)
+    }
+
+    fn send_rtcp(&mut self, plain: &[u8], transport: usize) -> Option<Flying> {
+        let transport = &mut self.transports[transport];
         let component = transport.rtcp.as_mut().unwrap_or(&mut transport.rtp);
-        component.send(&bytes[..length], Media::Rtcp, self.habits.security)
+        component.send(plain, Media::Rtcp, self.habits.security)
     }
 }
 

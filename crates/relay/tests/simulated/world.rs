@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::{
-    CallId, Command, CommandError, Description, IceRole, Learning, LegId, LegPolicy, MediaKind, MediaPath, News,
-    PathPolicy, Reply, Security, SrtpSuite,
+    CallId, Command, CommandError, Description, Feedback, IceRole, Learning, LegId, LegPolicy, MediaKind, MediaPath,
+    News, PathPolicy, Reply, Security, SrtpSuite,
 };
 use relay::{
     Address, CertificatePolicy, Config, Datagram, Dropped, OpenError, PortShare, Relay, SocketId, Sockets, Traffic,
@@ -160,16 +160,24 @@ impl World {
 
     /// One calls the other: its offer becomes ours to the other, and the other's answer becomes ours to it.
     pub(crate) fn call_from(&mut self, caller: LegId, callee: LegId) {
+        self.call_with(caller, callee, Vec::new());
+    }
+
+    /// The same, with feedback to be offered to the callee. Returns our offer and our answer.
+    pub(crate) fn call_with(&mut self, caller: LegId, callee: LegId, feedback: Vec<Feedback>) -> [Description; 2] {
         let offer = self.peer(caller).offer();
         self.done(Command::RemoteOffer { call: call(), leg: caller, offer: offer.clone() });
-        let ours = self.local(Command::LocalOffer { call: call(), leg: callee, offer: pathless(&offer) });
+        let mut handed = pathless(&offer);
+        handed.streams.iter_mut().for_each(|stream| stream.feedback.clone_from(&feedback));
+        let our_offer = self.local(Command::LocalOffer { call: call(), leg: callee, offer: handed });
         let now = self.now;
-        let answer = self.peer(callee).answer(&ours, now);
+        let answer = self.peer(callee).answer(&our_offer, now);
         self.done(Command::RemoteAnswer { call: call(), leg: callee, answer: answer.clone() });
         let answer = Description { bundle: offer.bundle, ..pathless(&answer) };
-        let ours = self.local(Command::LocalAnswer { call: call(), leg: caller, answer });
-        self.peer(caller).take_answer(&ours, now);
+        let our_answer = self.local(Command::LocalAnswer { call: call(), leg: caller, answer });
+        self.peer(caller).take_answer(&our_answer, now);
         self.drain();
+        [our_offer, our_answer]
     }
 
     pub(crate) fn peer(&mut self, leg: LegId) -> &mut Peer {
