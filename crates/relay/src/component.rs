@@ -384,9 +384,17 @@ impl Component {
             Some((ours, theirs)) => (Some(ours), Some(theirs)),
             None => (None, None),
         };
-        let our_key = (!old_ours.is_some_and(|old| is_same_key(old, ours))).then_some(our_key);
-        let their_key = (!old_theirs.is_some_and(|old| is_same_key(old, theirs))).then_some(their_key);
-        self.replace_keys(our_key, their_key, now);
+        let our_key = (!old_ours.is_some_and(|old| is_unchanged(old, ours))).then_some(our_key);
+        let restated = old_theirs.is_some_and(|old| old.key_and_salt == theirs.key_and_salt);
+        let their_key = (!old_theirs.is_some_and(|old| is_unchanged(old, theirs))).then_some(their_key);
+        match (&mut self.protection, &their_key) {
+            (Protection::Srtp(srtp), Some(key)) if restated => {
+                srtp.inbound.restate(key);
+                self.forget_key_at = Some(now + OLD_KEY_TIME);
+                self.replace_keys(our_key, None, now);
+            }
+            _ => self.replace_keys(our_key, their_key, now),
+        }
         if let Protection::Srtp(srtp) = &mut self.protection {
             srtp.suite = theirs.suite;
             srtp.sdes = Some((ours.clone(), theirs.clone()));
@@ -746,7 +754,8 @@ impl Component {
     }
 }
 
-fn is_same_key(one: &Crypto, other: &Crypto) -> bool {
+/// Says whether two lines come to the same, whatever their tags.
+fn is_unchanged(one: &Crypto, other: &Crypto) -> bool {
     let parts = |key: &Crypto| (key.suite, key.mki, key.lifetime, key.unencrypted_srtcp);
     one.key_and_salt == other.key_and_salt && parts(one) == parts(other)
 }

@@ -32,6 +32,8 @@ pub struct Inbound {
     suite: SrtpSuite,
     current: Context,
     previous: Option<Context>,
+    /// The one before is of the same master key, on other terms.
+    restated: bool,
 }
 
 /// What belongs to one master key.
@@ -53,14 +55,33 @@ impl Inbound {
     /// Goes on where an earlier life of the same key had come to: nothing up to there is accepted again.
     pub fn resume(key: &MasterKey, rollovers: &[Rollover]) -> Self {
         let sources = Sources::resumed(rollovers);
-        Self { suite: key.suite, current: Context::new(key, sources, Sources::default()), previous: None }
+        Self {
+            suite: key.suite,
+            current: Context::new(key, sources, Sources::default()),
+            previous: None,
+            restated: false,
+        }
     }
 
-    /// Takes a new master key. The old one is still accepted until [`Inbound::forget_previous`].
+    /// Takes a new master key. The old one is still accepted until [`Inbound::forget_previous`]. Rollover counters go on
+    /// (RFC 3711 §3.3.1), those of sources that were silent under the old key too.
     pub fn rekey(&mut self, key: &MasterKey) {
-        let inherited = self.current.sources.clone();
+        let mut inherited = self.current.sources.clone();
+        inherited.add_rtp(&self.current.inherited);
         let context = Context::new(key, Sources::default(), inherited);
         self.previous = Some(std::mem::replace(&mut self.current, context));
+        self.restated = false;
+        self.suite = key.suite;
+    }
+
+    /// Takes the master key there is on other terms: with another identifier, lifetime or length of tags. The terms
+    /// before are still accepted until [`Inbound::forget_previous`]. A replay list belongs to the key (RFC 3711 §3.2.3), and
+    /// neither identifier nor length of the tag is authenticated, so what came on one of the terms is accepted on none.
+    pub fn restate(&mut self, key: &MasterKey) {
+        let Context { sources, inherited, .. } = &mut self.current;
+        let context = Context::new(key, std::mem::take(sources), inherited.clone());
+        self.previous = Some(std::mem::replace(&mut self.current, context));
+        self.restated = true;
         self.suite = key.suite;
     }
 
@@ -100,20 +121,28 @@ impl Inbound {
         media: Media,
         ahead: Option<&Tag>,
     ) -> Result<(), SrtpError> {
-        let current = self.current.session.is_meant_by(packet, media).then_some(&mut self.current);
-        let previous = self.previous.as_mut().filter(|context| context.session.is_meant_by(packet, media));
-        match (current, previous) {
-            (Some(only), None) => only.open(packet, media, ahead, Retry::No),
-            (None, Some(only)) => only.open(packet, media, None, Retry::No),
-            (Some(current), Some(previous)) => match current.open(packet, media, ahead, Retry::Yes) {
+        let is_of_previous = self.previous.as_ref().is_some_and(|previous| previous.session.is_meant_by(packet, media));
+        match (self.current.session.is_meant_by(packet, media), is_of_previous) {
+            (true, false) => self.current.open(packet, media, ahead, Retry::No),
+            (false, true) => self.open_by_previous(packet, media),
+            (true, true) => match self.current.open(packet, media, ahead, Retry::Yes) {
                 Ok(()) => Ok(()),
-                Err(SrtpError::Replayed) => {
-                    previous.open(packet, media, None, Retry::No).map_err(|_| SrtpError::Replayed)
-                }
-                Err(_) => previous.open(packet, media, None, Retry::No),
+                Err(SrtpError::Replayed) => self.open_by_previous(packet, media).map_err(|_| SrtpError::Replayed),
+                Err(_) => self.open_by_previous(packet, media),
             },
-            (None, None) => Err(SrtpError::UnknownMki),
+            (false, false) => Err(SrtpError::UnknownMki),
         }
+    }
+
+    fn open_by_previous(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), SrtpError> {
+        let previous = self.previous.as_mut().ok_or(SrtpError::UnknownMki)?;
+        if !self.restated {
+            return previous.open(packet, media, None, Retry::No);
+        }
+        std::mem::swap(&mut previous.sources, &mut self.current.sources);
+        let opened = previous.open(packet, media, None, Retry::No);
+        std::mem::swap(&mut previous.sources, &mut self.current.sources);
+        opened
     }
 
     /// What the tag of an RTP packet will be computed of, if it has the index that the highest one known suggests.

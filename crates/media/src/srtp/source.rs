@@ -54,6 +54,15 @@ impl Sources {
         }
     }
 
+    /// Adds how far sources came by what others know, where we know nothing, as far as there is room.
+    pub(super) fn add_rtp(&mut self, others: &Self) {
+        for other in &others.0 {
+            if let Ok(source) = self.entry(other.ssrc) {
+                source.rtp = source.rtp.or(other.rtp);
+            }
+        }
+    }
+
     pub(super) fn rollovers(&self) -> impl Iterator<Item = Rollover> {
         self.0.iter().map(|source| Rollover {
             ssrc: source.ssrc,

@@ -10,6 +10,7 @@ mod limits;
 mod network;
 mod peer;
 mod profiles;
+mod rekeying;
 mod reports;
 mod security;
 mod shared;
