@@ -59,6 +59,8 @@ pub(crate) struct Trunk {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) register: bool,
     pub(crate) media: TrunkMedia,
+    /// An SDES key of its is taken also where it wants RTCP in clear with it (RFC 4568 §6.3.2).
+    pub(crate) unencrypted_srtcp: bool,
     pub(crate) learning: Learning,
     /// The name of the relay address its media uses; any where it is absent.
     pub(crate) address: Option<String>,
@@ -211,6 +213,7 @@ to = "xmpp:{1}@localhost"
         assert_eq!(config.relay.ports, 30000..=39999);
         assert_eq!(config.sip.trunks["phones"].media, TrunkMedia::Rtp);
         assert_eq!(config.sip.trunks["phones"].learning, Learning::Off);
+        assert!(!config.sip.trunks["phones"].unencrypted_srtcp);
         assert_eq!(config.routes.len(), 2);
         assert_eq!(config.http, None);
     }
@@ -315,6 +318,16 @@ to = "xmpp:{1}@localhost"
         assert_eq!(*config.xmpp.secret.reveal(), std::env::var("PATH").expect("PATH is set"));
         assert!(wrong(&SMALLEST.replace("\"s3cret\"", "{ env = \"STOX_NOT_SET\" }")).contains("STOX_NOT_SET"));
         assert!(wrong(&SMALLEST.replace("s3cret", "")).contains("xmpp.secret is empty"));
+    }
+
+    #[test]
+    fn rtcp_in_clear_is_for_trunks_with_keys_in_the_sdp() {
+        let of = |media| SMALLEST.replace("media = \"rtp\"", &format!("media = {media:?}\nunencrypted_srtcp = true"));
+        let config = Config::parse(&of("sdes")).expect("it goes with SDES");
+        assert!(config.sip.trunks["phones"].unencrypted_srtcp);
+        for media in ["rtp", "dtls"] {
+            assert!(wrong(&of(media)).contains("sip.trunk.phones.unencrypted_srtcp = true needs media"), "{media}");
+        }
     }
 
     #[test]

@@ -70,7 +70,8 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
         match signaling::Trunk::new(&trunk.uri, trunk.media) {
             Ok(known) => {
                 let (learning, address) = (trunk.learning, trunk.address.clone());
-                trunks.insert(name.clone(), signaling::Trunk { learning, address, ..known });
+                let unencrypted_srtcp = trunk.unencrypted_srtcp;
+                trunks.insert(name.clone(), signaling::Trunk { unencrypted_srtcp, learning, address, ..known });
             }
             Err(error) => problems.push(format!("sip.trunk.{name}.uri = {:?}: {error}", trunk.uri)),
         }
@@ -135,6 +136,7 @@ username = "user"
 password = "pass"
 register = true
 media = "sdes"
+unencrypted_srtcp = true
 learning = "any"
 address = "inside"
 [relay]
@@ -224,6 +226,7 @@ to = "trunk:one/100"
             (trunk.media, trunk.learning, trunk.address.as_deref()),
             (TrunkMedia::Sdes, Learning::Any, Some("inside"))
         );
+        assert!(trunk.unencrypted_srtcp);
         assert_eq!((translator.jmi, translator.caller), (JmiMode::EarlyAccept, CallerForm::Domain));
         assert_eq!(translator.suites, [SrtpSuite::AesCm128Sha1_32]);
         assert_eq!(translator.reporting, Reporting::Terminated);

@@ -68,6 +68,7 @@ struct Trunk {
     password: Option<Secret>,
     register: Option<bool>,
     media: Option<String>,
+    unencrypted_srtcp: Option<bool>,
     learning: Option<String>,
     address: Option<String>,
 }
@@ -339,6 +340,10 @@ impl Trunk {
             },
             "\"rtp\", \"sdes\" or \"dtls\"",
         );
+        let unencrypted_srtcp = self.unencrypted_srtcp.unwrap_or(false);
+        if unencrypted_srtcp && media.is_some_and(|media| media != TrunkMedia::Sdes) {
+            problems.0.push(format!("{} = true needs media = \"sdes\"", key("unencrypted_srtcp")));
+        }
         let learning = problems.value(
             &key("learning"),
             self.learning.as_deref(),
@@ -356,6 +361,7 @@ impl Trunk {
             credentials,
             register,
             media: media?,
+            unencrypted_srtcp,
             learning: learning?,
             address: self.address,
         })

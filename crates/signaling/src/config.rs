@@ -76,6 +76,8 @@ pub struct Trunk {
     pub host: String,
     /// What protects its media.
     pub media: TrunkMedia,
+    /// Take an SDES key also where the peer wants RTCP in clear with it (RFC 4568 §6.3.2).
+    pub unencrypted_srtcp: bool,
     /// Whether another source than the signalled one may be learnt.
     pub learning: Learning,
     /// The name of the relay address its media uses; any where it is absent.
@@ -91,7 +93,7 @@ impl Trunk {
     pub fn new(uri: &str, media: TrunkMedia) -> Result<Self, AddressError> {
         let uri = SipUri::parse(uri)?;
         let host = uri.port.map_or_else(|| uri.host.clone(), |port| format!("{}:{port}", uri.host));
-        Ok(Self { host, media, learning: Learning::Off, address: None })
+        Ok(Self { host, media, unencrypted_srtcp: false, learning: Learning::Off, address: None })
     }
 }
 

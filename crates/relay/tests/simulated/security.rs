@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use media::demux::Media;
 use media::rtp::{Header, RtpTime, SeqNo};
-use media::srtp::MasterKey;
+use media::srtp::{Inbound, MasterKey};
 use model::{
     Command, CommandError, Crypto, Description, DtlsState, FingerprintVerdict, IceRole, LegPolicy, News, PathPolicy,
     PayloadType, Profile, Reply, Secret, Security, Setup, Ssrc,
@@ -272,6 +272,54 @@ fn a_phone_may_change_its_key_in_a_call() {
     world.forget();
     world.run(SECOND);
     assert_eq!(world.heard(), (vec![50], vec![50]));
+}
+
+#[test]
+fn rtcp_is_in_clear_only_where_the_peer_asks_for_it_and_may() {
+    let offered = |unencrypted_srtcp: [bool; 2], allowed| {
+        let mut world = World::new(Habits::jingle(), sdes(Habits::phone()));
+        let phone = LegPolicy { unencrypted_srtcp: allowed, ..policy(B, &world.b.habits) };
+        world.create(vec![policy(A, &world.a.habits), phone]);
+        let mut offer = world.b.offer();
+        for (key, unencrypted_srtcp) in offer.streams[0].path.crypto.iter_mut().zip(unencrypted_srtcp) {
+            key.unencrypted_srtcp = unencrypted_srtcp;
+        }
+        world.b.transports[0].crypto.clone_from(&offer.streams[0].path.crypto);
+        (world, offer)
+    };
+    let take = |offer: &Description| Command::RemoteOffer { call: call(), leg: B, offer: offer.clone() };
+    let (mut world, offer) = offered([true, true], false);
+    assert_eq!(world.command(take(&offer)), Err(CommandError::NoUsableKey));
+
+    for (allowed, answered) in [(false, (2, false)), (true, (1, true))] {
+        let (mut world, offer) = offered([true, false], allowed);
+        world.done(take(&offer));
+        let ours = world.local(Command::LocalOffer { call: call(), leg: A, offer: pathless(&offer) });
+        let answer = world.a.answer(&ours, world.now);
+        world.done(Command::RemoteAnswer { call: call(), leg: A, answer: answer.clone() });
+        let ours = world.local(Command::LocalAnswer { call: call(), leg: B, answer: pathless(&answer) });
+        let [key] = ours.streams[0].path.crypto.as_slice() else { panic!("one key is chosen") };
+        assert_eq!((key.tag, key.unencrypted_srtcp), answered);
+        let now = world.now;
+        world.b.take_answer(&ours, now);
+        world.run(3 * SECOND);
+        world.forget();
+
+        let Flying { from, to, bytes } = world.b.report().expect("it is connected");
+        let is_clear = |bytes: &[u8]| bytes.windows(7).any(|window| window == b"private");
+        assert_eq!(is_clear(&bytes), allowed);
+        let socket = world.socket(to);
+        assert_eq!(world.inject(socket, from, &bytes), Ok(true));
+        let rtcp = world.b.transports[0].rtcp.as_mut().expect("it does not mux");
+        let strict = Crypto { unencrypted_srtcp: false, ..key.clone() };
+        rtcp.inbound = Some(Inbound::new(&MasterKey::from_sdes(&strict).expect("a good key")));
+        let Flying { from, to, bytes } = world.a.report().expect("it is connected");
+        let socket = world.socket(to);
+        assert_eq!(world.inject(socket, from, &bytes), Ok(true));
+        world.run(SECOND / 10);
+        assert!(matches!(world.odd_a.as_slice(), [Odd::Rtcp(_)]), "{:?}", world.odd_a);
+        assert_eq!(world.odd_b == [Odd::NotOpened], allowed, "a phone that wants it encrypted opens ours or not");
+    }
 }
 
 #[test]

@@ -86,6 +86,7 @@ impl Call {
             Some(trunk) => {
                 sip.path = PathPolicy::Plain { learning: trunk.learning };
                 sip.address.clone_from(&trunk.address);
+                sip.unencrypted_srtcp = trunk.unencrypted_srtcp;
                 match trunk.media {
                     TrunkMedia::Rtp => (),
                     TrunkMedia::Sdes => sip.security = vec![Security::Sdes],

@@ -337,8 +337,11 @@ fn a_slow_relay_changes_nothing() {
 #[test]
 fn each_leg_gets_the_policy_of_its_side() {
     let mut config = config();
-    let trunk =
-        Trunk { learning: model::Learning::Any, ..Trunk::new("sip:pbx.example", TrunkMedia::Sdes).expect("a URI") };
+    let trunk = Trunk {
+        unencrypted_srtcp: true,
+        learning: model::Learning::Any,
+        ..Trunk::new("sip:pbx.example", TrunkMedia::Sdes).expect("a URI")
+    };
     config.trunks.insert("phones".into(), trunk);
     config.allow_plain_jingle = true;
     let mut world = World::with(config);
@@ -350,6 +353,7 @@ fn each_leg_gets_the_policy_of_its_side() {
     assert_eq!(jingle.path, LegPolicy::jingle(JINGLE).path);
     assert_eq!(sip.security, [Security::Sdes]);
     assert_eq!(sip.path, PathPolicy::Plain { learning: model::Learning::Any });
+    assert_eq!((jingle.unencrypted_srtcp, sip.unencrypted_srtcp), (false, true));
 }
 
 #[test]
