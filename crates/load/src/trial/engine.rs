@@ -48,7 +48,7 @@ const PORTION: usize = 32;
 /// Nanoseconds between two snapshots.
 const GLANCE: u64 = 250_000_000;
 
-/// Nanoseconds that packets on their way are awaited at the end.
+/// Nanoseconds that packets which did not come are awaited at the end.
 const PATIENCE: u64 = 1_000_000_000;
 
 /// What is still good enough in a search that states no limits.
@@ -174,15 +174,22 @@ impl<'a> Trial<'a> {
     /// The modes in which calls stay up: all of them, then media, then measuring.
     fn steady(&mut self) {
         self.total = Some(self.plan.ramp + self.plan.duration);
-        if self.plan.ramp.is_zero() {
+        let recorder = if self.plan.ramp.is_zero() {
             self.set_up_silently(self.plan.calls);
+            self.phase = Phase::Measuring;
+            // Before media flows, so that every packet is measured: one that is overtaken as measuring begins would be
+            // received in a time in which it was not sent.
+            let mut recorder = Recorder::begin(self);
+            recorder.begin_now(self);
             self.crew.start_media();
+            recorder
         } else {
             self.crew.start_media();
             self.ramp_to(self.plan.calls, self.plan.ramp);
-        }
-        self.phase = Phase::Measuring;
-        let window = self.measure(self.plan.duration, true);
+            self.phase = Phase::Measuring;
+            Recorder::begin(self)
+        };
+        let window = self.record(recorder, self.plan.duration, true);
         self.report_window(window);
     }
 
@@ -199,7 +206,8 @@ impl<'a> Trial<'a> {
             self.shrink_to(calls);
             self.ramp_to(calls, settle);
             self.wait(settle);
-            let window = self.measure(self.plan.duration, false);
+            let recorder = Recorder::begin(self);
+            let window = self.record(recorder, self.plan.duration, false);
             if self.ended {
                 best = best.or(Some((calls, window)));
                 break; // a step that was cut short is not judged
@@ -341,9 +349,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Measures for a time. The last measurement ends when nothing is on its way any more.
-    fn measure(&mut self, time: Duration, last: bool) -> Window {
-        let mut recorder = Recorder::begin(self);
+    /// Measures for a time. The last measurement ends when all that was sent came, or is lost.
+    fn record(&mut self, mut recorder: Recorder, time: Duration, last: bool) -> Window {
         let end = recorder.began + nanos(time);
         while net::now() < end && !self.ended {
             net::sleep_until(end.min(self.shown.at + GLANCE));
@@ -529,6 +536,12 @@ impl Recorder {
         Self { began, window, open: Vec::new() }
     }
 
+    /// Lets the time of a recorder to which nothing has happened yet begin only now.
+    fn begin_now(&mut self, trial: &mut Trial<'_>) {
+        trial.shown.at = net::now();
+        self.began = trial.shown.at;
+    }
+
     /// Looks, and closes the second if it is over.
     fn look(&mut self, trial: &mut Trial<'_>, end: u64) {
         self.open.push(trial.look());
@@ -571,7 +584,7 @@ impl Recorder {
         });
     }
 
-    /// Ends the window; the last one when nothing is on its way any more.
+    /// Ends the window; the last one when all that was sent came, or is lost.
     fn end(mut self, trial: &mut Trial<'_>, last: bool) -> Window {
         self.close(trial);
         if last {
@@ -579,10 +592,10 @@ impl Recorder {
             let jitter = nanos(trial.plan.impair.jitter) + 2 * nanos(trial.plan.ptime);
             let end = net::now() + PATIENCE + jitter;
             net::sleep_until(net::now() + jitter);
-            while trial.crew.on_their_way(true) > 0 && net::now() < end {
+            while trial.crew.missing(true) > 0 && net::now() < end {
                 net::sleep_until(net::now() + 10_000_000);
             }
-            trial.crew.on_their_way(false);
+            trial.crew.missing(false);
         }
         (self.window.measured, self.window.overflowed) = trial.crew.take();
         self.window

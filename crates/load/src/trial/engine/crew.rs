@@ -106,8 +106,8 @@ impl Crew {
         retired
     }
 
-    /// Packets that are on their way, which are given up where there is no patience left.
-    pub(super) fn on_their_way(&self, patient: bool) -> u64 {
+    /// Packets that were sent and did not come; those on their way are given up where there is no patience left.
+    pub(super) fn missing(&self, patient: bool) -> u64 {
         self.hands.iter().filter_map(|hand| hand.ask(|answer| Order::Await { patient, answer })).sum()
     }
 

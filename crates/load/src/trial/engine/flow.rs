@@ -132,6 +132,12 @@ impl Stream {
         self.next - self.expected
     }
 
+    /// Packets that were sent, or are about to be, and did not come: on their way, overtaken on it, or lost.
+    pub(super) const fn missing(&self) -> u64 {
+        let Counts { withheld, unsent, received, .. } = self.counts;
+        self.next.saturating_sub(withheld + unsent + received)
+    }
+
     /// Packets that count against a window: on their way, or lost so recently that they may sit in a queue which is too
     /// long already.
     pub(super) fn in_window(&self) -> u64 {
@@ -367,6 +373,15 @@ mod tests {
         assert_eq!((flow.on_their_way(), flow.counts().lost), (0, 8));
         flow.receive(5, 100 * MS, 900 * MS, &unimpaired());
         assert_eq!(flow.counts().lost, 7);
+    }
+
+    #[test]
+    fn what_was_overtaken_is_missing_until_it_comes_and_what_is_withheld_never_is() {
+        let mut flow = flow(6, &[0, 1, 3, 4]);
+        flow.sending().withheld += 1; // the last
+        assert_eq!((flow.on_their_way(), flow.missing()), (1, 1));
+        flow.receive(2, 40 * MS, 90 * MS, &unimpaired());
+        assert_eq!((flow.on_their_way(), flow.missing()), (1, 0));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use model::SrtpSuite;
 use super::{net, run};
 use crate::trial::end::{End, Protection};
 use crate::trial::plan::{Plan, RawPlan};
+use crate::trial::progress::Phase;
 use crate::trial::report::{Reason, Report, Verdict};
 use crate::trial::target::{CallNumber, ReadyCall, Target, TargetError};
 
@@ -130,6 +133,26 @@ fn what_the_sender_does_to_its_packets_is_not_the_relays_doing() {
 }
 
 #[test]
+fn every_packet_of_a_run_without_a_ramp_is_measured() {
+    for impair in ["", "jitter=5ms,reorder=50%,duplicate=10%"] {
+        let plan = Plan::try_from(RawPlan { impair: impair.into(), ..quick() }).expect("it is possible");
+        let mut relay = Relay::start(Fault::Nothing, Keys::None);
+        let mut stalled = false;
+        let report = run(&plan, &mut relay, &mut |shown| {
+            // As on a machine with too much to do: five packets of each flow could be due before anyone goes on.
+            if shown.phase == Phase::Measuring && !std::mem::replace(&mut stalled, true) {
+                net::sleep_until(net::now() + 100_000_000);
+            }
+            ControlFlow::Continue(())
+        });
+        let totals = report.totals;
+        assert!(stalled && totals.sent > 0, "{totals:?}");
+        assert_eq!((totals.received, totals.lost), (totals.sent, 0), "{totals:?}");
+        assert_eq!(totals.sent + totals.copies, relay.forwarded.load(Ordering::Relaxed), "{totals:?}");
+    }
+}
+
+#[test]
 fn a_saturated_relay_gets_more_than_by_the_schedule() {
     let report = trial(Fault::Nothing, Keys::None, RawPlan { mode: "saturate".into(), ..quick() });
     assert_eq!(serious(&report), Vec::<Reason>::new());
@@ -224,6 +247,8 @@ fn serious(report: &Report) -> Vec<Reason> {
 struct Relay {
     fault: Fault,
     keys: Keys,
+    /// Packets that it took.
+    forwarded: Arc<AtomicU64>,
     news: Option<Sender<News>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -237,8 +262,10 @@ enum News {
 impl Relay {
     fn start(fault: Fault, keys: Keys) -> Self {
         let (news, coming) = channel();
-        let thread = std::thread::spawn(move || forward(fault, &coming));
-        Self { fault, keys, news: Some(news), thread: Some(thread) }
+        let forwarded = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&forwarded);
+        let thread = std::thread::spawn(move || forward(fault, &coming, &counted));
+        Self { fault, keys, forwarded, news: Some(news), thread: Some(thread) }
     }
 
     fn call(&self, number: CallNumber) -> ReadyCall {
@@ -294,7 +321,7 @@ impl Drop for Relay {
 }
 
 /// The relay's thread.
-fn forward(fault: Fault, coming: &Receiver<News>) {
+fn forward(fault: Fault, coming: &Receiver<News>, counted: &AtomicU64) {
     let mut calls: HashMap<CallNumber, [(UdpSocket, SocketAddr); 2]> = HashMap::new();
     let (mut count, mut buffer) = (0_u64, [0; 2048]);
     loop {
@@ -308,6 +335,7 @@ fn forward(fault: Fault, coming: &Receiver<News>) {
             for side in [0, 1] {
                 while let Some(length) = receive(&call[side].0, &mut buffer) {
                     count += 1;
+                    counted.store(count, Ordering::Relaxed);
                     if fault == Fault::Stalls && count == 100 {
                         net::sleep_until(net::now() + 200_000_000);
                     }

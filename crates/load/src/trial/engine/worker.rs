@@ -46,7 +46,7 @@ pub(super) enum Order {
     Tell(Sender<Interval>),
     /// Says what was measured since this was asked before.
     Take(Sender<Figures>),
-    /// Says how many packets are on their way, and gives them up where there is no patience left.
+    /// Says how many packets did not come, and gives up those on their way where there is no patience left.
     Await { patient: bool, answer: Sender<u64> },
 }
 
@@ -283,7 +283,7 @@ impl Worker {
                 if !patient {
                     self.seats.iter_mut().flatten().for_each(|seat| seat.stream.give_up(&self.shape.fates));
                 }
-                let _ = answer.send(self.seats.iter().flatten().map(|seat| seat.stream.on_their_way()).sum());
+                let _ = answer.send(self.seats.iter().flatten().map(|seat| seat.stream.missing()).sum());
             }
         }
     }
@@ -323,6 +323,8 @@ impl Worker {
     }
 
     fn hush(&mut self, calls: Option<Vec<CallNumber>>) {
+        // A worker that had no processor for a while has packets that were due before.
+        self.send_due(net::now());
         let all = calls.is_none();
         let slots = calls.into_iter().flatten().filter_map(|call| self.calls.get(&call)).flatten().copied();
         let slots: Vec<usize> = if all { (0..self.seats.len()).collect() } else { slots.collect() };
