@@ -1,8 +1,9 @@
-//! A packet from one end of a call to the other, through the relay under test.
+//! Media from one end of a call to the other, through the relay under test.
 
 use std::time::{Duration, Instant};
 
-use load::trial::{End, Protection};
+use load::trial::target::{CallNumber, ReadyCall};
+use load::trial::{End, Protection, Target};
 use media::demux::{Media, Protocol};
 use media::packet::Packet;
 use media::rtp;
@@ -13,6 +14,27 @@ use model::{PayloadType, Ssrc};
 const WAIT: Duration = Duration::from_millis(200);
 /// Packets that are sent at most.
 const ATTEMPTS: u16 = 50;
+
+/// How media of a call's first end is protected.
+const MEDIA: [&str; 4] = ["rtp", "sdes-cm80", "sdes-gcm", "dtls"];
+
+/// Sets calls of every kind up at a relay, the first end without ICE and with it, lets each carry media both ways, and
+/// tears them down. `open` reaches the relay for calls of one kind.
+pub(crate) fn carry_every_kind(open: impl Fn(&str, bool) -> Box<dyn Target>) {
+    for (media, ice) in MEDIA.into_iter().flat_map(|media| [(media, false), (media, true)]) {
+        let mut relay = open(media, ice);
+        let calls = [1, 2, 3].map(CallNumber);
+        for call in relay.set_up(&calls) {
+            let ReadyCall { ends: [mut first, mut second], .. } =
+                call.unwrap_or_else(|error| panic!("{media}, ICE {ice}: {error}"));
+            assert_eq!(matches!(first.protection, Protection::Plain), media == "rtp");
+            assert!(matches!(second.protection, Protection::Plain));
+            carry(&mut first, &mut second, b"there");
+            carry(&mut second, &mut first, b"and back");
+        }
+        assert_eq!(relay.tear_down(&calls), Ok(()), "{media}, ICE {ice}");
+    }
+}
 
 /// Sends packets from one end until one arrives at the other, where it must be what was sent.
 pub(crate) fn carry(from: &mut End, to: &mut End, payload: &[u8]) {

@@ -10,10 +10,10 @@ use std::process::Stdio;
 use load::trial::plan::OwnRelay;
 use load::trial::target::channel::RelayProcess;
 use load::trial::target::{self, CallNumber, ReadyCall, TargetError};
-use load::trial::{Plan, Protection, RawPlan, Target};
+use load::trial::{Plan, RawPlan, Target};
 
 use crate::binary::command;
-use crate::carry::carry;
+use crate::carry::{carry, carry_every_kind};
 
 fn plan(target: &str, media: &str, ice: bool) -> Plan {
     checked(RawPlan { target: target.into(), media: media.into(), ice, ..RawPlan::default() })
@@ -34,27 +34,7 @@ fn numbers(range: std::ops::Range<u32>) -> Vec<CallNumber> {
 
 #[test]
 fn calls_of_every_kind_carry_media_both_ways() {
-    for (media, ice) in [
-        ("rtp", false),
-        ("rtp", true),
-        ("sdes-cm80", false),
-        ("sdes-cm80", true),
-        ("sdes-gcm", false),
-        ("dtls", false),
-        ("dtls", true),
-    ] {
-        let mut relay = open(media, ice);
-        let calls = numbers(1..4);
-        for call in relay.set_up(&calls) {
-            let ReadyCall { ends: [mut first, mut second], .. } =
-                call.unwrap_or_else(|error| panic!("{media}, ICE {ice}: {error}"));
-            assert_eq!(matches!(first.protection, Protection::Plain), media == "rtp");
-            assert!(matches!(second.protection, Protection::Plain));
-            carry(&mut first, &mut second, b"there");
-            carry(&mut second, &mut first, b"and back");
-        }
-        assert_eq!(relay.tear_down(&calls), Ok(()));
-    }
+    carry_every_kind(open);
 }
 
 /// A processor that we, and so the relay, may run on.

@@ -1,10 +1,10 @@
 //! Another relay, rtpengine, under the load generator: calls are set up through it by ng and carry media.
 
 use load::trial::target::channel::RelayProcess;
-use load::trial::target::{self, CallNumber, ReadyCall};
-use load::trial::{Plan, Protection, RawPlan, Target};
+use load::trial::target::{self, CallNumber};
+use load::trial::{Plan, RawPlan, Target};
 
-use crate::carry::carry;
+use crate::carry::carry_every_kind;
 use crate::ports;
 use crate::process::Process;
 
@@ -48,27 +48,7 @@ fn numbers(range: std::ops::Range<u32>) -> Vec<CallNumber> {
 #[ignore = "needs rtpengine"]
 fn calls_of_every_kind_carry_media_both_ways_through_rtpengine() {
     let relay = Rtpengine::start();
-    for (media, ice) in [
-        ("rtp", false),
-        ("rtp", true),
-        ("sdes-cm80", false),
-        ("sdes-cm80", true),
-        ("sdes-gcm", false),
-        ("dtls", false),
-        ("dtls", true),
-    ] {
-        let mut relay = relay.target(media, ice);
-        let calls = numbers(1..4);
-        for call in relay.set_up(&calls) {
-            let ReadyCall { ends: [mut first, mut second], .. } =
-                call.unwrap_or_else(|error| panic!("{media}, ICE {ice}: {error}"));
-            assert_eq!(matches!(first.protection, Protection::Plain), media == "rtp");
-            assert!(matches!(second.protection, Protection::Plain));
-            carry(&mut first, &mut second, b"there");
-            carry(&mut second, &mut first, b"and back");
-        }
-        assert_eq!(relay.tear_down(&calls), Ok(()), "{media}, ICE {ice}");
-    }
+    carry_every_kind(|media, ice| relay.target(media, ice));
 }
 
 #[test]
