@@ -15,32 +15,30 @@ pub const FORWARDABLE: [&str; 5] = [
 /// From the numbers one leg uses to those of another.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExtensionMap {
-    /// By the incoming number, the outgoing one; 0 where the extension must not pass.
-    outgoing: [u8; 256],
-    empty: bool,
+    /// The incoming number and the outgoing one of each that passes; 0 and 0 where there are no more.
+    passing: [(u8, u8); FORWARDABLE.len()],
 }
 
 impl ExtensionMap {
     /// Lets nothing pass.
-    pub const NONE: Self = Self { outgoing: [0; 256], empty: true };
+    pub const NONE: Self = Self { passing: [(0, 0); FORWARDABLE.len()] };
 
     /// Lets pass what is [`FORWARDABLE`] and negotiated on both legs.
     pub fn between(incoming: &[HeaderExtension], outgoing: &[HeaderExtension]) -> Self {
+        let number = |extensions: &[HeaderExtension], uri| {
+            let extension = extensions.iter().find(|extension| extension.uri == uri)?;
+            u8::try_from(extension.id).ok().filter(|number| *number != 0)
+        };
         let mut map = Self::NONE;
-        for from in incoming.iter().filter(|from| FORWARDABLE.contains(&from.uri.as_str())) {
-            let to = outgoing.iter().find(|to| to.uri == from.uri).and_then(|to| u8::try_from(to.id).ok());
-            if let (Some(to), Ok(from)) = (to, u8::try_from(from.id)) {
-                map.outgoing[usize::from(from)] = to;
-                map.empty &= to == 0;
-            }
-        }
+        let both = FORWARDABLE.iter().filter_map(|uri| Some((number(incoming, *uri)?, number(outgoing, *uri)?)));
+        map.passing.iter_mut().zip(both).for_each(|(place, numbers)| *place = numbers);
         map
     }
 
     /// Renumbers the elements of a header extension in place, and overwrites those that must not pass with padding.
     /// `extension` begins with the profile word. Returns false if nothing is left that is worth sending.
     pub fn apply(&self, extension: &mut [u8]) -> bool {
-        if self.empty {
+        if *self == Self::NONE {
             return false;
         }
         let Some((&mut [high, low, _, _], elements)) = extension.split_first_chunk_mut() else { return false };
@@ -49,6 +47,11 @@ impl ExtensionMap {
             [0x10, 0x00..=0x0F] => self.apply_two_byte_form(elements),
             _ => false,
         }
+    }
+
+    /// The outgoing number of an extension; 0 where it must not pass.
+    fn outgoing(&self, incoming: u8) -> u8 {
+        self.passing.iter().find(|(from, _)| *from == incoming).map_or(0, |(_, to)| *to)
     }
 
     /// RFC 8285 §4.2: `id(4) | length - 1 (4) | data`; a byte of zero is padding, id 15 ends the list.
@@ -62,7 +65,7 @@ impl ExtensionMap {
                 break;
             }
             let (element, rest) = elements.split_at_mut(length);
-            match self.outgoing[usize::from(first >> 4)] {
+            match self.outgoing(first >> 4) {
                 id @ 1..END if first != 0 => {
                     element[0] = id << 4 | first & 0x0F;
                     any = true;
@@ -84,7 +87,7 @@ impl ExtensionMap {
                 break;
             }
             let (element, rest) = elements.split_at_mut(length);
-            match self.outgoing[usize::from(first)] {
+            match self.outgoing(first) {
                 0 => element.fill(0),
                 id => {
                     element[0] = id;

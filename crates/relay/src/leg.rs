@@ -71,8 +71,8 @@ pub(crate) struct Leg {
     early: Vec<EarlyCandidate>,
     hold: Direction,
     we_offered_first: Option<bool>,
-    /// Why packets of this leg's peer went no further.
-    pub(crate) dropped: Drops,
+    /// Why packets of this leg's peer went no further, once one did not.
+    dropped: Option<Box<Drops>>,
 }
 
 /// Where offer and answer are.
@@ -151,7 +151,7 @@ impl Leg {
             id: policy.leg,
             streams: SmallVec::new(),
             cname: format!("{:024x}", u128::from_be_bytes(cname)),
-            dropped: Drops::default(),
+            dropped: None,
             silent_since: None,
             told_silence: false,
             report_at: None,
@@ -741,6 +741,11 @@ impl Leg {
         policy_of(&self.policy)
     }
 
+    /// Counts a packet of its peer that went no further.
+    pub(crate) fn count_drop(&mut self, reason: Dropped) {
+        self.dropped.get_or_insert_default().count(reason);
+    }
+
     /// The figures so far, beside those of the other leg.
     pub(crate) fn statistics(&self, other: &Self) -> LegStatistics {
         let transport = self.transports.iter().flatten().find(|transport| transport.terms().is_some());
@@ -749,7 +754,12 @@ impl Leg {
             security: transport.and_then(Transport::terms).map(|terms| terms.keying.security()),
             suite: transport.and_then(Transport::suite),
             streams: self.streams.iter().map(|stream| stream.statistics(other.stream(stream.id))).collect(),
-            dropped: self.dropped.named().map(|(name, times)| (name.to_owned(), times)).collect(),
+            dropped: self
+                .dropped
+                .iter()
+                .flat_map(|drops| drops.named())
+                .map(|(name, times)| (name.to_owned(), times))
+                .collect(),
         }
     }
 

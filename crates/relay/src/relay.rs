@@ -158,7 +158,7 @@ impl Relay {
                 if let Ok(Route { place, .. }) = route
                     && let Some(call) = self.calls.get_mut(place.call)
                 {
-                    call.sides(place.side).near.dropped.count(*reason);
+                    call.sides(place.side).near.count_drop(*reason);
                 }
             }
             (Ok(None), _) => {}

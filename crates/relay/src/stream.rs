@@ -109,8 +109,10 @@ impl LegStream {
         }
     }
 
-    /// Takes what both sides said.
-    pub(crate) fn agree(&mut self, local: MediaStream, remote: MediaStream) {
+    /// Takes what both sides said; their candidates are the transport's.
+    pub(crate) fn agree(&mut self, mut local: MediaStream, mut remote: MediaStream) {
+        local.path.candidates = Vec::new();
+        remote.path.candidates = Vec::new();
         let set = |codecs: &mut dyn Iterator<Item = &Codec>| codecs.fold(0, |set, codec| set | bit(codec.payload_type));
         self.payload_types = set(&mut local.codecs.iter());
         self.telephone_events = set(&mut local.codecs.iter().filter(|codec| codec.is_telephone_event()));

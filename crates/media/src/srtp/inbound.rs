@@ -31,7 +31,7 @@ const MAX_RETRIED: usize = 2048;
 pub struct Inbound {
     suite: SrtpSuite,
     current: Context,
-    previous: Option<Context>,
+    previous: Option<Box<Context>>,
     /// The one before is of the same master key, on other terms.
     restated: bool,
 }
@@ -69,7 +69,7 @@ impl Inbound {
         let mut inherited = self.current.sources.clone();
         inherited.add_rtp(&self.current.inherited);
         let context = Context::new(key, Sources::default(), inherited);
-        self.previous = Some(std::mem::replace(&mut self.current, context));
+        self.previous = Some(Box::new(std::mem::replace(&mut self.current, context)));
         self.restated = false;
         self.suite = key.suite;
     }
@@ -80,7 +80,7 @@ impl Inbound {
     pub fn restate(&mut self, key: &MasterKey) {
         let Context { sources, inherited, .. } = &mut self.current;
         let context = Context::new(key, std::mem::take(sources), inherited.clone());
-        self.previous = Some(std::mem::replace(&mut self.current, context));
+        self.previous = Some(Box::new(std::mem::replace(&mut self.current, context)));
         self.restated = true;
         self.suite = key.suite;
     }
