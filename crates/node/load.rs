@@ -92,7 +92,8 @@ pub(crate) struct Relay {
     hold: Option<Duration>,
     /// What the generator does to its own packets: loss=1%,jitter=10ms,reorder=1%,duplicate=1%.
     ///
-    /// By chance, but the same for the same --seed. It is accounted for: a packet that was never sent is not lost.
+    /// By chance, but the same for the same --seed. It is accounted for: a packet that was never sent is not lost. Not with
+    /// --mode saturate.
     #[arg(long, value_name = "LIST")]
     impair: Option<String>,
     /// The run fails if a larger share of the packets is lost [default: 1%, with --mode find-max 0.1%].

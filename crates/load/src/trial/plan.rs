@@ -227,6 +227,10 @@ impl TryFrom<RawPlan> for Plan {
             within("max-loss", loss, 0.0..=1.0, "from 0% to 100%")?;
         }
         let target = raw.target.parse()?;
+        let impair = raw.impair.parse()?;
+        if raw.mode == "saturate" && impair != Impairment::default() {
+            return Err(error("impair", &raw.impair, "left out with mode saturate, which has no schedule to break"));
+        }
         Ok(Self {
             relay: (target == TargetAddress::Channel).then_some(raw.relay),
             target,
@@ -236,7 +240,7 @@ impl TryFrom<RawPlan> for Plan {
             media: raw.media.parse()?,
             ice: raw.ice,
             mode: mode(&raw)?,
-            impair: raw.impair.parse()?,
+            impair,
             payload: raw.payload,
             ptime: raw.ptime,
             pid: raw.pid,
@@ -389,6 +393,7 @@ mod tests {
             (RawPlan { impair: "loss=101%".into(), ..default() }, "impair"),
             (RawPlan { impair: "jitter=10".into(), ..default() }, "impair"),
             (RawPlan { impair: "delay=10ms".into(), ..default() }, "impair"),
+            (RawPlan { mode: "saturate".into(), impair: "loss=1%".into(), ..default() }, "impair"),
         ] {
             let error = Plan::try_from(raw).expect_err(key);
             assert_eq!(error.key, key);
