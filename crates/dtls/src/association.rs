@@ -11,6 +11,7 @@ use openssl::ssl::{
     self, ErrorCode, Ssl, SslContext, SslContextRef, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslStream,
     SslVerifyMode, SslVersion,
 };
+use smallvec::SmallVec;
 
 use crate::certificate::{self, Certificate};
 use crate::engine::{FailureReason, Role, SUITES, SrtpKeys};
@@ -24,8 +25,9 @@ const FIRST_TIMEOUT: Duration = Duration::from_millis(400);
 const MAX_TIMEOUT: Duration = Duration::from_secs(4);
 /// A handshake that takes longer has failed. The retransmissions end before: 0.4, 1.2, 2.8, 6, 10, … 26 s.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
-/// How long the OpenSSL object outlives the handshake, to repeat the last flight; it takes 50 KB.
-const LINGER: Duration = Duration::from_secs(60);
+/// How long the OpenSSL object, which takes 50 KB, outlives the handshake to repeat the last flight: as long as we
+/// would ask for it.
+const LINGER: Duration = GIVE_UP_AFTER;
 /// Datagrams read during a handshake. A dozen are enough without loss.
 const MAX_HANDSHAKE_DATAGRAMS: u32 = 500;
 /// Forward secrecy and a real cipher; for ECDSA and for the RSA certificates of old peers. Level 0 lets pass whatever
@@ -96,9 +98,10 @@ enum Phase {
         stream: Box<SslStream<Datagrams>>,
         forget_at: Instant,
     },
-    /// Connected long ago: only the datagram that will say goodbye is left.
+    /// Connected long ago: only the datagram that will say goodbye is left. It lies here, so that no small piece of memory
+    /// keeps the OpenSSL object's pages from being given back.
     Dormant {
-        farewell: Vec<Vec<u8>>,
+        farewell: SmallVec<[u8; 96]>,
     },
     /// In between, and after the end.
     Dead,
@@ -195,8 +198,9 @@ impl Association {
                 retransmission.at = now + retransmission.timeout;
             }
             Phase::Connected { stream, forget_at } if *forget_at <= now => {
-                let farewell = shut_down(stream);
-                self.phase = Phase::Dormant { farewell };
+                let farewell = shut_down(stream).into_iter().next().unwrap_or_default();
+                self.phase = Phase::Dormant { farewell: SmallVec::from_slice(&farewell) };
+                self.fingerprints = Vec::new();
             }
             Phase::Idle(_)
             | Phase::Handshaking { .. }
@@ -219,13 +223,19 @@ impl Association {
         }
     }
 
+    /// Says whether it has an OpenSSL object.
+    pub(crate) const fn is_heavy(&self) -> bool {
+        !matches!(self.phase, Phase::Dormant { .. } | Phase::Dead)
+    }
+
     /// Says goodbye.
     pub(crate) fn close(self, transmits: &mut Vec<Vec<u8>>) {
         match self.phase {
             Phase::Connected { mut stream, .. } | Phase::Unverified { mut stream, .. } => {
                 transmits.extend(shut_down(&mut stream));
             }
-            Phase::Dormant { farewell } => transmits.extend(farewell),
+            Phase::Dormant { farewell } if farewell.is_empty() => {} // the peer had said goodbye
+            Phase::Dormant { farewell } => transmits.push(farewell.to_vec()),
             Phase::Idle(_) | Phase::Handshaking { .. } | Phase::Dead => {}
         }
     }

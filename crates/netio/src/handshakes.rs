@@ -14,15 +14,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dtls::{AssociationId, Engine, FailureReason, FromDtls, ToDtls};
 use mio::Waker;
 
+use crate::kernel;
 use crate::worker::clock;
 
 /// Values that may wait in each direction.
 const QUEUE: usize = 2048;
+
+/// How long the memory of ended handshakes may wait for others.
+const GIVE_BACK_AFTER: Duration = Duration::from_secs(5);
 
 /// The worker's end of the engine.
 pub(crate) struct Handshakes {
@@ -37,7 +41,9 @@ impl Handshakes {
         let (to_engine, inbox) = mpsc::sync_channel(QUEUE);
         let (outbox, from_engine) = mpsc::sync_channel(QUEUE);
         let thread = thread::Builder::new().name(name).spawn(move || {
-            let mut beside = Beside { engine: Engine::new(config.clone()), open: HashSet::new(), inbox, outbox, waker };
+            let engine = Engine::new(config.clone());
+            let mut beside =
+                Beside { engine, open: HashSet::new(), inbox, outbox, waker, released: 0, give_back_at: None };
             while let Err(panic) = catch_unwind(AssertUnwindSafe(|| beside.run())) {
                 tracing::error!(reason = reason_of(&*panic), "DTLS engine failed and begins anew");
                 beside.recover(config.clone());
@@ -81,6 +87,9 @@ struct Beside {
     inbox: Receiver<ToDtls>,
     outbox: SyncSender<FromDtls>,
     waker: Arc<Waker>,
+    /// What the engine had let go of when memory was last to be given back, and when that is to be done.
+    released: u64,
+    give_back_at: Option<Instant>,
 }
 
 impl Beside {
@@ -103,13 +112,27 @@ impl Beside {
                     return;
                 }
             }
+            self.give_back(now);
+        }
+    }
+
+    /// Gives back to the kernel what handshakes took, once they have let go of it. The allocator keeps it for others
+    /// otherwise: after a rush of calls, twice what the calls need.
+    fn give_back(&mut self, now: Instant) {
+        let released = self.engine.counters().released;
+        if std::mem::replace(&mut self.released, released) != released {
+            self.give_back_at.get_or_insert(now + GIVE_BACK_AFTER);
+        }
+        if self.give_back_at.take_if(|at| *at <= now).is_some() {
+            kernel::give_back_memory();
         }
     }
 
     /// The next input, or nothing when a timer is due first; `None` when the worker is gone.
     fn wait(&self) -> Option<Option<ToDtls>> {
         const LONG: Duration = Duration::from_secs(3600);
-        let timeout = self.engine.poll_timeout().map_or(LONG, |due| due.saturating_duration_since(clock()));
+        let due = self.engine.poll_timeout().into_iter().chain(self.give_back_at).min();
+        let timeout = due.map_or(LONG, |due| due.saturating_duration_since(clock()));
         match self.inbox.recv_timeout(timeout) {
             Ok(input) => Some(Some(input)),
             Err(RecvTimeoutError::Timeout) => Some(None),
@@ -159,6 +182,7 @@ impl Beside {
 
     fn recover(&mut self, config: dtls::Config) {
         self.engine = Engine::new(config);
+        self.released = 0;
         for association in std::mem::take(&mut self.open) {
             self.send(FromDtls::Failed { association, reason: FailureReason::Handshake });
         }

@@ -1,4 +1,5 @@
-//! The system calls that std, mio and socket2 lack: many datagrams at a time, the core a thread runs on, open files.
+//! The system calls that std, mio and socket2 lack: many datagrams at a time, the core a thread runs on, open files, and
+//! memory that is no longer needed.
 //!
 //! The only `unsafe` of the workspace's I/O, behind a safe face. A datagram arrives in a buffer with room behind it, so
 //! that an authentication tag never costs a copy.
@@ -85,6 +86,15 @@ pub(crate) fn pin_to(core: usize) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Gives the kernel back what the allocator holds free, where it is one that does not do so by itself.
+pub(crate) fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes a number, and the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Allows this process as many open files as it may allow itself: each port of a call is one.
