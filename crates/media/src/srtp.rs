@@ -23,8 +23,11 @@ pub use key::{DtlsKeys, KeyError, MasterKey};
 pub use outbound::Outbound;
 pub use tag::{Tag, Untagged};
 
-/// How many SSRCs one master key serves in one direction.
+/// How many SSRCs of one master key have a replay window of their own in one direction at a time.
 pub const MAX_SOURCES: usize = 16;
+
+/// How many SSRCs one master key serves in one direction, one after the other.
+pub const MAX_SOURCES_EVER: usize = 256;
 
 /// The most bytes that protection adds to a packet, without a master key identifier: tag and SRTCP index.
 pub const MAX_OVERHEAD: usize = 16 + 4;
@@ -59,7 +62,7 @@ pub enum SrtpError {
     /// SRTCP without encryption, which was not agreed on.
     #[error("unencrypted SRTCP")]
     Unencrypted,
-    /// A source beyond [`MAX_SOURCES`].
+    /// A source beyond [`MAX_SOURCES_EVER`].
     #[error("too many sources")]
     TooManySources,
     /// The key has protected as many packets as it may (RFC 3711 §9.2): rekey.
@@ -160,13 +163,44 @@ mod tests {
     #[test]
     fn sources_are_bounded() {
         let (mut outbound, mut inbound) = pair(&key(SrtpSuite::AesCm128Sha1_80, 1));
-        for ssrc in 0..16 {
+        for ssrc in 0..256 {
             assert_eq!(open(&mut inbound, &mut sealed(&mut outbound, Ssrc(ssrc), 1)), Ok(()));
         }
+        assert_eq!(inbound.rollovers().count(), MAX_SOURCES_EVER);
         assert_eq!(seal(&mut outbound, PEER, 1).map(drop), Err(SrtpError::TooManySources));
         let mut other = Outbound::new(&key(SrtpSuite::AesCm128Sha1_80, 1));
         assert_eq!(open(&mut inbound, &mut sealed(&mut other, PEER, 1)), Err(SrtpError::TooManySources));
         assert_eq!(open_rtcp(&mut inbound, &mut sealed_rtcp(&mut other, PEER)), Err(SrtpError::TooManySources));
+    }
+
+    #[test]
+    fn a_source_that_made_room_goes_on_where_it_was_and_nothing_of_it_counts_twice() {
+        for suite in SrtpSuite::ALL {
+            let (mut outbound, mut inbound) = pair(&key(suite, 1));
+            let mut taken: Vec<Sealed> =
+                [40_000, 65_000, 10, 12].map(|seq| sealed(&mut outbound, PEER, seq)).into_iter().collect();
+            let mut late = sealed(&mut outbound, PEER, 11);
+            let mut report = sealed_rtcp(&mut outbound, PEER);
+            assert!(taken.iter().all(|packet| open(&mut inbound, &mut packet.clone()) == Ok(())), "{suite:?}");
+            assert_eq!(open_rtcp(&mut inbound, &mut report.clone()), Ok(()));
+            for ssrc in 0..40 {
+                assert_eq!(open(&mut inbound, &mut sealed(&mut outbound, Ssrc(ssrc), 1)), Ok(()), "{ssrc}");
+            }
+            for packet in taken.iter_mut().chain([&mut late]) {
+                assert_eq!(open(&mut inbound, packet), Err(SrtpError::Replayed), "{suite:?}");
+            }
+            assert_eq!(open_rtcp(&mut inbound, &mut report), Err(SrtpError::Replayed));
+            for used in [40_000, 65_000, 10, 11, 12] {
+                assert_eq!(seal(&mut outbound, PEER, used).map(drop), Err(SrtpError::IndexReused), "{used}");
+            }
+            assert_eq!(open(&mut inbound, &mut sealed(&mut outbound, PEER, 13)), Ok(()), "{suite:?}");
+            assert_eq!(open_rtcp(&mut inbound, &mut sealed_rtcp(&mut outbound, PEER)), Ok(()));
+            for rollovers in [outbound.rollovers().collect::<Vec<_>>(), inbound.rollovers().collect()] {
+                let peer = rollovers.into_iter().find(|rollover| rollover.ssrc == PEER);
+                let rtp = Some(ExtSeqNo::new(1, SeqNo(13)));
+                assert_eq!(peer, Some(Rollover { ssrc: PEER, rtp, rtcp: Some(1) }));
+            }
+        }
     }
 
     #[test]

@@ -196,13 +196,14 @@ impl Context {
 
     /// What is known of the index of a packet before it authenticated.
     fn guess(&self, header: &Header) -> Guess {
-        let known = self.sources.find(header.ssrc).filter(|source| source.rtp.is_some());
-        let source = known.or_else(|| self.inherited.find(header.ssrc));
-        Guess {
-            window: known.and_then(|source| source.rtp),
-            failures: known.map_or(self.strangers, |source| source.failures),
-            index: source.map_or(Some(ExtSeqNo::new(0, header.seq)), |source| source.index(header.seq)),
+        if let Some(source) = self.sources.present(header.ssrc).filter(|source| source.rtp.is_some()) {
+            return Guess { window: source.rtp, failures: source.failures, index: source.index(header.seq) };
         }
+        let past = self.sources.past(header.ssrc).filter(|source| source.rtp.is_some());
+        let window = past.as_ref().and_then(|source| source.rtp);
+        let source = past.or_else(|| self.inherited.find(header.ssrc));
+        let index = source.map_or(Some(ExtSeqNo::new(0, header.seq)), |source| source.index(header.seq));
+        Guess { window, failures: self.strangers, index }
     }
 
     fn open_rtp(&mut self, packet: &mut Packet<'_>, ahead: Option<&Tag>, retry: Retry) -> Result<(), SrtpError> {
@@ -256,7 +257,7 @@ impl Context {
     }
 
     fn count_failure(&mut self, ssrc: Ssrc) {
-        let known = self.sources.find_mut(ssrc).filter(|source| source.rtp.is_some());
+        let known = self.sources.present_mut(ssrc).filter(|source| source.rtp.is_some());
         let failures = known.map_or(&mut self.strangers, |source| &mut source.failures);
         *failures = failures.wrapping_add(1);
     }

@@ -195,6 +195,17 @@ fn a_phone_may_change_its_key_again_before_it_has_said_a_word() {
 }
 
 #[test]
+fn a_phone_may_take_a_new_ssrc_with_every_hold_of_a_long_call() {
+    let mut world = connected();
+    for ssrc in 0..40 {
+        world.b.streams[0].ssrc = Ssrc(0xB000 + ssrc);
+        world.run(SECOND);
+    }
+    all_is_heard(&mut world);
+    assert_eq!(world.relay.counters().dropped(Dropped::SrtpTooManySources), 0);
+}
+
+#[test]
 fn an_offer_that_is_rolled_back_changes_no_key() {
     let mut world = connected();
     let present = key(&world);
