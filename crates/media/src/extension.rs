@@ -12,25 +12,30 @@ pub const FORWARDABLE: [&str; 5] = [
     "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
 ];
 
+/// More incoming numbers than these are not remembered: the one-byte form has no more (RFC 8285 §4.2).
+const MAX_PASSING: usize = 14;
+
 /// From the numbers one leg uses to those of another.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExtensionMap {
     /// The incoming number and the outgoing one of each that passes; 0 and 0 where there are no more.
-    passing: [(u8, u8); FORWARDABLE.len()],
+    passing: [(u8, u8); MAX_PASSING],
 }
 
 impl ExtensionMap {
     /// Lets nothing pass.
-    pub const NONE: Self = Self { passing: [(0, 0); FORWARDABLE.len()] };
+    pub const NONE: Self = Self { passing: [(0, 0); MAX_PASSING] };
 
-    /// Lets pass what is [`FORWARDABLE`] and negotiated on both legs.
+    /// Lets pass what is [`FORWARDABLE`] and negotiated on both legs. Where a leg has several numbers for the same, all are
+    /// taken and the first is sent.
     pub fn between(incoming: &[HeaderExtension], outgoing: &[HeaderExtension]) -> Self {
-        let number = |extensions: &[HeaderExtension], uri| {
-            let extension = extensions.iter().find(|extension| extension.uri == uri)?;
-            u8::try_from(extension.id).ok().filter(|number| *number != 0)
-        };
+        let number = |extension: &HeaderExtension| u8::try_from(extension.id).ok().filter(|number| *number != 0);
+        let both =
+            incoming.iter().filter(|extension| FORWARDABLE.contains(&extension.uri.as_str())).filter_map(|from| {
+                let to = outgoing.iter().filter(|to| to.uri == from.uri).find_map(number)?;
+                Some((number(from)?, to))
+            });
         let mut map = Self::NONE;
-        let both = FORWARDABLE.iter().filter_map(|uri| Some((number(incoming, *uri)?, number(outgoing, *uri)?)));
         map.passing.iter_mut().zip(both).for_each(|(place, numbers)| *place = numbers);
         map
     }
@@ -151,6 +156,15 @@ mod tests {
         let mut bytes = *b"\x10\x00\x00\x02\x01\x01\x7F\x04\x02ab\x00";
         assert!(audio_level(1, 200).apply(&mut bytes));
         assert_eq!(&bytes, b"\x10\x00\x00\x02\xC8\x01\x7F\0\0\0\0\0");
+    }
+
+    #[test]
+    fn all_numbers_of_an_extension_pass_as_the_first_of_the_other_leg() {
+        let incoming = [extension(1, AUDIO_LEVEL), extension(2, AUDIO_LEVEL)];
+        let map = ExtensionMap::between(&incoming, &[extension(8, AUDIO_LEVEL), extension(9, AUDIO_LEVEL)]);
+        let mut bytes = *b"\xBE\xDE\x00\x01\x10\x7F\x20\x7E";
+        assert!(map.apply(&mut bytes));
+        assert_eq!(&bytes, b"\xBE\xDE\x00\x01\x80\x7F\x80\x7E");
     }
 
     #[test]
