@@ -19,7 +19,7 @@ use crate::{Dropped, Transmit};
 /// How often the figures of a call are told while media may flow.
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A call of two legs.
+/// A call of two legs. The fields stand as a packet needs them, so that it fetches few cache lines.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Call {

@@ -37,7 +37,7 @@ const DTLS_BURST: Duration = Duration::from_secs(2);
 /// How long the key before the last is still accepted.
 const OLD_KEY_TIME: Duration = Duration::from_secs(5);
 
-/// One component of a transport.
+/// One component of a transport. The fields stand as a packet needs them, so that it fetches few cache lines.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Component {

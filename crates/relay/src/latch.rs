@@ -13,7 +13,8 @@ const LEARNING_TIME: Duration = Duration::from_secs(5);
 /// Packets in a row that an unnamed source has to send before it is learnt.
 const LEARNING_PACKETS: u8 = 3;
 
-/// The one source that is believed, and whether another may still take its place.
+/// The one source that is believed, and whether another may still take its place. The fields stand as a packet needs them,
+/// so that it fetches few cache lines.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub(crate) struct Latch {

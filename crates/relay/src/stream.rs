@@ -76,6 +76,7 @@ pub(crate) struct Agreed {
     equipment: Option<Equipment>,
 }
 
+/// One source of a stream: its SSRC, which packets are told apart by, stands beside the figures that they change.
 #[derive(Debug)]
 #[repr(C)]
 struct Source {

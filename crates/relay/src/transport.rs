@@ -21,7 +21,7 @@ use crate::{Address, Dropped, Traffic};
 /// SSRCs of a bundle that are remembered to belong to a stream; the oldest makes room.
 const MAX_BINDINGS: usize = 16;
 
-/// One transport of a leg.
+/// One transport of a leg. The fields stand as a packet needs them, so that it fetches few cache lines.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Transport {
