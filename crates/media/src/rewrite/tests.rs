@@ -361,17 +361,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let pt = |number: u8| PayloadType::try_from(number).expect("a payload type");
-        let mut payload_types = PayloadTypeMap::default();
-        payload_types.insert(pt(PCMU), pt(PCMU));
-        payload_types.insert(pt(OPUS), pt(96));
-        let settings = Settings {
-            kind: MediaKind::Audio,
-            clock_rate: 8000,
-            payload_types,
-            extensions: ExtensionMap::NONE,
-            newcomers: Newcomers::Welcome,
-        };
+        let settings = Settings::audio(&[(PCMU, PCMU), (OPUS, 96)]);
         let origin = Origin { ssrc: OUT, seq: SeqNo(0x8000 | 40), time: RtpTime(1000) };
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
         let start = Instant::now();

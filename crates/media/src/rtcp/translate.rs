@@ -297,13 +297,12 @@ fn lower_half(number: u64) -> u32 {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use model::{MediaKind, PayloadType};
+    use model::PayloadType;
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
-        extension::ExtensionMap,
-        rewrite::{Newcomers, Origin, PayloadTypeMap, Settings},
+        rewrite::{Origin, Settings},
         rtp::{Header, RtpTime},
     };
 
@@ -674,16 +673,8 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let rewriter = |ssrc, seq| {
-                let mut payload_types = PayloadTypeMap::default();
-                payload_types.insert(pt(111), pt(96));
-                let settings = Settings {
-                    kind: MediaKind::Audio,
-                    clock_rate: 8000,
-                    payload_types,
-                    extensions: ExtensionMap::NONE,
-                    newcomers: Newcomers::Welcome,
-                };
-                Rewriter::new(Origin { ssrc: Ssrc(ssrc), seq: SeqNo(seq), time: RtpTime(1000) }, settings)
+                let origin = Origin { ssrc: Ssrc(ssrc), seq: SeqNo(seq), time: RtpTime(1000) };
+                Rewriter::new(origin, Settings::audio(&[(111, 96)]))
             };
             #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
             let start = Instant::now();

@@ -84,7 +84,7 @@ impl Sources {
     pub(super) fn add_rtp(&mut self, others: &Self) {
         for other in others.rollovers() {
             if let Ok(source) = self.entry(other.ssrc) {
-                source.rtp = source.rtp.or(other.rtp.map(|highest| Window::closed_at(highest.index())));
+                source.rtp = source.rtp.or(Source::resumed(other).rtp);
             }
         }
     }
