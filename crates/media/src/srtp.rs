@@ -1,14 +1,15 @@
 //! SRTP and SRTCP (RFC 3711), with AES in counter mode and HMAC-SHA1, or AES-GCM (RFC 7714).
 //!
-//! One [`Inbound`] or [`Outbound`] is one direction of one transport under one master key: all SSRCs of a bundle
+//! One [`Inbound`] or [`Outbound`] is one direction of one transport, under one master key at a time: all SSRCs of a bundle
 //! share it. What is kept per SSRC (rollover counter, replay window) is bounded, and on the receiving side exists only
-//! once a packet of that SSRC has authenticated.
+//! once a packet of that SSRC has authenticated. Of a key that was replaced it is kept too, since the key may come back.
 
 mod counter;
 mod gcm;
 mod inbound;
 mod kdf;
 mod key;
+mod keyring;
 mod outbound;
 mod replay;
 mod session;
@@ -28,6 +29,10 @@ pub const MAX_SOURCES: usize = 16;
 
 /// How many SSRCs one master key serves in one direction, one after the other.
 pub const MAX_SOURCES_EVER: usize = 256;
+
+/// How many master keys before the one in force are remembered in one direction. It is one for each suite, as a leg that
+/// changes suites may come back to each. A key before those is one never seen: what came under it may come again.
+pub const MAX_FORMER_KEYS: usize = model::SrtpSuite::ALL.len();
 
 /// The most bytes that protection adds to a packet, without a master key identifier: tag and SRTCP index.
 pub const MAX_OVERHEAD: usize = 16 + 4;
@@ -219,6 +224,50 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_came_under_a_key_counts_when_the_key_comes_back() {
+        for suite in SrtpSuite::ALL {
+            let first = key(suite, 0);
+            let (mut outbound, mut inbound) = pair(&first);
+            let go_on = |outbound: &mut Outbound, inbound: &mut Inbound| {
+                for seq in [30_000, 60_000, 10] {
+                    assert_eq!(open(inbound, &mut sealed(outbound, PEER, seq)), Ok(()), "{suite:?}");
+                }
+                assert_eq!(open_rtcp(inbound, &mut sealed_rtcp(outbound, PEER)), Ok(()));
+            };
+            let rtp = [40_000, 65_000, 10].map(|seq| sealed(&mut outbound, PEER, seq));
+            let rtcp = sealed_rtcp(&mut outbound, PEER);
+            assert_eq!(rtp.each_ref().map(|packet| open(&mut inbound, &mut packet.clone())), [Ok(()); 3]);
+            assert_eq!(open_rtcp(&mut inbound, &mut rtcp.clone()), Ok(()));
+            for other in (1..).take(MAX_FORMER_KEYS) {
+                inbound.rekey(&key(suite, other));
+                outbound.rekey(&key(suite, other));
+                go_on(&mut outbound, &mut inbound);
+            }
+            inbound.rekey(&first);
+            outbound.rekey(&first);
+            let again = rtp.map(|mut packet| open(&mut inbound, &mut packet));
+            assert_eq!(again, [Err(SrtpError::Replayed); 3], "{suite:?}");
+            assert_eq!(open_rtcp(&mut inbound, &mut rtcp.clone()), Err(SrtpError::Replayed));
+            go_on(&mut outbound, &mut inbound);
+        }
+    }
+
+    #[test]
+    fn a_peer_may_come_back_to_where_it_stood_under_its_first_key() {
+        let [first, second] = [1, 2].map(|fill| key(SrtpSuite::AesCm128Sha1_80, fill));
+        let (mut before, mut inbound) = pair(&first);
+        assert_eq!(open(&mut inbound, &mut sealed(&mut before, PEER, 100)), Ok(()));
+        inbound.rekey(&second);
+        let mut between = Outbound::new(&second);
+        for seq in [101, 30_000, 60_000, 101] {
+            assert_eq!(open(&mut inbound, &mut sealed(&mut between, PEER, seq)), Ok(()));
+        }
+        inbound.rekey(&first);
+        assert_eq!(open(&mut inbound, &mut sealed(&mut before, PEER, 102)), Ok(()), "without the rollover");
+        assert_eq!(open(&mut inbound, &mut sealed(&mut between, PEER, 103)), Ok(()), "the second is still accepted");
+    }
+
+    #[test]
     fn a_rekeying_peer_may_keep_its_rollover_counter_or_begin_at_zero() {
         for keeps in [true, false] {
             for suite in SrtpSuite::ALL {
@@ -275,8 +324,19 @@ mod tests {
         let mut outbound = Outbound::new(&key);
         assert!(seal(&mut outbound, PEER, 1).is_ok() && seal(&mut outbound, PEER, 2).is_ok());
         assert_eq!(seal(&mut outbound, PEER, 3).map(drop), Err(SrtpError::KeyUsedUp));
-        outbound.rekey(&key);
+        let other = self::key(SrtpSuite::AesCm128Sha1_80, 2);
+        outbound.rekey(&other);
         assert!(seal(&mut outbound, PEER, 3).is_ok());
+        key.mki = vec![7];
+        for key in [&key, &other, &key] {
+            outbound.rekey(key);
+            let outcome = seal(&mut outbound, PEER, 4).map(drop);
+            assert_eq!(outcome.is_ok(), key.mki.is_empty(), "its packets count on, on whatever terms: {outcome:?}");
+        }
+        key.max_rtp_packets = 3;
+        outbound.rekey(&key);
+        assert!(seal(&mut outbound, PEER, 5).is_ok(), "a longer lifetime");
+        assert_eq!(seal(&mut outbound, PEER, 6).map(drop), Err(SrtpError::KeyUsedUp));
         let end = [Rollover { ssrc: PEER, rtp: Some(ExtSeqNo::MAX), rtcp: Some((1 << 31) - 1) }];
         let mut outbound = Outbound::resume(&key, &end);
         assert_eq!(seal(&mut outbound, PEER, 0).map(drop), Err(SrtpError::KeyUsedUp));

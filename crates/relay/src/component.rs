@@ -91,7 +91,10 @@ pub(crate) enum Protection {
     #[default]
     Nothing,
     /// Plain RTP was agreed on.
-    Plain,
+    Plain {
+        /// The keys before, in case the peer's comes back.
+        before: Option<Box<Srtp>>,
+    },
     /// SRTP.
     Srtp(Box<Srtp>),
 }
@@ -370,7 +373,15 @@ impl Component {
     /// Lets plain RTP flow.
     pub(crate) fn protect_nothing(&mut self, resources: &mut Resources) {
         self.end_dtls(resources);
-        self.protection = Protection::Plain;
+        let before = match std::mem::take(&mut self.protection) {
+            Protection::Nothing => None,
+            Protection::Plain { before } => before,
+            Protection::Srtp(mut srtp) => {
+                srtp.inbound.forget_previous();
+                Some(srtp)
+            }
+        };
+        self.protection = Protection::Plain { before };
     }
 
     /// Uses keys of the descriptions. Those that stay the same go on.
@@ -380,21 +391,19 @@ impl Component {
             self.protection = Protection::Nothing; // keys that cannot be used were refused before it came to this
             return;
         };
+        if let Protection::Plain { before } = &mut self.protection
+            && let Some(mut srtp) = before.take()
+        {
+            srtp.outbound = Outbound::new(&our_key); // a new one, whose rollover counters the peer expects at zero
+            self.protection = Protection::Srtp(srtp);
+        }
         let (old_ours, old_theirs) = match self.srtp().and_then(|srtp| srtp.sdes.as_ref()) {
             Some((ours, theirs)) => (Some(ours), Some(theirs)),
             None => (None, None),
         };
         let our_key = (!old_ours.is_some_and(|old| is_unchanged(old, ours))).then_some(our_key);
-        let restated = old_theirs.is_some_and(|old| old.key_and_salt == theirs.key_and_salt);
         let their_key = (!old_theirs.is_some_and(|old| is_unchanged(old, theirs))).then_some(their_key);
-        match (&mut self.protection, &their_key) {
-            (Protection::Srtp(srtp), Some(key)) if restated => {
-                srtp.inbound.restate(key);
-                self.forget_key_at = Some(now + OLD_KEY_TIME);
-                self.replace_keys(our_key, None, now);
-            }
-            _ => self.replace_keys(our_key, their_key, now),
-        }
+        self.replace_keys(our_key, their_key, now);
         if let Protection::Srtp(srtp) = &mut self.protection {
             srtp.suite = theirs.suite;
             srtp.sdes = Some((ours.clone(), theirs.clone()));
@@ -404,7 +413,7 @@ impl Component {
     fn srtp(&self) -> Option<&Srtp> {
         match &self.protection {
             Protection::Srtp(srtp) => Some(srtp),
-            Protection::Nothing | Protection::Plain => None,
+            Protection::Nothing | Protection::Plain { .. } => None,
         }
     }
 
@@ -431,7 +440,7 @@ impl Component {
                     self.forget_key_at = Some(now + OLD_KEY_TIME);
                 }
             }
-            (Protection::Nothing | Protection::Plain, Some(ours), Some(theirs)) => {
+            (Protection::Nothing | Protection::Plain { .. }, Some(ours), Some(theirs)) => {
                 self.protection = Protection::Srtp(Box::new(Srtp {
                     suite: ours.suite(),
                     inbound: Inbound::new(&theirs),
@@ -439,7 +448,7 @@ impl Component {
                     sdes: None,
                 }));
             }
-            (Protection::Nothing | Protection::Plain, _, _) => {}
+            (Protection::Nothing | Protection::Plain { .. }, _, _) => {}
         }
     }
 
@@ -466,7 +475,7 @@ impl Component {
     pub(crate) fn open(&mut self, packet: &mut Packet<'_>, media: Media, ahead: Option<&Tag>) -> Result<(), Dropped> {
         match &mut self.protection {
             Protection::Nothing => Err(Dropped::NoKeys),
-            Protection::Plain => Ok(()),
+            Protection::Plain { .. } => Ok(()),
             Protection::Srtp(srtp) => Ok(srtp.inbound.open_expecting(packet, media, ahead)?),
         }
     }
@@ -491,7 +500,7 @@ impl Component {
     pub(crate) fn seal_untagged(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<Option<Untagged>, Dropped> {
         match &mut self.protection {
             Protection::Nothing => Err(Dropped::OtherLegNotReady),
-            Protection::Plain => Ok(None),
+            Protection::Plain { .. } => Ok(None),
             Protection::Srtp(srtp) => Ok(srtp.outbound.seal_untagged(packet, media)?),
         }
     }
@@ -500,7 +509,7 @@ impl Component {
     pub(crate) fn seal(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), Dropped> {
         match &mut self.protection {
             Protection::Nothing => Err(Dropped::OtherLegNotReady),
-            Protection::Plain => Ok(()),
+            Protection::Plain { .. } => Ok(()),
             Protection::Srtp(srtp) => Ok(srtp.outbound.seal(packet, media)?),
         }
     }
@@ -509,7 +518,7 @@ impl Component {
 
     /// Takes what was agreed on about DTLS. An association that fits goes on, another one is replaced (RFC 8842 §3.1).
     pub(crate) fn protect_by_dtls(&mut self, terms: DtlsTerms, afresh: bool, name: Name, resources: &mut Resources) {
-        if matches!(self.protection, Protection::Plain) {
+        if matches!(self.protection, Protection::Plain { .. }) {
             self.protection = Protection::Nothing;
         }
         let early = match std::mem::replace(&mut self.dtls, Dtls::None) {
@@ -542,7 +551,7 @@ impl Component {
 
     /// Leaves DTLS undone while its setup role is `holdconn`.
     pub(crate) fn hold_dtls(&mut self) {
-        if matches!(self.protection, Protection::Plain) {
+        if matches!(self.protection, Protection::Plain { .. }) {
             self.protection = Protection::Nothing;
         }
     }
@@ -775,7 +784,7 @@ impl std::fmt::Debug for Protection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Nothing => f.write_str("Nothing"),
-            Self::Plain => f.write_str("Plain"),
+            Self::Plain { .. } => f.write_str("Plain"),
             Self::Srtp(srtp) => f.debug_tuple("Srtp").field(&srtp.suite).finish(),
         }
     }

@@ -1,14 +1,16 @@
 //! The receiving side.
 //!
 //! A packet is tried with the index that the highest one known suggests. Only where that is known to be uncertain is
-//! it tried again: under the key before the last rekeying, without rollover after a rekeying, and, when a source has
-//! failed for a while, a few rollovers to either side (we joined late, or missed half a cycle).
+//! it tried again: under the key before the last rekeying; after a rekeying, where its source stood under the same key, or
+//! without rollover; and, when a source has failed for a while, a few rollovers to either side (we joined late, or missed
+//! half a cycle).
 
 use lanes::Message;
 use model::{SrtpSuite, Ssrc};
 
 use super::{
     MasterKey, Rollover, SrtpError,
+    keyring::Keyring,
     outbound::rtcp_sender,
     replay::Window,
     session::{RtcpIndex, Session},
@@ -30,15 +32,21 @@ const MAX_RETRIED: usize = 2048;
 /// Opens what one peer sends on one transport.
 pub struct Inbound {
     suite: SrtpSuite,
-    current: Context,
-    previous: Option<Box<Context>>,
-    /// The one before is of the same master key, on other terms.
-    restated: bool,
+    session: Session,
+    keys: Keyring<Received>,
+    previous: Option<Box<Previous>>,
 }
 
-/// What belongs to one master key.
-struct Context {
+/// The terms before, while they are still accepted.
+struct Previous {
     session: Session,
+    /// They are of the key before, not of the one in force.
+    of_last_key: bool,
+}
+
+/// What came under one master key.
+#[derive(Default)]
+struct Received {
     sources: Sources,
     /// Where the sources stood under the key before.
     inherited: Sources,
@@ -54,45 +62,37 @@ impl Inbound {
 
     /// Goes on where an earlier life of the same key had come to: nothing up to there is accepted again.
     pub fn resume(key: &MasterKey, rollovers: &[Rollover]) -> Self {
-        let sources = Sources::resumed(rollovers);
-        Self {
-            suite: key.suite,
-            current: Context::new(key, sources, Sources::default()),
-            previous: None,
-            restated: false,
-        }
+        let received = Received { sources: Sources::resumed(rollovers), ..Received::default() };
+        Self { suite: key.suite, session: Session::new(key), keys: Keyring::new(key, received), previous: None }
     }
 
-    /// Takes a new master key. The old one is still accepted until [`Inbound::forget_previous`]. Rollover counters go on
-    /// (RFC 3711 §3.3.1), those of sources that were silent under the old key too.
+    /// Takes another master key, or the same on other terms: with another identifier, lifetime or length of tags. The terms
+    /// before are still accepted until [`Inbound::forget_previous`]. Rollover counters go on (RFC 3711 §3.3.1), those of
+    /// sources that were silent under the old key too. Nothing that came under a key, on whatever terms, is accepted again
+    /// when the key comes back (§3.3.2), if it is none before the last [`super::MAX_FORMER_KEYS`].
     pub fn rekey(&mut self, key: &MasterKey) {
-        let mut inherited = self.current.sources.clone();
-        inherited.add_rtp(&self.current.inherited);
-        let context = Context::new(key, Sources::default(), inherited);
-        self.previous = Some(Box::new(std::mem::replace(&mut self.current, context)));
-        self.restated = false;
+        let Received { sources, inherited, .. } = self.keys.current();
+        let mut stood = sources.clone();
+        stood.add_rtp(inherited);
+        let of_last_key = self.keys.turn_to(key, Received::default);
+        if of_last_key {
+            let received = self.keys.current_mut();
+            received.inherited = stood;
+            received.sources.close();
+        }
+        let session = std::mem::replace(&mut self.session, Session::new(key));
+        self.previous = Some(Box::new(Previous { session, of_last_key }));
         self.suite = key.suite;
     }
 
-    /// Takes the master key there is on other terms: with another identifier, lifetime or length of tags. The terms
-    /// before are still accepted until [`Inbound::forget_previous`]. A replay list belongs to the key (RFC 3711 §3.2.3), and
-    /// neither identifier nor length of the tag is authenticated, so what came on one of the terms is accepted on none.
-    pub fn restate(&mut self, key: &MasterKey) {
-        let Context { sources, inherited, .. } = &mut self.current;
-        let context = Context::new(key, std::mem::take(sources), inherited.clone());
-        self.previous = Some(Box::new(std::mem::replace(&mut self.current, context)));
-        self.restated = true;
-        self.suite = key.suite;
-    }
-
-    /// Stops accepting the key before the last [`Inbound::rekey`].
+    /// Stops accepting the terms before the last [`Inbound::rekey`].
     pub fn forget_previous(&mut self) {
         self.previous = None;
     }
 
     /// How far each source has come, to be kept with the key.
     pub fn rollovers(&self) -> impl Iterator<Item = Rollover> {
-        self.current.sources.rollovers()
+        self.keys.current().sources.rollovers()
     }
 
     /// The suite in use.
@@ -122,10 +122,11 @@ impl Inbound {
         ahead: Option<&Tag>,
     ) -> Result<(), SrtpError> {
         let is_of_previous = self.previous.as_ref().is_some_and(|previous| previous.session.is_meant_by(packet, media));
-        match (self.current.session.is_meant_by(packet, media), is_of_previous) {
-            (true, false) => self.current.open(packet, media, ahead, Retry::No),
+        let received = self.keys.current_mut();
+        match (self.session.is_meant_by(packet, media), is_of_previous) {
+            (true, false) => received.open(&self.session, packet, media, ahead, Retry::No),
             (false, true) => self.open_by_previous(packet, media),
-            (true, true) => match self.current.open(packet, media, ahead, Retry::Yes) {
+            (true, true) => match received.open(&self.session, packet, media, ahead, Retry::Yes) {
                 Ok(()) => Ok(()),
                 Err(SrtpError::Replayed) => self.open_by_previous(packet, media).map_err(|_| SrtpError::Replayed),
                 Err(_) => self.open_by_previous(packet, media),
@@ -135,27 +136,21 @@ impl Inbound {
     }
 
     fn open_by_previous(&mut self, packet: &mut Packet<'_>, media: Media) -> Result<(), SrtpError> {
-        let previous = self.previous.as_mut().ok_or(SrtpError::UnknownMki)?;
-        if !self.restated {
-            return previous.open(packet, media, None, Retry::No);
-        }
-        std::mem::swap(&mut previous.sources, &mut self.current.sources);
-        let opened = previous.open(packet, media, None, Retry::No);
-        std::mem::swap(&mut previous.sources, &mut self.current.sources);
-        opened
+        let Previous { session, of_last_key } = self.previous.as_deref().ok_or(SrtpError::UnknownMki)?;
+        let received = if *of_last_key { self.keys.last_mut() } else { Some(self.keys.current_mut()) };
+        received.ok_or(SrtpError::UnknownMki)?.open(session, packet, media, None, Retry::No)
     }
 
     /// What the tag of an RTP packet will be computed of, if it has the index that the highest one known suggests.
     /// Nothing for a packet that would be refused before, and where tags cannot be computed ahead.
     pub fn foresee<'a>(&'a self, packet: &'a [u8]) -> Option<Message<'a>> {
-        let context = &self.current;
-        if !context.session.is_meant_by(packet, Media::Rtp) {
+        if !self.session.is_meant_by(packet, Media::Rtp) {
             return None;
         }
         let header = Header::parse(packet).ok()?;
-        let Guess { window, index, .. } = context.guess(&header);
+        let Guess { window, index, .. } = self.keys.current().guess(&header);
         let index = index.filter(|index| window.is_none_or(|window| window.is_fresh(index.index())))?;
-        context.session.message(packet, index)
+        self.session.message(packet, index)
     }
 }
 
@@ -174,44 +169,49 @@ struct Guess {
     failures: u32,
     /// The index nearest to the highest one known; nothing before 0 and behind the last.
     index: Option<ExtSeqNo>,
+    /// The one it has if its source did not go on from the key before.
+    otherwise: Option<ExtSeqNo>,
 }
 
-impl Context {
-    fn new(key: &MasterKey, sources: Sources, inherited: Sources) -> Self {
-        Self { session: Session::new(key), sources, inherited, strangers: 0 }
-    }
-
+impl Received {
     fn open(
         &mut self,
+        session: &Session,
         packet: &mut Packet<'_>,
         media: Media,
         ahead: Option<&Tag>,
         retry: Retry,
     ) -> Result<(), SrtpError> {
         match media {
-            Media::Rtp => self.open_rtp(packet, ahead, retry),
-            Media::Rtcp => self.open_rtcp(packet, retry),
+            Media::Rtp => self.open_rtp(session, packet, ahead, retry),
+            Media::Rtcp => self.open_rtcp(session, packet, retry),
         }
     }
 
     /// What is known of the index of a packet before it authenticated.
     fn guess(&self, header: &Header) -> Guess {
         if let Some(source) = self.sources.present(header.ssrc).filter(|source| source.rtp.is_some()) {
-            return Guess { window: source.rtp, failures: source.failures, index: source.index(header.seq) };
+            let index = source.index(header.seq);
+            return Guess { window: source.rtp, failures: source.failures, index, otherwise: index };
         }
-        let past = self.sources.past(header.ssrc).filter(|source| source.rtp.is_some());
+        let past = self.sources.past(header.ssrc);
         let window = past.as_ref().and_then(|source| source.rtp);
-        let source = past.or_else(|| self.inherited.find(header.ssrc));
-        let index = source.map_or(Some(ExtSeqNo::new(0, header.seq)), |source| source.index(header.seq));
-        Guess { window, failures: self.strangers, index }
+        let otherwise = past.map_or(Some(ExtSeqNo::new(0, header.seq)), |source| source.index(header.seq));
+        let index = self.inherited.find(header.ssrc).map_or(otherwise, |source| source.index(header.seq));
+        Guess { window, failures: self.strangers, index, otherwise }
     }
 
-    fn open_rtp(&mut self, packet: &mut Packet<'_>, ahead: Option<&Tag>, retry: Retry) -> Result<(), SrtpError> {
+    fn open_rtp(
+        &mut self,
+        session: &Session,
+        packet: &mut Packet<'_>,
+        ahead: Option<&Tag>,
+        retry: Retry,
+    ) -> Result<(), SrtpError> {
         let header = Header::parse(packet).map_err(|_| SrtpError::Malformed)?;
         self.sources.check_room(header.ssrc)?;
-        let Guess { window, failures, index: guess } = self.guess(&header);
+        let Guess { window, failures, index: guess, otherwise } = self.guess(&header);
 
-        let session = &self.session;
         let attempt = |packet: &mut Packet<'_>, index: ExtSeqNo, retry| {
             if window.is_some_and(|window| !window.is_fresh(index.index())) {
                 return Err(SrtpError::Replayed);
@@ -220,19 +220,19 @@ impl Context {
             Ok(index)
         };
 
-        let zero = ExtSeqNo::new(0, header.seq);
-        let unsure = window.is_none() && guess.is_some_and(|guess| guess != zero);
+        let otherwise = otherwise.filter(|index| guess != Some(*index));
         let recover = failures != 0 && failures.is_multiple_of(RECOVERY_INTERVAL);
         let more = |more: bool| if more { Retry::Yes } else { retry };
         let mut opened = match guess {
-            Some(guess) => attempt(packet, guess, more(unsure || recover)),
+            Some(guess) => attempt(packet, guess, more(otherwise.is_some() || recover)),
             None => Err(SrtpError::Replayed),
         };
-        if opened.is_err() && unsure {
-            opened = attempt(packet, zero, more(recover));
+        if let Some(index) = otherwise.filter(|_| opened.is_err()) {
+            opened = attempt(packet, index, more(recover));
         }
         if opened.is_err() && recover {
-            let others = [1, -1, 2, -2].into_iter().filter_map(|cycles| guess.unwrap_or(zero).offset(cycles << 16));
+            let known = guess.unwrap_or(ExtSeqNo::new(0, header.seq));
+            let others = [1, -1, 2, -2].into_iter().filter_map(|cycles| known.offset(cycles << 16));
             for index in others {
                 opened = opened.or_else(|error| attempt(packet, index, Retry::Yes).map_err(|_| error));
             }
@@ -262,15 +262,15 @@ impl Context {
         *failures = failures.wrapping_add(1);
     }
 
-    fn open_rtcp(&mut self, packet: &mut Packet<'_>, retry: Retry) -> Result<(), SrtpError> {
+    fn open_rtcp(&mut self, session: &Session, packet: &mut Packet<'_>, retry: Retry) -> Result<(), SrtpError> {
         let ssrc = rtcp_sender(packet)?;
         self.sources.check_room(ssrc)?;
-        let RtcpIndex { index, encrypted } = self.session.rtcp_index(packet)?;
+        let RtcpIndex { index, encrypted } = session.rtcp_index(packet)?;
         let window = self.sources.find(ssrc).and_then(|source| source.rtcp);
         if window.is_some_and(|window| !window.is_fresh(u64::from(index))) {
             return Err(SrtpError::Replayed);
         }
-        unharmed(packet, retry, |packet| self.session.open_rtcp(packet, ssrc.0, RtcpIndex { index, encrypted }))?;
+        unharmed(packet, retry, |packet| session.open_rtcp(packet, ssrc.0, RtcpIndex { index, encrypted }))?;
         mark(&mut self.sources.entry(ssrc)?.rtcp, u64::from(index));
         Ok(())
     }

@@ -64,6 +64,11 @@ impl MasterKey {
     pub const fn suite(&self) -> SrtpSuite {
         self.suite
     }
+
+    /// Says whether two are one key, whatever the terms: what one of them protects the other opens.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key && self.salt == other.salt
+    }
 }
 
 /// An identifier in as many bytes as it was declared to have (RFC 4568 §6.1).

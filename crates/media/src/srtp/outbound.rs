@@ -4,6 +4,7 @@ use model::{SrtpSuite, Ssrc};
 
 use super::{
     MasterKey, Rollover, SrtpError,
+    keyring::Keyring,
     session::{RTCP_CLEAR, Session},
     source::{Sources, mark},
     tag::Untagged,
@@ -17,21 +18,50 @@ const MAX_RTCP_INDEX: u64 = (1 << 31) - 1;
 pub struct Outbound {
     suite: SrtpSuite,
     session: Session,
+    /// Of all keys: no index is used twice, not even under two of them.
     sources: Sources,
-    rtp_packets_left: u64,
-    rtcp_packets_left: u64,
+    keys: Keyring<Lifetime>,
+}
+
+/// How long a master key lives (RFC 3711 §9.2).
+#[derive(Default)]
+struct Lifetime {
+    rtp: Count,
+    rtcp: Count,
+}
+
+/// How many packets a master key has protected, and may.
+#[derive(Default)]
+struct Count {
+    packets: u64,
+    most: u64,
+}
+
+impl Lifetime {
+    /// Takes the terms of the key. What it has protected counts on.
+    const fn set(&mut self, key: &MasterKey) {
+        self.rtp.most = key.max_rtp_packets;
+        self.rtcp.most = key.max_rtcp_packets;
+    }
+}
+
+impl Count {
+    const fn add(&mut self) -> Result<(), SrtpError> {
+        if self.packets >= self.most {
+            return Err(SrtpError::KeyUsedUp);
+        }
+        self.packets += 1;
+        Ok(())
+    }
 }
 
 impl Outbound {
     /// Begins with a master key.
     pub fn new(key: &MasterKey) -> Self {
-        Self {
-            suite: key.suite,
-            session: Session::new(key),
-            sources: Sources::default(),
-            rtp_packets_left: key.max_rtp_packets,
-            rtcp_packets_left: key.max_rtcp_packets,
-        }
+        let mut lifetime = Lifetime::default();
+        lifetime.set(key);
+        let keys = Keyring::new(key, lifetime);
+        Self { suite: key.suite, session: Session::new(key), sources: Sources::default(), keys }
     }
 
     /// Goes on where an earlier life of the same key had come to: no index up to there is used again.
@@ -39,15 +69,20 @@ impl Outbound {
         Self { sources: Sources::resumed(rollovers), ..Self::new(key) }
     }
 
-    /// Takes a new master key. Rollover counters and SRTCP indices go on (RFC 3711 §3.3.1, §3.2.1).
+    /// Takes another master key, or the same on other terms. Rollover counters and SRTCP indices go on (RFC 3711 §3.3.1,
+    /// §3.2.1), and so does the number of packets under a key that was used before, if it is none before the last
+    /// [`super::MAX_FORMER_KEYS`].
     pub fn rekey(&mut self, key: &MasterKey) {
-        let sources = std::mem::take(&mut self.sources);
-        *self = Self { sources, ..Self::new(key) };
+        self.keys.turn_to(key, Lifetime::default);
+        self.keys.current_mut().set(key);
+        self.session = Session::new(key);
+        self.suite = key.suite;
     }
 
-    /// Goes on where another user of the same key has come to with its SRTCP indices.
+    /// Goes on where another user of the same keys has come to with its SRTCP.
     pub fn go_on_behind(&mut self, other: &Self) {
         self.sources.close_rtcp(&other.sources);
+        self.keys.current_mut().rtcp.packets += other.keys.current().rtcp.packets;
     }
 
     /// How far each source has come, to be kept with the key.
@@ -100,7 +135,7 @@ impl Outbound {
         if source.rtp.is_some_and(|window| !window.is_fresh(index.index())) {
             return Err(SrtpError::IndexReused);
         }
-        self.rtp_packets_left = self.rtp_packets_left.checked_sub(1).ok_or(SrtpError::KeyUsedUp)?;
+        self.keys.current_mut().rtp.add()?;
         mark(&mut source.rtp, index.index());
         self.session.seal_rtp(packet, header.length(), header.ssrc.0, index)
     }
@@ -112,7 +147,7 @@ impl Outbound {
         if index > MAX_RTCP_INDEX {
             return Err(SrtpError::KeyUsedUp);
         }
-        self.rtcp_packets_left = self.rtcp_packets_left.checked_sub(1).ok_or(SrtpError::KeyUsedUp)?;
+        self.keys.current_mut().rtcp.add()?;
         mark(&mut source.rtcp, index);
         let index = u32::try_from(index).map_err(|_| SrtpError::KeyUsedUp)?;
         self.session.seal_rtcp(packet, ssrc.0, index)

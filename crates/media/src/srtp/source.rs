@@ -69,6 +69,11 @@ impl Sources {
         Self { present: present.iter().copied().map(Source::resumed).collect(), past: past.to_vec(), uses: 0 }
     }
 
+    /// Makes all that is present past: each goes on behind the highest index it used, wherever that turns out to be.
+    pub(super) fn close(&mut self) {
+        self.past.extend(self.present.drain(..).map(|source| source.rollover()));
+    }
+
     /// Closes the SRTCP indices that others have used.
     pub(super) fn close_rtcp(&mut self, others: &Self) {
         for other in others.rollovers() {

@@ -198,11 +198,12 @@ mod tests {
         ) {
             let mut peers = SUITES.map(Peer::new);
             for (number, batch) in batches.into_iter().enumerate() {
-                if number == rekeyed {
+                if let Some(back) = [rekeyed, rekeyed + 2].iter().position(|at| *at == number) {
                     for (peer, suite) in peers.iter_mut().zip(SUITES) {
-                        peer.opens.iter_mut().for_each(|inbound| inbound.rekey(&key(suite, 2)));
+                        let key = key(suite, [2, 1][back]);
+                        peer.opens.iter_mut().for_each(|inbound| inbound.rekey(&key));
                         if number % 2 == 0 {
-                            peer.seals.iter_mut().for_each(|outbound| outbound.rekey(&key(suite, 2)));
+                            peer.seals.iter_mut().for_each(|outbound| outbound.rekey(&key));
                         }
                     }
                 }

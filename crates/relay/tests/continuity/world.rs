@@ -266,15 +266,11 @@ impl World {
                 self.done(Command::SendDtmf { call: call(), leg, digit, duration_ms });
                 self.pressed[side] += 1;
             }
-            Happening::SameOffer => self.offer(side),
-            Happening::NewKeys => {
-                self.ends[side].draw_keys(&mut self.dice);
-                self.offer(side);
-            }
+            Happening::SameOffer => self.offer(side, true),
+            Happening::NewKeys => self.offer_new_keys(side),
             Happening::OtherSuite => {
                 self.ends[side].rotate_suites();
-                self.ends[side].draw_keys(&mut self.dice);
-                self.offer(side);
+                self.offer_new_keys(side);
             }
             Happening::OurOffer => {
                 let (leg, now) = (self.ends[side].leg, self.now);
@@ -319,12 +315,18 @@ impl World {
     }
 
     /// The endpoint offers again, and the relay answers.
-    fn offer(&mut self, side: usize) {
+    /// Only new keys let a peer begin its rollover counter anew: under those it had, indices would come twice.
+    fn offer_new_keys(&mut self, side: usize) {
+        self.ends[side].draw_keys(&mut self.dice);
+        let keeps_rollovers = self.dice.below(2) == 0;
+        self.offer(side, keeps_rollovers);
+    }
+
+    fn offer(&mut self, side: usize, keeps_rollovers: bool) {
         let (leg, now) = (self.ends[side].leg, self.now);
         let offer = self.ends[side].offer();
         self.done(Command::RemoteOffer { call: call(), leg, offer: offer.clone() });
         let ours = self.local(Command::LocalAnswer { call: call(), leg, answer: pathless(&offer) });
-        let keeps_rollovers = self.dice.below(2) == 0;
         self.ends[side].take(&ours, keeps_rollovers, now);
     }
 

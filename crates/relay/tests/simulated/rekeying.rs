@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use media::rtp::{ExtSeqNo, Header, RtpTime, SeqNo};
 use media::srtp::{Inbound, MasterKey, Outbound, Rollover};
-use model::{Command, Crypto, Description, Lifetime, PayloadType, Secret, Security, Setup, SrtpSuite, Ssrc};
+use model::{Command, Crypto, Description, LegPolicy, Lifetime, PayloadType, Secret, Security, Setup, SrtpSuite, Ssrc};
 use relay::Dropped;
 
 use crate::network::Flying;
 use crate::peer::{FRAME, Habits, Odd, components};
-use crate::world::{B, World, call, pathless, sdes};
+use crate::world::{A, B, World, call, pathless, policy, sdes};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,6 +20,8 @@ const ROLLOVERS: u32 = 3;
 fn connected() -> World {
     let suites = vec![SrtpSuite::AesCm128Sha1_80, SrtpSuite::AesCm128Sha1_32];
     let mut world = World::new(Habits::jingle(), Habits { suites, ..sdes(Habits::phone()) });
+    let phone = LegPolicy { security: vec![Security::Sdes, Security::Rtp], ..policy(B, &world.b.habits) };
+    world.create(vec![policy(A, &world.a.habits), phone]);
     world.call();
     world.run(3 * SECOND);
     for _ in 0..150 {
@@ -133,6 +135,41 @@ fn a_key_that_is_offered_again_on_other_terms_goes_on() {
             }
         }
     }
+}
+
+#[test]
+fn a_key_that_comes_back_opens_nothing_again() {
+    let mut world = connected();
+    let first = key(&world);
+    let ours = offer(&mut world, &first);
+    let taken = taken(&mut world);
+    let second = Crypto { key_and_salt: Secret::new(vec![0x6B; 30]), ..first.clone() };
+    offer(&mut world, &second);
+    seal_with(&mut world, &second);
+    all_is_heard(&mut world);
+    world.run(7 * SECOND);
+    assert_eq!(offer(&mut world, &first).key_and_salt, ours.key_and_salt);
+    assert!(taken.iter().all(|packet| is_replayed(&mut world, packet)), "after another key");
+    seal_with(&mut world, &first);
+    all_is_heard(&mut world);
+
+    world.b.habits.security = Security::Rtp;
+    world.b.transports[0].crypto.clear();
+    let plain = world.b.describe(Setup::Actpass);
+    world.done(Command::RemoteOffer { call: call(), leg: B, offer: plain.clone() });
+    world.local(Command::LocalAnswer { call: call(), leg: B, answer: pathless(&plain) });
+    world.run(SECOND);
+    world.b.habits.security = Security::Sdes;
+    let fresh = offer(&mut world, &first);
+    assert_ne!(fresh.key_and_salt, ours.key_and_salt);
+    assert!(taken.iter().all(|packet| is_replayed(&mut world, packet)), "after plain RTP");
+    for component in components(&mut world.b.transports) {
+        component.inbound = Some(Inbound::new(&MasterKey::from_sdes(&fresh).expect("a good key")));
+    }
+    world.run(SECOND / 5);
+    world.forget();
+    world.run(SECOND);
+    assert_eq!(world.heard(), (vec![50], vec![50]), "our rollover counter began at zero with our new key");
 }
 
 #[test]
