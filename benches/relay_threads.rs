@@ -133,6 +133,9 @@ impl Ends {
         for event in &*events {
             let socket = &self.ends[event.token().0].socket;
             while let Ok(length) = socket.recv(&mut packet) {
+                if packet[1] & 0x7f != 0 {
+                    continue; // a report of the relay's, for the port above another end's
+                }
                 let stamp = packet[12..length].first_chunk().map(|stamp| u64::from_be_bytes(*stamp));
                 let now = u64::try_from((clock() - self.begun).as_nanos()).expect("a few seconds");
                 self.took.extend(stamp.map(|stamp| now - stamp));

@@ -75,14 +75,7 @@ impl Collector for Metrics {
         let scores = ["1-2", "2-3", "3-4", "4-5"].into_iter().zip(relay.scores);
         let help = "Directions of streams measured every five seconds, by mean opinion score (E-model)";
         families.labelled("stox_streams_scored", help, "mos", scores)?;
-        let shell = [
-            ("oversized", io.oversized),
-            ("receive_error", io.receive_errors),
-            ("send_queue_full", io.send_queue_full),
-            ("send_error", io.send_errors),
-            ("dtls_queue_full", io.dtls_queue_full),
-        ];
-        families.labelled("stox_socket_errors", "Datagrams lost at the sockets", "reason", shell)?;
+        families.labelled("stox_socket_errors", "Datagrams lost at the sockets", "reason", io.lost())?;
         let agent = self.agent.read();
         families.labelled("stox_sip_agent", "What the SIP side took, refused and dropped", "event", agent.rows())?;
         families.counter("stox_relay_commands_refused", "Commands for which there was no room", io.commands_refused)?;

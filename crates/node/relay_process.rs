@@ -99,13 +99,6 @@ fn write(lines: &Receiver<FromProcess>) -> io::Result<()> {
 fn dropped(threads: &RelayThreads) -> Vec<(String, u64)> {
     let netio::Counters { relay, io } = threads.counters();
     let reasons = relay::Dropped::ALL.iter().map(|reason| (reason.name(), relay.dropped(*reason)));
-    let shell = [
-        ("oversized", io.oversized),
-        ("receive_error", io.receive_errors),
-        ("send_queue_full", io.send_queue_full),
-        ("send_error", io.send_errors),
-        ("dtls_queue_full", io.dtls_queue_full),
-    ];
-    let all = reasons.chain(shell).filter(|(_, count)| *count > 0);
+    let all = reasons.chain(io.lost()).filter(|(_, count)| *count > 0);
     all.map(|(reason, count)| (reason.to_owned(), count)).collect()
 }

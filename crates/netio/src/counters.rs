@@ -26,8 +26,24 @@ pub struct IoCounters {
     pub dtls_queue_full: u64,
     /// Commands that were refused because too many waited.
     pub commands_refused: u64,
+    /// Datagrams that came for a call that was over, to a port that rests.
+    pub late: u64,
     /// Times a worker failed and was made anew.
     pub failures: u64,
+}
+
+impl IoCounters {
+    /// Datagrams that were lost at the sockets, by reason: the name is for metrics.
+    pub fn lost(&self) -> [(&'static str, u64); 6] {
+        [
+            ("oversized", self.oversized),
+            ("receive_error", self.receive_errors),
+            ("send_queue_full", self.send_queue_full),
+            ("send_error", self.send_errors),
+            ("dtls_queue_full", self.dtls_queue_full),
+            ("late", self.late),
+        ]
+    }
 }
 
 impl Counters {
@@ -41,6 +57,7 @@ impl Counters {
             send_errors,
             dtls_queue_full,
             commands_refused,
+            late,
             failures,
         } = other.io;
         self.io.oversized += oversized;
@@ -49,6 +66,7 @@ impl Counters {
         self.io.send_errors += send_errors;
         self.io.dtls_queue_full += dtls_queue_full;
         self.io.commands_refused += commands_refused;
+        self.io.late += late;
         self.io.failures += failures;
     }
 }

@@ -97,23 +97,37 @@ pub(crate) fn give_back_memory() {
     }
 }
 
+/// How many files this process may have open.
+///
+/// # Errors
+///
+/// The kernel's.
+pub(crate) fn most_open_files() -> io::Result<usize> {
+    Ok(usize::try_from(open_files_limit()?.rlim_cur).unwrap_or(usize::MAX))
+}
+
 /// Allows this process as many open files as it may allow itself: each port of a call is one.
 ///
 /// # Errors
 ///
 /// The kernel refuses.
 pub fn raise_open_files() -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a whole `rlimit` that lives across the call.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let mut limit = open_files_limit()?;
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: `limit` is a whole `rlimit` that lives across the call.
     if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+fn open_files_limit() -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a whole `rlimit` that lives across the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit)
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! The sockets of one worker, opened and closed at its relay's request.
+//!
+//! A closed one rests: it stays bound, what still comes is read and dropped, and the next call that gets its port finds
+//! it ready. Binding, watching and closing four sockets is two thirds of what setting up a call costs.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -50,46 +54,165 @@ impl SocketOptions {
     }
 }
 
-/// The open sockets, by their number.
+/// The sockets that are bound: open, or at rest.
 #[derive(Debug)]
 pub(crate) struct OpenSockets {
     registry: Registry,
     options: SocketOptions,
-    open: Vec<Option<UdpSocket>>,
+    /// By their number.
+    open: Vec<Option<Bound>>,
+    /// By their address.
+    resting: HashMap<SocketAddr, Bound>,
+    /// What each token of the poll stands for.
+    holders: Vec<Holder>,
+    free_tokens: Vec<usize>,
+    /// So many may be bound while some of them rest.
+    most: usize,
+    /// Datagrams that came for a call that was over.
+    late: u64,
+}
+
+/// A socket that the poll watches.
+#[derive(Debug)]
+struct Bound {
+    socket: UdpSocket,
+    address: SocketAddr,
+    traffic: Traffic,
+    token: usize,
+}
+
+/// What a token stands for.
+#[derive(Clone, Copy, Debug)]
+enum Holder {
+    Open(SocketId),
+    Resting(SocketAddr),
+    Nobody,
 }
 
 impl OpenSockets {
-    pub(crate) fn new(registry: Registry, options: SocketOptions) -> Self {
-        Self { registry, options, open: Vec::new() }
+    /// None yet. As long as fewer than `most` are bound, a closed one rests.
+    pub(crate) fn new(registry: Registry, options: SocketOptions, most: usize) -> Self {
+        let (open, holders, free_tokens) = (Vec::new(), Vec::new(), Vec::new());
+        Self { registry, options, open, resting: HashMap::new(), holders, free_tokens, most, late: 0 }
     }
 
     /// The socket of a number, if it is open.
     pub(crate) fn socket(&self, id: SocketId) -> Option<BorrowedFd<'_>> {
-        Some(self.open.get(id.0 as usize)?.as_ref()?.as_fd())
+        Some(self.open.get(id.0 as usize)?.as_ref()?.socket.as_fd())
+    }
+
+    /// The open socket that an event of the poll tells of. What came for one that rests is dropped: the call is over.
+    pub(crate) fn readable(&mut self, token: Token) -> Option<SocketId> {
+        match self.holders.get(token.0)? {
+            Holder::Open(id) => return Some(*id),
+            Holder::Resting(address) => {
+                if let Some(bound) = self.resting.get(address) {
+                    bound.drain(&mut self.late);
+                }
+            }
+            Holder::Nobody => {}
+        }
+        None
+    }
+
+    /// How many datagrams came for a call that was over.
+    pub(crate) fn late(&self) -> u64 {
+        self.late
     }
 
     pub(crate) fn close_all(&mut self) {
-        self.open.clear();
+        (self.open, self.resting) = (Vec::new(), HashMap::new());
+        (self.holders, self.free_tokens) = (Vec::new(), Vec::new());
+    }
+
+    /// Takes a socket that rests, as if it had just been opened.
+    fn wake(&mut self, address: SocketAddr, traffic: Traffic) -> Option<Bound> {
+        let bound = self.resting.remove(&address)?;
+        if bound.traffic == traffic && bound.drain(&mut self.late) {
+            return Some(bound);
+        }
+        self.drop_bound(bound);
+        None
+    }
+
+    /// Binds a socket and has it watched.
+    fn bind(&mut self, address: SocketAddr, traffic: Traffic) -> Result<Bound, OpenError> {
+        if self.bound() >= self.most {
+            self.drop_one_at_rest();
+        }
+        let socket = match self.options.bind(address, traffic).map_err(refusal) {
+            // The rest of the process may need more than is left.
+            Err(OpenError::NoDescriptor) if self.drop_one_at_rest() => self.options.bind(address, traffic),
+            Err(error) => return Err(error),
+            Ok(socket) => Ok(socket),
+        };
+        let mut socket = UdpSocket::from_std(socket.map_err(refusal)?);
+        let token = self.free_tokens.last().copied().unwrap_or(self.holders.len());
+        self.registry.register(&mut socket, Token(token), Interest::READABLE).map_err(refusal)?;
+        if self.free_tokens.pop().is_none() {
+            self.holders.push(Holder::Nobody);
+        }
+        Ok(Bound { socket, address, traffic, token })
+    }
+
+    /// How many are bound.
+    fn bound(&self) -> usize {
+        self.holders.len() - self.free_tokens.len()
+    }
+
+    /// Says whether there was one.
+    fn drop_one_at_rest(&mut self) -> bool {
+        let Some(address) = self.resting.keys().next().copied() else { return false };
+        if let Some(bound) = self.resting.remove(&address) {
+            self.drop_bound(bound);
+        }
+        true
+    }
+
+    /// Closing the descriptor takes it off the poll.
+    fn drop_bound(&mut self, bound: Bound) {
+        self.holders[bound.token] = Holder::Nobody;
+        self.free_tokens.push(bound.token);
+    }
+}
+
+impl Bound {
+    /// Drops what came, unless that has no end, and counts it. Says whether nothing is left.
+    fn drain(&self, late: &mut u64) -> bool {
+        /// More than a socket holds by default.
+        const MOST: usize = 1024;
+        for _ in 0..MOST {
+            match self.socket.recv(&mut []) {
+                Ok(_) => *late += 1,
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        false
     }
 }
 
 impl Sockets for OpenSockets {
     fn open(&mut self, id: SocketId, address: SocketAddr, traffic: Traffic) -> Result<(), OpenError> {
-        let mut socket = UdpSocket::from_std(self.options.bind(address, traffic).map_err(refusal)?);
+        let bound = match self.wake(address, traffic) {
+            Some(bound) => bound,
+            None => self.bind(address, traffic)?,
+        };
+        self.holders[bound.token] = Holder::Open(id);
         let slot = id.0 as usize;
-        self.registry.register(&mut socket, Token(slot), Interest::READABLE).map_err(refusal)?;
         if self.open.len() <= slot {
             self.open.resize_with(slot + 1, || None);
         }
-        self.open[slot] = Some(socket);
+        self.open[slot] = Some(bound);
         Ok(())
     }
 
     fn close(&mut self, id: SocketId) {
-        // Closing the descriptor takes it off the poll.
-        if let Some(slot) = self.open.get_mut(id.0 as usize) {
-            *slot = None;
+        let Some(bound) = self.open.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        if self.bound() > self.most || matches!(bound.traffic, Traffic::Shared) {
+            return self.drop_bound(bound);
         }
+        self.holders[bound.token] = Holder::Resting(bound.address);
+        self.resting.insert(bound.address, bound);
     }
 }
 
@@ -127,9 +250,8 @@ mod tests {
 
     #[test]
     fn a_socket_that_is_not_to_be_had_says_why() {
-        let poll = mio::Poll::new().expect("the machine has descriptors");
-        let registry = poll.registry().try_clone().expect("the machine has descriptors");
-        let mut sockets = OpenSockets::new(registry, SocketOptions { tos: 0, video_tos: 0, receive_buffer: None });
+        let registry = mio::Poll::new().and_then(|poll| poll.registry().try_clone()).expect("it has descriptors");
+        let mut sockets = OpenSockets::new(registry, OPTIONS, 8);
         let taken = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
         let taken = taken.local_addr().map(|address| (taken, address)).expect("it is bound");
         assert!(matches!(sockets.open(SocketId(0), taken.1, Traffic::Audio), Err(OpenError::PortTaken)));
@@ -140,5 +262,56 @@ mod tests {
             assert_eq!(matches!(refused, OpenError::NoDescriptor), is_descriptor, "{number}");
             assert_eq!(matches!(refused, OpenError::NoMemory), !is_descriptor, "{number}");
         }
+    }
+
+    #[test]
+    fn a_closed_socket_rests_and_what_came_for_its_call_never_reaches_the_next() {
+        let mut poll = mio::Poll::new().expect("the machine has descriptors");
+        let registry = poll.registry().try_clone().expect("the machine has descriptors");
+        let mut sockets = OpenSockets::new(registry, OPTIONS, 1);
+        let (address, other) = (free_address(), free_address());
+        let peer = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
+        let holds = |sockets: &OpenSockets, id| {
+            let descriptor = sockets.socket(id).expect("it is open").try_clone_to_owned().expect("it has descriptors");
+            let mut buffer = [0; 8];
+            std::net::UdpSocket::from(descriptor).recv(&mut buffer).map(|length| buffer[..length].to_vec()).ok()
+        };
+
+        sockets.open(SocketId(0), address, Traffic::Audio).expect("the port is free");
+        peer.send_to(b"before", address).expect("loopback takes it");
+        sockets.close(SocketId(0));
+        assert!(sockets.socket(SocketId(0)).is_none());
+        peer.send_to(b"between", address).expect("loopback takes it");
+        let mut events = mio::Events::with_capacity(8);
+        poll.poll(&mut events, None).expect("something came");
+        assert_eq!(events.iter().filter_map(|event| sockets.readable(event.token())).count(), 0);
+        assert_eq!(sockets.late(), 2);
+
+        peer.send_to(b"unread", address).expect("loopback takes it");
+        sockets.open(SocketId(3), address, Traffic::Audio).expect("it rested");
+        assert_eq!((sockets.late(), holds(&sockets, SocketId(3))), (3, None));
+        peer.send_to(b"after", address).expect("loopback takes it");
+        poll.poll(&mut events, None).expect("something came");
+        let readable: Vec<_> = events.iter().filter_map(|event| sockets.readable(event.token())).collect();
+        assert_eq!(readable, [SocketId(3)]);
+        assert_eq!(holds(&sockets, SocketId(3)), Some(b"after".to_vec()));
+
+        // Its mark would be wrong, so it is bound anew.
+        sockets.close(SocketId(3));
+        sockets.open(SocketId(0), address, Traffic::Video).expect("nobody else took the port");
+        // No more than one may be bound while one rests.
+        sockets.close(SocketId(0));
+        sockets.open(SocketId(0), other, Traffic::Audio).expect("the port is free");
+        std::net::UdpSocket::bind(address).expect("the one at rest made room");
+        sockets.open(SocketId(1), address, Traffic::Audio).expect("the port is free");
+        sockets.close(SocketId(1));
+        std::net::UdpSocket::bind(address).expect("two were bound, so it did not rest");
+    }
+
+    const OPTIONS: SocketOptions = SocketOptions { tos: 0, video_tos: 0, receive_buffer: None };
+
+    fn free_address() -> SocketAddr {
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
+        socket.local_addr().expect("it is bound")
     }
 }

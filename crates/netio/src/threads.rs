@@ -94,8 +94,10 @@ impl RelayThreads {
             stopping: Arc::clone(&self.stopping),
         };
         let name = format!("relay-{number}");
-        let (worker, waker) =
-            Worker::new(name.clone(), config.share(number, count), options, config.longest_wait, outside)?;
+        // What rests leaves half of the descriptors to the rest of the process, and to calls on other workers.
+        let most_sockets = kernel::most_open_files()? / 2 / usize::from(count);
+        let relay = config.share(number, count);
+        let (worker, waker) = Worker::new(name.clone(), relay, options, most_sockets, config.longest_wait, outside)?;
         let handle = thread::Builder::new().name(name).spawn(move || {
             let _alive = alive;
             if let Err(error) = kernel::pin_to(core) {

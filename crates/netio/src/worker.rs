@@ -94,12 +94,13 @@ impl Worker {
         name: String,
         config: relay::Config,
         options: SocketOptions,
+        most_sockets: usize,
         longest_wait: Duration,
         outside: Outside,
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let mut sockets = OpenSockets::new(poll.registry().try_clone()?, options);
+        let mut sockets = OpenSockets::new(poll.registry().try_clone()?, options, most_sockets);
         let worker = Self {
             handshakes: start_handshakes(&name, &config, &waker)?,
             waker: Arc::clone(&waker),
@@ -180,7 +181,7 @@ impl Worker {
         for event in &*events {
             match event.token() {
                 WAKER => self.commands_wait = true,
-                Token(slot) => self.readable.extend(u32::try_from(slot).map(SocketId)),
+                token => self.readable.extend(self.sockets.readable(token)),
             }
         }
         if left_over {
@@ -336,7 +337,8 @@ impl Worker {
     fn publish(&self) {
         let mut relay = self.past.clone();
         relay.add(self.relay.counters());
-        self.outside.published.publish(Counters { relay, io: self.io });
+        let io = IoCounters { late: self.sockets.late(), ..self.io };
+        self.outside.published.publish(Counters { relay, io });
     }
 
     /// Begins anew after a failure: the calls are lost, and whoever set them up is told.

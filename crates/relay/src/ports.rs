@@ -5,21 +5,17 @@ use std::time::{Duration, Instant};
 
 use crate::PortShare;
 
-/// The pairs of one worker's share that are not in use, the one that has rested longest first.
+/// The pairs of one worker's share that are not in use.
 ///
 /// A pair rests before it is used again, so that what a peer still sends to a call that is over never reaches the next
-/// one. All rest equally long, so the first is always the first that may be used.
+/// one. Once it has, it comes before those that were never used: its sockets may still be at hand.
 #[derive(Debug)]
 pub(crate) struct Ports {
-    free: VecDeque<Free>,
+    /// Those that were used, and from when on they may be again. All rest equally long, so the first is the first that may.
+    rested: VecDeque<(PortPair, Instant)>,
+    /// Those that never were, or could not be.
+    unused: VecDeque<PortPair>,
     quarantine: Duration,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Free {
-    pair: PortPair,
-    /// When it may be used again; at once if it never was.
-    from: Option<Instant>,
 }
 
 /// A pair of ports that is in use.
@@ -35,25 +31,33 @@ impl Ports {
     /// All pairs of the share, beginning somewhere in it. One that is given back rests for the quarantine.
     pub(crate) fn new(share: &PortShare, begin: usize, quarantine: Duration) -> Self {
         let first = share.range.start().max(&2).next_multiple_of(2);
-        let mut free: VecDeque<Free> = (first..*share.range.end())
+        let mut unused: VecDeque<PortPair> = (first..*share.range.end())
             .step_by(2)
             .skip(usize::from(share.number))
             .step_by(usize::from(share.of.max(1)))
-            .map(|rtp| Free { pair: PortPair { rtp, rtcp: rtp + 1 }, from: None })
+            .map(|rtp| PortPair { rtp, rtcp: rtp + 1 })
             .collect();
-        free.rotate_left(begin % free.len().max(1));
-        Self { free, quarantine }
+        unused.rotate_left(begin % unused.len().max(1));
+        Self { rested: VecDeque::new(), unused, quarantine }
     }
 
-    /// Takes the pair that has rested longest, if that is long enough.
+    /// Takes the pair that has rested longest, if that is long enough, or one that was never used.
     pub(crate) fn take(&mut self, now: Instant) -> Option<PortPair> {
-        self.free.front().filter(|free| free.from.is_none_or(|from| from <= now))?;
-        self.free.pop_front().map(|free| free.pair)
+        match self.rested.front() {
+            // Its sockets close at the end of the turn that gave it back.
+            Some((_, from)) if *from < now => self.rested.pop_front().map(|(pair, _)| pair),
+            Some(_) | None => self.unused.pop_front(),
+        }
+    }
+
+    /// Takes note that something else has a port of a pair: it is tried again after all others.
+    pub(crate) fn pass_over(&mut self, pair: PortPair) {
+        self.unused.push_back(pair);
     }
 
     /// Gives a pair back.
     pub(crate) fn give_back(&mut self, pair: PortPair, now: Instant) {
-        self.free.push_back(Free { pair, from: Some(now + self.quarantine) });
+        self.rested.push_back((pair, now + self.quarantine));
     }
 }
 
@@ -62,6 +66,7 @@ mod tests {
     use super::*;
 
     const REST: Duration = Duration::from_secs(5);
+    const TURN: Duration = Duration::from_millis(1);
 
     fn start() -> Instant {
         #[allow(clippy::disallowed_methods, reason = "any instant will do as the beginning of a test")]
@@ -97,24 +102,26 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_given_back_rests_and_is_the_last_to_be_used_again() {
+    fn a_pair_given_back_rests_and_is_then_the_first_to_be_used_again() {
         let now = start();
         let mut ports = Ports::new(&share(100, 105, 0, 1), 1, REST);
         let first = ports.take(now).expect("three are free");
         assert_eq!(first, PortPair { rtp: 102, rtcp: 103 });
         ports.give_back(first, now);
-        assert_eq!(rest(&mut ports, now + REST - Duration::from_millis(1)), [104, 100]);
-        assert_eq!(rest(&mut ports, now + REST), [102]);
-        assert_eq!(ports.take(now + REST), None);
+        let early = now + REST - Duration::from_millis(1);
+        assert_eq!(ports.take(early), Some(PortPair { rtp: 104, rtcp: 105 }));
+        assert_eq!(rest(&mut ports, now + REST + TURN), [102, 100]);
     }
 
     #[test]
-    fn without_a_quarantine_a_pair_is_free_at_once() {
-        let now = start();
+    fn without_a_quarantine_a_pair_is_free_in_the_next_turn() {
+        let mut now = start();
         let mut ports = Ports::new(&share(100, 101, 0, 1), 0, Duration::ZERO);
         for _ in 0..3 {
             let pair = ports.take(now).expect("it is free again");
             ports.give_back(pair, now);
+            assert_eq!(ports.take(now), None);
+            now += TURN;
         }
     }
 }

@@ -188,7 +188,7 @@ impl Resources {
             }
         };
         for pair in passed_over {
-            self.give_back(pair, now);
+            self.ports.pass_over(pair);
         }
         opened
     }
