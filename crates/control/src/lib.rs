@@ -1,8 +1,8 @@
-//! The wire form of the ng protocol, by which signalling gateways drive a packet relay.
+//! The ng protocol, by which signalling gateways drive a packet relay.
 //!
 //! A message is a cookie, a space and a dictionary, written as bencode or as JSON; its reply repeats the cookie and is
-//! written the same way. There is no formal standard: the daemon rtpengine is the reference. This crate is only the
-//! form, for either side, without I/O.
+//! written the same way. There is no formal standard: the daemon rtpengine is the reference. This crate is the form,
+//! for either side, and what requests mean, without I/O.
 //!
 //! ```
 //! use control::{Dictionary, Encoding, Frame, Reply};
@@ -19,16 +19,19 @@
 //! - [`frame`]: cookie and dictionary
 //! - [`value`]: what a dictionary holds
 //! - [`bencode`], [`json`]: its two encodings
+//! - [`request`]: what is asked of a relay
 //! - [`reply`]: how a request went
 
 pub mod bencode;
 pub mod frame;
 pub mod json;
 pub mod reply;
+pub mod request;
 pub mod value;
 
 pub use frame::{Encoding, Frame, FrameError, ReadError};
 pub use reply::{Reply, ReplyError};
+pub use request::{Action, Finding, Request, RequestError};
 pub use value::{Dictionary, Value};
 
 /// Bytes that a message may have.
