@@ -220,7 +220,7 @@ impl TryFrom<RawPlan> for Plan {
     fn try_from(raw: RawPlan) -> Result<Self, PlanError> {
         within("calls", raw.calls, 1..=Self::MOST_CALLS, "from 1 to 100000")?;
         within("payload", raw.payload, Self::SHORTEST_PAYLOAD..=Self::LONGEST_PAYLOAD, "from 48 to 1400 bytes")?;
-        duration("ptime", raw.ptime, 1..=200, "from 1ms to 200ms")?;
+        duration("ptime", raw.ptime, 1..=1000, "from 1ms to 1s")?;
         duration("duration", raw.duration, 100..=86_400_000, "from 100ms to a day")?;
         duration("ramp", raw.ramp, 0..=86_400_000, "at most a day")?;
         if let Some(loss) = raw.max_loss {
