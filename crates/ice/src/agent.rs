@@ -17,6 +17,9 @@ use crate::stun::{self, Class, Message, ParseError};
 const CONSENT: Duration = Duration::from_secs(30);
 /// A selected pair that has not answered for this long, two checks, is left for another, or reported as disconnected.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
+/// A selected pair that has not answered for this long, four checks, since the peer answered from a new address is left for
+/// that: a translator has moved the peer.
+const MOVED_AFTER: Duration = Duration::from_secs(1);
 /// Without a valid pair this long after the peer's credentials are known, ICE has failed.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 /// Checks for the old credentials are answered this long after a restart has selected a pair.
@@ -486,6 +489,7 @@ impl Agent {
             answered.map(|answered| answered + SILENT_AFTER),
             answered.map(|answered| answered + CONSENT),
             started.map(|started| started + GIVE_UP_AFTER),
+            self.in_use().and_then(|generation| generation.doubted).map(|since| since + MOVED_AFTER),
             self.retire_at,
         ];
         let checks = [self.current.poll_timeout(), self.previous.as_mut().and_then(Generation::poll_timeout)];
@@ -496,6 +500,16 @@ impl Agent {
 
 /// Stops sending where the peer has not agreed for too long (RFC 7675 §5.1).
 fn check_consent(generation: &mut Generation, now: Instant) {
+    if let Some(since) = generation.doubted {
+        let is_over = since + MOVED_AFTER <= now;
+        let has_answered = generation.last_answer().is_none_or(|answered| answered >= since);
+        if has_answered || is_over {
+            generation.end_doubt();
+        }
+        if !has_answered && is_over && generation.fail_over(MOVED_AFTER, now) {
+            return;
+        }
+    }
     let silent_for = |time| generation.last_answer().is_some_and(|answered| answered + time <= now);
     let (silent, expired) = (silent_for(SILENT_AFTER), silent_for(CONSENT));
     if silent && generation.fail_over(SILENT_AFTER, now) {

@@ -37,7 +37,9 @@ const MAX_RESPONSE_TIME: Duration = Duration::from_secs(10);
 const INITIAL_RTO: Duration = Duration::from_millis(250);
 /// Slowest retransmission of a check, and the pace of consent (RFC 7675 §5.1).
 const MAX_RTO: Duration = Duration::from_secs(5);
-/// How often a check is sent. With the two above a pair that fell silent is given up after 26 seconds.
+/// Slowest retransmission while the selected pair is in doubt.
+const MAX_RTO_IN_DOUBT: Duration = INITIAL_RTO;
+/// How often a check is sent. With the first two above a pair that fell silent is given up after 26 seconds.
 const RETRANSMITS: usize = 7;
 
 /// What a generation is made of.
@@ -61,6 +63,8 @@ pub(crate) struct Generation {
     /// The peer will name no more candidates.
     pub(crate) no_more_candidates: bool,
     pub(crate) consent_lost: bool,
+    /// Since when it is in doubt whether the peer is still at the far end of the selected pair.
+    pub(crate) doubted: Option<Instant>,
     checks: IceAgent,
     candidates: Vec<Candidate>,
     sources: Vec<SocketAddr>,
@@ -121,6 +125,7 @@ impl Generation {
             selected: None,
             no_more_candidates: false,
             consent_lost: false,
+            doubted: None,
             checks,
             candidates: Vec::new(),
             sources: Vec::new(),
@@ -255,8 +260,10 @@ impl Generation {
         if response.is_successful_binding_response() {
             self.note_mapped(response.mapped_address())?;
             self.note_validated(pair);
-            if let Some(validated) = self.validated.iter_mut().find(|validated| validated.pair == pair) {
-                validated.answered = Some(now);
+            let validated = self.validated.iter_mut().find(|validated| validated.pair == pair);
+            let before = validated.and_then(|validated| validated.answered.replace(now));
+            if before.is_none() && self.has_moved_to(pair) {
+                self.doubt(now);
             }
         } else if response.error_code().is_some_and(|(code, _)| code == 403) && self.selected == Some(pair) {
             self.lose_consent(); // RFC 7675 §5.2
@@ -315,10 +322,29 @@ impl Generation {
         self.validated.iter().find(|validated| validated.pair == pair)?.answered
     }
 
+    /// Says whether a pair that answers for the first time may be where a translator has put the peer since: it has a
+    /// selected pair, and did not name this address.
+    fn has_moved_to(&self, pair: Pair) -> bool {
+        let named = self.candidates.iter().any(|candidate| candidate.address == pair.remote);
+        !named && self.selected.is_some_and(|selected| selected.remote != pair.remote)
+    }
+
+    /// Checks often for a while, the selected pair too.
+    fn doubt(&mut self, now: Instant) {
+        self.doubted = Some(now);
+        self.checks.set_max_stun_rto(MAX_RTO_IN_DOUBT);
+    }
+
+    /// Ends the doubt: the selected pair has answered, or not.
+    pub(crate) fn end_doubt(&mut self) {
+        self.doubted = None;
+        self.checks.set_max_stun_rto(MAX_RTO);
+    }
+
     /// Leaves a selected pair that fell silent, if the peer answers on another.
     pub(crate) fn fail_over(&mut self, fresh: Duration, now: Instant) -> bool {
         let Some(silent) = self.selected else { return false };
-        let is_fresh = |validated: &&Validated| validated.answered.is_some_and(|answered| answered + fresh > now);
+        let is_fresh = |validated: &&Validated| validated.answered.is_some_and(|answered| answered + fresh >= now);
         let others = self.validated.iter().filter(|validated| validated.pair.remote != silent.remote);
         let Some(other) = others.filter(is_fresh).max_by_key(|validated| validated.answered) else { return false };
         self.selected = Some(other.pair);

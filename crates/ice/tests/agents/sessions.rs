@@ -1,5 +1,6 @@
 //! Two of our agents, or ours and a bare checklist, over the simulated network.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ice::{Agent, CandidateError, CredentialsError, Dropped, Event, LocalAddress, Pair, Role, Transmit};
@@ -88,6 +89,83 @@ fn when_the_selected_pair_dies_another_valid_one_takes_over() {
     assert!(connected(&network.a, &network.b) && mirrored(&network.a, &network.b));
 }
 
+/// A peer behind a translator, and us.
+fn behind_a_translator(roles: [Role; 2], seed: u64) -> Network<Agent, Agent> {
+    let private = LocalAddress { bound: address("10.0.0.1:30000"), advertised: Some(address(V4[0])) };
+    let mut network = Network::new(agent_at(roles[0], vec![private]), agent(roles[1], &V4[1..]), start(), seed);
+    network.nats.push((address(V4[0]), private.bound));
+    let now = network.now;
+    introduce(&mut network.a, &network.b, now);
+    introduce(&mut network.b, &network.a, now);
+    trickle(&mut network.a, &network.b, now);
+    trickle(&mut network.b, &network.a, now);
+    assert!(network.run_until(SECOND, connected));
+    network
+}
+
+#[test]
+fn a_peer_whose_translator_moves_it_is_followed_a_second_after_its_next_check() {
+    for roles in [[Role::Controlling, Role::Controlled], [Role::Controlled, Role::Controlling]] {
+        for seed in 0..20 {
+            let mut network = behind_a_translator(roles, seed);
+            network.run(10 * SECOND + Duration::from_millis(250 * seed)); // anywhere between two checks
+            for port in [31_000, 32_000] {
+                let moved = SocketAddr::new(address(V4[0]).ip(), port);
+                network.nats[0].0 = moved;
+                let pair = Pair { local: address(V4[1]), remote: moved };
+                let from = network.now;
+                assert!(network.run_until(6 * SECOND, |_, b| b.is_validated(pair)), "its next check, {seed}");
+                let checked = network.now;
+                let limit = SECOND + Duration::from_millis(160); // there and back
+                assert!(network.run_until(limit, |_, b| b.selected() == Some(pair)), "{roles:?} {seed}");
+                assert!(checked - from < Duration::from_millis(5_080), "it checks every five seconds");
+                network.run(60 * SECOND);
+                assert_eq!(network.b.selected(), Some(pair), "{roles:?} {seed}");
+                assert!(connected(&network.a, &network.b), "{roles:?} {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_is_heard_from_another_address_too_is_not_followed_there() {
+    for seed in 0..20 {
+        let [first, second] = ["192.0.2.1:30000", "192.0.2.2:30000"];
+        let mut network =
+            Network::new(agent(Role::Controlling, &[first, second]), agent(Role::Controlled, &V4[1..]), start(), seed);
+        network.dead.insert(address(second).ip());
+        let now = network.now;
+        introduce(&mut network.a, &network.b, now);
+        introduce(&mut network.b, &network.a, now);
+        trickle(&mut network.a, &network.b, now);
+        network.run(10 * SECOND);
+        let selected = Some(Pair { local: address(V4[1]), remote: address(first) });
+        assert_eq!(network.b.selected(), selected);
+        network.dead.clear();
+        let other = Pair { local: address(V4[1]), remote: address(second) };
+        assert!(network.run_until(6 * SECOND, |_, b| b.answered_on(other).is_some()));
+        let sent = network.sent;
+        network.run(20 * SECOND);
+        assert_eq!(network.b.selected(), selected, "{seed}");
+        assert!(network.sent - sent < 45, "two pairs, checked every five seconds: {}", network.sent - sent);
+    }
+}
+
+#[test]
+fn a_check_that_a_stranger_repeats_moves_nothing() {
+    let mut network = behind_a_translator([Role::Controlling, Role::Controlled], 6);
+    network.run(10 * SECOND);
+    let selected = network.b.selected();
+    let theirs = check(&network.b, &network.a.local_credentials().ufrag);
+    let stranger = Pair { local: address(V4[1]), remote: address("203.0.113.66:6666") };
+    assert_eq!(network.b.handle_packet(&theirs, stranger, network.now), Ok(()));
+    network.dead.extend([address(V4[0]), address("10.0.0.1:30000")].map(|address| address.ip())); // and the peer is silent
+    network.run(15 * SECOND);
+    assert_eq!((network.b.selected(), network.b.state()), (selected, IceState::Disconnected));
+    network.run(16 * SECOND);
+    assert_eq!(network.b.selected(), None, "consent is lost as ever");
+}
+
 #[test]
 fn a_role_conflict_is_repaired_both_ways() {
     for role in [Role::Controlling, Role::Controlled] {
@@ -149,17 +227,8 @@ fn candidates_before_the_credentials_wait_for_them() {
 
 #[test]
 fn an_agent_behind_a_one_to_one_nat_is_reached_at_its_advertised_address() {
-    let now = start();
-    let private = LocalAddress { bound: address("10.0.0.1:30000"), advertised: Some(address(V4[0])) };
-    let behind = agent_at(Role::Controlling, vec![private]);
-    let mut network = Network::new(behind, agent(Role::Controlled, &V4[1..]), now, 11);
-    network.nats.push((address(V4[0]), private.bound));
-    introduce(&mut network.a, &network.b, now);
-    introduce(&mut network.b, &network.a, now);
-    trickle(&mut network.a, &network.b, now);
-    trickle(&mut network.b, &network.a, now);
-    assert!(network.run_until(SECOND, connected));
-    assert_eq!(network.a.selected(), Some(Pair { local: private.bound, remote: address(V4[1]) }));
+    let network = behind_a_translator([Role::Controlling, Role::Controlled], 11);
+    assert_eq!(network.a.selected(), Some(Pair { local: address("10.0.0.1:30000"), remote: address(V4[1]) }));
     assert_eq!(network.b.selected(), Some(Pair { local: address(V4[1]), remote: address(V4[0]) }));
 }
 
