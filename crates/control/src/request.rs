@@ -42,7 +42,7 @@ use thiserror::Error;
 pub use finding::Finding;
 pub use flag::Flag;
 pub use options::{
-    AddressFamily, AliasKey, AttributeChanges, Bundle, CodecMatch, CodecName, Codecs, DropTraffic, Dtls,
+    AddressFamily, AliasKey, AttributeChanges, Bundle, CodecMatch, CodecName, Codecs, DropTraffic, Dtls, DtlsReverse,
     EndpointLearning, Extmap, Ice, IceLite, Interfaces, MediaEcho, Options, Osrtp, Replace, RtcpMux, Sdes, SdesWord,
     SdpAttributes, SipMessage, Supports, Switch, Tos, Transport,
 };

@@ -30,6 +30,8 @@ pub struct Options {
     pub ice2: bool,
     /// What becomes of DTLS.
     pub dtls: Option<Dtls>,
+    /// Our role in the DTLS that the sender offers.
+    pub dtls_reverse: Option<DtlsReverse>,
     /// The hash function of our fingerprint; otherwise SHA-256 or the peer's.
     pub fingerprint: Option<HashFunction>,
     /// What becomes of SDES.
@@ -204,6 +206,16 @@ words! {
         Active = "active",
         /// It is neither offered nor taken.
         Off = "off" | "no" | "disable",
+    }
+}
+
+words! {
+    /// Our role in the DTLS that the sender offers. Otherwise we are its client where we can.
+    pub DtlsReverse {
+        /// We prefer to be its server.
+        Passive = "passive",
+        /// Undoes `passive`.
+        Active = "active",
     }
 }
 

@@ -37,7 +37,7 @@ impl<'a> RtppFlags<'a> {
         if self.skip("[") {
             return Ok(Word::Key(key, self.list(MAX_DEPTH)?));
         }
-        Ok(Word::Key(key, Value::from(self.until(" "))))
+        Ok(Word::Key(key, Value::from(self.until(""))))
     }
 
     /// What stands in brackets, the first of which is behind us.
@@ -58,13 +58,13 @@ impl<'a> RtppFlags<'a> {
                 continue;
             }
             let start = self.at;
-            let key = self.until(" =]");
+            let key = self.until("=]");
             if !self.skip("=") {
                 are_pairs = false;
                 members.push(text(key));
                 continue;
             }
-            let value = if self.skip("[") { self.list(depth)? } else { text(self.until(" ]")) };
+            let value = if self.skip("[") { self.list(depth)? } else { text(self.until("]")) };
             let value = match entries.remove(key) {
                 Some(before) => joined(before, value),
                 None => value,
@@ -80,17 +80,17 @@ impl<'a> RtppFlags<'a> {
         Ok(dictionary.into())
     }
 
-    /// Goes on to the first of these characters, or to the end, and returns what is passed.
-    fn until(&mut self, ends: &str) -> &'a str {
+    /// Goes on to a space or one of these signs, or to the end, and returns what is passed.
+    fn until(&mut self, signs: &str) -> &'a str {
         let rest = &self.text[self.at..];
-        let length = rest.find(|char| ends.contains(char)).unwrap_or(rest.len());
+        let length = rest.find(|sign: char| sign.is_ascii_whitespace() || signs.contains(sign)).unwrap_or(rest.len());
         self.at += length;
         &rest[..length]
     }
 
     fn until_not_space(&mut self) {
         let rest = &self.text[self.at..];
-        self.at += rest.len() - rest.trim_start_matches(' ').len();
+        self.at += rest.len() - rest.trim_ascii_start().len();
     }
 
     fn skip(&mut self, sign: &str) -> bool {
@@ -108,7 +108,7 @@ impl<'a> Iterator for RtppFlags<'a> {
         if self.at == self.text.len() {
             return None;
         }
-        let name = self.until(" =");
+        let name = self.until("=");
         if !self.skip("=") {
             return Some(Word::Flag(name));
         }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn words_are_flags_or_keys_with_values() {
         assert_eq!(
-            words("  replace-origin ICE=force  label= from-tag=a--b..c="),
+            words("  replace-origin\r\n\tICE=force  label= from-tag=a--b..c="),
             [
                 Word::Flag("replace-origin"),
                 Word::Key("ICE", "force".into()),

@@ -175,6 +175,16 @@ fn values_are_left_as_they_are() {
 }
 
 #[test]
+fn the_label_of_a_party_has_two_names() {
+    let label = |more: &str| {
+        let Action::Offer { exchange, .. } = complete("offer", more).action else { panic!("it is an offer") };
+        exchange.label
+    };
+    assert_eq!(label(r#""set-label": "a""#).as_deref(), Some("a"));
+    assert_eq!(label(r#""from-label": "b", "set-label": "a""#).as_deref(), Some("b"));
+}
+
+#[test]
 fn a_single_value_is_a_list_and_a_list_of_one_is_a_single_value() {
     assert_eq!(clean(r#""ICE": ["force"]"#), clean(r#""ICE": "force""#));
     assert_eq!(clean(r#""replace": "origin""#), clean(r#""replace": ["origin"]"#));
@@ -268,6 +278,8 @@ fn in_a_flag_with_a_prefix_equals_sign_and_space_are_written_as_two_others() {
     );
     assert_eq!(options.sdp_attributes.audio.add, ["fmtp:96 useinbandfec=1"]);
     assert_eq!(options.sdp_attributes.session.substitute, [("a b".to_owned(), "c=d".to_owned())]);
+    // A proxy that takes such a flag apart leaves them so.
+    assert_eq!(clean(r#""codec": {"set": ["opus/48000/2///stereo--1"]}"#).codecs, options.codecs);
     let [CodecMatch::Codec(codec)] = &options.codecs.set[..] else { panic!("it is one codec") };
     assert_eq!(codec.fmtp.as_deref(), Some("stereo=1"));
 }
@@ -287,6 +299,20 @@ fn rtpp_flags_are_what_their_words_are_as_keys_and_flags() {
         "received from": ["IP4", "192.0.2.1"], "generate RTCP": "on""#,
     );
     assert_eq!(options, by_keys);
+}
+
+#[test]
+fn flags_of_scripts_are_read() {
+    let (options, findings) = line(
+        "RTP/AVP ICE=remove rtcp-mux-demux SDES-off DTLS=off DTLS-reverse=passive replace-origin trust-address \
+         direction=pub direction=int codec-mask-PCMA codec-strip-opus transcode-opus endpoint-learning-immediate",
+    );
+    let by_keys = clean(
+        r#""transport protocol": "RTP/AVP", "ICE": "remove", "rtcp-mux": "demux", "SDES": "off", "DTLS": "off",
+        "DTLS-reverse": "passive", "replace": "origin", "flags": "trust address", "direction": ["pub", "int"],
+        "codec": {"mask": "PCMA", "strip": "opus", "transcode": "opus"}, "endpoint-learning": "immediate""#,
+    );
+    assert_eq!((options, findings), (by_keys, vec![]));
 }
 
 #[test]
@@ -364,7 +390,7 @@ fn every_word_of_every_key_is_taken() {
     assert_words("ICE", |options| options.ice);
     assert_words("ICE-lite", |options| options.ice_lite);
     assert_words("DTLS", |options| options.dtls);
-    assert_words("DTLS-reverse", |options| options.dtls);
+    assert_words("DTLS-reverse", |options| options.dtls_reverse);
     assert_words("SDES", |options| only(options.sdes.words));
     assert_words("OSRTP", |options| only(options.osrtp));
     assert_words("rtcp-mux", |options| only(options.rtcp_mux));
@@ -526,7 +552,8 @@ fn attributes_change_by_part() {
     }
     assert_eq!(findings(r#""sdp-attr": {"slides": {}}"#), ["`sdp-attr` does not have \"slides\""]);
     assert_eq!(findings(r#""sdp-attr": {"audio": {"lose": []}}"#), ["`sdp-attr` does not have \"lose\""]);
-    assert_eq!(findings(r#""sdp-attr": {"audio": {"substitute": [["a"], "b"]}}"#).len(), 2);
+    let (options, findings) = offer(r#""sdp-attr": {"audio": {"substitute": [["a"], ["a", "b", "c"], "b"]}}"#);
+    assert_eq!((options, findings.len()), (Options::default(), 2), "nothing but pairs is taken");
 }
 
 #[test]
@@ -542,7 +569,7 @@ fn extensions_and_media_are_taken_out_by_name() {
 }
 
 #[test]
-fn what_is_for_offers_has_no_effect_on_answers() {
+fn what_is_for_offers_has_no_effect_on_answers_nor_the_other_way_round() {
     for (key, told) in [
         (r#""ICE-lite": "both""#, "ICE-lite"),
         (r#""DTLS": "passive""#, "DTLS=passive"),
@@ -552,6 +579,10 @@ fn what_is_for_offers_has_no_effect_on_answers() {
         assert_eq!(clean(key), offer(key).0);
         let no_effect = Finding::NoEffect { said: told.into(), command: "answer" };
         assert_eq!(answer(key), (Options::default(), vec![no_effect]));
+    }
+    for flag in ["single codec", "provisional", "new branch"] {
+        let key = format!(r#""flags": ["{flag}"]"#);
+        assert_eq!((answer(&key).1, findings(&key)), (vec![], vec![format!("`{flag}` has no effect on `offer`")]));
     }
     assert_eq!(findings(r#""limit": 5"#), ["`limit` has no effect on `offer`"]);
 }
