@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use model::{Description, Security};
+use sdp::Session;
 use sip::agent::{self, Agent, Listen, Transport};
 use sip::message::{DialogId, FromAgent, InDialogId, IncomingInvite, OutgoingInvite, Response, ToAgent};
-use sip::sdp::Session;
 use tokio::sync::mpsc;
 
 use crate::endpoint::{self, Endpoint};

@@ -19,9 +19,9 @@ use model::{
     CallId, Command, CommandError, Description, DtlsState, DtmfDigit, FingerprintVerdict, IceState, LegId,
     LegStatistics, MediaKind, News, Reply,
 };
+use sdp::Session;
 use sip::media_control::{self, Primitive};
 use sip::message::{DialogId, FromAgent, InDialogId, OutgoingInvite, Response, ToAgent};
-use sip::sdp::Session;
 use tracing::Level;
 use xmpp::jingle::{Action, Jingle, Party, Reason, ReasonCondition};
 use xmpp::stanza::StanzaError;

@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use jid::{BareJid, Jid};
 use model::{CallId, FromRelay, MediaKind, Reply};
+use sdp::Session;
 use sip::address::{AddressError, SipUri, host_to_ascii, normalise_number};
 use sip::message::{DialogId, FromAgent, IncomingInvite, OutgoingInvite, ToAgent};
-use sip::sdp::Session;
 use tracing::Level;
 use xmpp::description::describe;
 use xmpp::jingle::{Action as JingleAction, Jingle, Party, Reason, ReasonCondition};

@@ -20,8 +20,8 @@
 use std::time::{Duration, Instant};
 
 use model::{Command, Description, Direction, MediaStream, StreamId};
+use sdp::Session;
 use sip::message::{Failure, InDialogId, Response, ToAgent};
-use sip::sdp::Session;
 use tracing::Level;
 use xmpp::jingle::{Content, Info, ReasonCondition};
 use xmpp::stanza::StanzaError;

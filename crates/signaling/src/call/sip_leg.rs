@@ -11,8 +11,8 @@
 //! ```
 
 use model::{Description, Direction, StreamId};
+use sdp::Session;
 use sip::message::{DialogId, OutgoingInvite, Response, ToAgent};
-use sip::sdp::Session;
 
 use super::change::Change;
 use crate::ending::Ending;

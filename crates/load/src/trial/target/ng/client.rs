@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use control::{Dictionary, Encoding, Frame, Reply};
 use model::Description;
-use sip::sdp::Session;
+use sdp::Session;
 
 use crate::trial::target::calls::Told;
 use crate::trial::target::{CallNumber, TargetError};

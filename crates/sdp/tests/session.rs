@@ -10,7 +10,7 @@ use model::{
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use sip::sdp::{Described, SdpError, Session};
+use sdp::{Described, SdpError, Session};
 
 fn offer(text: &str) -> Described {
     Session::new(1).read_offer(&text.replace('\n', "\r\n")).expect("an SDP")

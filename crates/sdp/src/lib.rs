@@ -3,6 +3,20 @@
 //! [`Session`] is what a translator holds for a leg: it keeps the order of the m-lines, which no later description may
 //! change (RFC 3264 §8), and the version of the `o=` line.
 //!
+//! ```
+//! use sdp::Session;
+//!
+//! let mut leg = Session::new(4711);
+//! let offer = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n";
+//! let mut description = leg.read_offer(offer)?.description;
+//! assert_eq!(description.streams[0].codecs[0].name, "PCMA");
+//!
+//! description.streams[0].path.rtp = Some("198.51.100.1:30000".parse()?);
+//! let answer = leg.write_answer(&description);
+//! assert!(answer.contains("m=audio 30000 RTP/AVP 8\r\n"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! The modules below read and write one kind of line each; the text itself is taken apart and put together by
 //! `sdp-types`.
 
