@@ -67,7 +67,7 @@ fn every_file_that_is_named_exists() {
 fn the_pure_crates_do_no_io_and_spawn_nothing() {
     const IMPURE: [&str; 7] =
         ["std::fs", "std::env", "std::process", "std::thread", "UdpSocket", "TcpStream", "TcpListener"];
-    for name in ["model", "media", "ice", "relay", "sdp", "signaling"] {
+    for name in ["model", "media", "ice", "relay", "sdp", "signaling", "control"] {
         let manifest = read(&format!("crates/{name}/Cargo.toml"));
         let production = manifest.split("[dev-dependencies]").next().expect("there is always a first part");
         for runtime in ["tokio", "mio", "libc", "socket2"] {

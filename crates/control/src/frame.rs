@@ -15,6 +15,21 @@ pub enum Encoding {
     Json,
 }
 
+impl Encoding {
+    /// How the reply to a payload is written, whether or not it can be read.
+    pub fn of(payload: &[u8]) -> Self {
+        if payload.first() == Some(&b'{') { Self::Json } else { Self::Bencode }
+    }
+
+    /// Writes a dictionary.
+    pub fn write(self, dictionary: &Dictionary<'_>, output: &mut Vec<u8>) {
+        match self {
+            Self::Bencode => bencode::write_dictionary(dictionary, output),
+            Self::Json => json::write_dictionary(dictionary, output),
+        }
+    }
+}
+
 /// A message whose dictionary was not read yet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Frame<'a> {
@@ -81,10 +96,7 @@ impl<'a> Frame<'a> {
     pub fn write(cookie: &[u8], encoding: Encoding, dictionary: &Dictionary<'_>) -> Vec<u8> {
         let mut message = cookie.to_vec();
         message.push(b' ');
-        match encoding {
-            Encoding::Bencode => bencode::write_dictionary(dictionary, &mut message),
-            Encoding::Json => json::write_dictionary(dictionary, &mut message),
-        }
+        encoding.write(dictionary, &mut message);
         message
     }
 }
@@ -99,6 +111,7 @@ mod tests {
             let frame = Frame::split(request).expect("it has a cookie");
             let (encoding, dictionary) = frame.read().expect("it is a request");
             assert_eq!((frame.cookie, dictionary.text("command")), (&b"5323_1"[..], Some("ping")));
+            assert_eq!(Encoding::of(frame.payload), encoding);
             assert_eq!(Frame::write(frame.cookie, encoding, &dictionary), request);
         }
     }

@@ -16,22 +16,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`frame`]: cookie and dictionary
+//! - [`frame`]: cookie and dictionary; [`stream`]: messages back to back; [`cookies`]: messages that are repeated
 //! - [`value`]: what a dictionary holds
 //! - [`bencode`], [`json`]: its two encodings
 //! - [`request`]: what is asked of a relay
 //! - [`reply`]: how a request went
 
 pub mod bencode;
+pub mod cookies;
 pub mod frame;
 pub mod json;
 pub mod reply;
 pub mod request;
+pub mod stream;
 pub mod value;
 
+pub use cookies::Cookies;
 pub use frame::{Encoding, Frame, FrameError, ReadError};
 pub use reply::{Reply, ReplyError};
 pub use request::{Action, Finding, Request, RequestError};
+pub use stream::{Stream, StreamError};
 pub use value::{Dictionary, Value};
 
 /// Bytes that a message may have.
