@@ -167,6 +167,11 @@ impl Session {
         Ok(self.number(lines, &read.bundle, losses))
     }
 
+    /// Which stream each m-line is; `None`: a kind that we do not carry.
+    pub fn streams(&self) -> Vec<Option<StreamId>> {
+        self.slots.iter().map(|slot| slot.stream).collect()
+    }
+
     /// Writes an offer. Streams that the session knows keep their m-line, new ones get one at the end, and m-lines
     /// whose stream is not in the description any more get port 0.
     pub fn write_offer(&mut self, description: &Description) -> String {
