@@ -75,7 +75,7 @@ fn read_rtpmap(value: &str, number: PayloadType) -> Option<Codec> {
 }
 
 /// `a=1;b=2`, or a bare value: `0-15` of telephone-event, `0/103` of red.
-fn read_parameters(value: &str) -> impl Iterator<Item = Parameter> {
+pub(super) fn read_parameters(value: &str) -> impl Iterator<Item = Parameter> {
     value.split(';').map(str::trim).filter(|part| !part.is_empty()).map(|part| match part.split_once('=') {
         Some((name, value)) => Parameter::new(name.trim_end(), value.trim_start()),
         None => Parameter::new("", part),
@@ -109,11 +109,11 @@ pub(super) fn read_extensions(
     extensions
 }
 
-fn read_extension(value: &str) -> Option<HeaderExtension> {
+pub(super) fn read_extension(value: &str) -> Option<HeaderExtension> {
     let mut words = value.split_whitespace();
     let number = words.next()?;
     let (id, direction) = match number.split_once('/') {
-        Some((id, word)) => (id, DIRECTIONS.iter().find(|(name, _)| *name == word)?.1),
+        Some((id, word)) => (id, direction_of(word)?),
         None => (number, Direction::SendRecv),
     };
     let id = id.parse().ok().filter(|id| (1..=255).contains(id))?;
@@ -122,10 +122,13 @@ fn read_extension(value: &str) -> Option<HeaderExtension> {
 
 /// The m-line's direction, else the session's, else both ways (RFC 3264 §5.1).
 pub(super) fn read_direction(sdp: &sdp_types::Session, media: &sdp_types::Media) -> Direction {
-    let said = |attributes: &[sdp_types::Attribute]| {
-        attributes.iter().find_map(|a| DIRECTIONS.iter().find(|(name, _)| *name == a.attribute)).map(|row| row.1)
-    };
+    let said = |attributes: &[sdp_types::Attribute]| attributes.iter().find_map(|a| direction_of(&a.attribute));
     said(&media.attributes).or_else(|| said(&sdp.attributes)).unwrap_or_default()
+}
+
+/// The direction of a word.
+pub(super) fn direction_of(word: &str) -> Option<Direction> {
+    DIRECTIONS.iter().find(|(name, _)| *name == word).map(|row| row.1)
 }
 
 /// The word of a direction.

@@ -50,9 +50,10 @@ fn is_harmless_parameter(parameter: &str) -> bool {
         || ["WSH=", "FEC_ORDER=", "FEC_KEY="].iter().any(|known| parameter.starts_with(known))
 }
 
-/// Writes the value of an `a=crypto`.
-pub(super) fn write(crypto: &Crypto) -> String {
-    let key = STANDARD.encode(crypto.key_and_salt.reveal());
+/// Writes the value of an `a=crypto`, its key with the padding of base64 or without.
+pub(super) fn write(crypto: &Crypto, padding: bool) -> String {
+    let engine = if padding { &STANDARD } else { &STANDARD_NO_PAD };
+    let key = engine.encode(crypto.key_and_salt.reveal());
     let lifetime = crypto.lifetime.map(|lifetime| format!("|{lifetime}")).unwrap_or_default();
     let mki = crypto.mki.map(|(number, length)| format!("|{number}:{length}")).unwrap_or_default();
     let mut line = format!("{} {} inline:{key}{lifetime}{mki}", crypto.tag, crypto.suite.as_str());

@@ -17,13 +17,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The modules below read and write one kind of line each; the text itself is taken apart and put together by
+//! - [`rewrite`]: a party's SDP, on its way to another, keeps all that is not ours to change
+//! - [`facts`]: what an SDP says that a description cannot hold
+//!
+//! The other modules read and write one kind of line each; the text itself is taken apart and put together by
 //! `sdp-types`.
 
 mod candidate;
 mod codec;
 mod crypto;
+mod document;
+pub mod facts;
 mod read;
+pub mod rewrite;
 mod write;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -32,6 +38,7 @@ use model::{Description, MediaKind, MediaStream, StreamId};
 use thiserror::Error;
 
 use self::read::Line;
+pub use self::write::{RtcpAttribute, Wording};
 
 /// What one SDP said, as far as the neutral description can hold it.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,8 +73,10 @@ pub enum SdpError {
 
 /// Which side of an exchange a description belongs to (RFC 3264).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Role {
+pub enum Role {
+    /// It offers.
     Offer,
+    /// It answers.
     Answer,
 }
 
@@ -215,7 +224,8 @@ impl Session {
             first.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |rtp| rtp.ip())
         });
         let origin = |version| sdp_types::Origin::with_ip_addr(self.id, version, address);
-        let mut sdp = write::write(origin(self.version), &self.times, &mut self.slots, description, role);
+        let mut sdp =
+            write::write(origin(self.version), &self.times, &mut self.slots, description, role, Wording::default());
         let mut text = to_text(&sdp);
         if self.last_written.as_ref().is_some_and(|last| *last != text) {
             self.version += 1;

@@ -7,13 +7,9 @@ use model::{
     Secret, Setup, StreamId,
 };
 
+use super::document::{self, MAX_MEDIA};
 use super::{Role, SdpError, candidate, codec, crypto, media_word};
 
-/// A WebRTC offer for audio and video has some 8 KiB in 150 lines.
-const MAX_BYTES: usize = 64 * 1024;
-const MAX_LINES: usize = 1_000;
-const MAX_LINE_BYTES: usize = 4 * 1024;
-const MAX_MEDIA: usize = 32;
 /// Of one m-line; RFC 8445 §6.1.2.5 pairs no more than 100.
 const MAX_CANDIDATES: usize = 100;
 const MAX_KEYS: usize = 16;
@@ -68,21 +64,10 @@ pub(super) fn read(text: &str, role: Role) -> Result<Read, SdpError> {
 /// Drops the lines that nobody here reads, so that a mistake in them harms nobody, and the spaces that the grammar
 /// does not allow but phones send.
 fn tidy(text: &str, losses: &mut Vec<String>) -> Result<String, SdpError> {
-    if text.len() > MAX_BYTES {
-        return Err(SdpError::TooLarge("bytes"));
-    }
     let mut tidy = String::with_capacity(text.len());
-    for (number, line) in text.lines().map(str::trim).enumerate() {
-        if number >= MAX_LINES {
-            return Err(SdpError::TooLarge("lines"));
-        }
-        if line.len() > MAX_LINE_BYTES {
-            return Err(SdpError::TooLarge("bytes in a line"));
-        }
+    for line in document::lines(text)?.into_iter().map(str::trim_end) {
         let Some((key, value)) = line.split_once('=') else {
-            if !line.is_empty() {
-                losses.push("a line without =".to_owned());
-            }
+            losses.push("a line without =".to_owned());
             continue;
         };
         let readable = match key {
@@ -259,8 +244,7 @@ impl Section<'_> {
     }
 
     fn milliseconds(&self, name: &str) -> Option<u32> {
-        let value = self.own(name)?.trim();
-        value.split_once('.').map_or(value, |(whole, _)| whole).parse().ok().filter(|ms| *ms != 0)
+        read_milliseconds(self.own(name)?)
     }
 
     fn has(&self, name: &str) -> bool {
@@ -296,6 +280,12 @@ impl Section<'_> {
 
 fn values<'a>(attributes: &'a [sdp_types::Attribute], name: &str) -> impl Iterator<Item = &'a str> {
     attributes.iter().filter(move |a| a.attribute == name).filter_map(|a| a.value.as_deref())
+}
+
+/// The value of `a=ptime` and `a=maxptime`; fractions of a millisecond occur.
+pub(super) fn read_milliseconds(value: &str) -> Option<u32> {
+    let value = value.trim();
+    value.split_once('.').map_or(value, |(whole, _)| whole).parse().ok().filter(|ms| *ms != 0)
 }
 
 /// `sha-256 AA:BB:…`; the name of the hash in capitals occurs.

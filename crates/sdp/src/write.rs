@@ -10,12 +10,41 @@ use super::{Role, Slot, candidate, codec, crypto};
 /// The port of an m-line whose address is still to be found (RFC 8840 §4.1.1).
 const DISCARD: u16 = 9;
 
+/// How a transport is put in words, where there is a choice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wording {
+    /// When `a=rtcp` is written.
+    pub rtcp: RtcpAttribute,
+    /// Keys keep the `=` at the end of their base64 (RFC 4648 §3.2).
+    pub key_padding: bool,
+    /// The peer may trickle, even if all our candidates are there (half trickle, RFC 8838 §16).
+    pub trickle: bool,
+}
+
+impl Default for Wording {
+    fn default() -> Self {
+        Self { rtcp: RtcpAttribute::WhereNeeded, key_padding: true, trickle: false }
+    }
+}
+
+/// When `a=rtcp` is written (RFC 3605 §2.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RtcpAttribute {
+    /// Where it says anything that is not so by default.
+    WhereNeeded,
+    /// Always, with its address.
+    Full,
+    /// Never.
+    Never,
+}
+
 pub(super) fn write(
     origin: Origin,
     times: &[Time],
     slots: &mut [Slot],
     description: &Description,
     role: Role,
+    wording: Wording,
 ) -> sdp_types::Session {
     let address = origin.try_parse_unicast_ip_address().ok();
     let mut sdp = sdp_types::Session::new(origin, "-");
@@ -32,7 +61,7 @@ pub(super) fn write(
         let stream = description.streams.iter().find(|stream| slot.stream == Some(stream.id) && !stream.rejected);
         sdp.add_media(match stream {
             Some(stream) => {
-                let media = Writer { description, stream, slot, role, session: address }.write();
+                let media = Writer { description, stream, slot, role, wording, session: address }.write();
                 (slot.proto, slot.formats) = (media.proto.clone(), media.fmt.clone());
                 media
             }
@@ -59,7 +88,7 @@ fn refused(slot: &Slot) -> Media {
     media
 }
 
-fn m_line(media: &str, port: u16, formats: &str) -> Media {
+pub(super) fn m_line(media: &str, port: u16, formats: &str) -> Media {
     Media {
         media: media.to_owned(),
         port,
@@ -79,6 +108,7 @@ struct Writer<'a> {
     stream: &'a MediaStream,
     slot: &'a Slot,
     role: Role,
+    wording: Wording,
     /// The address of the session's `c=`.
     session: Option<IpAddr>,
 }
@@ -112,7 +142,7 @@ impl Writer<'_> {
         if stream.rtcp_reduced_size {
             media.add_attribute(Attribute::new("rtcp-rsize"));
         }
-        write_path(&stream.path, rtp, &mut media);
+        write_path(&stream.path, rtp, self.wording, &mut media);
         media
     }
 
@@ -140,14 +170,14 @@ impl Writer<'_> {
     }
 }
 
-fn write_path(path: &MediaPath, rtp: Option<SocketAddr>, media: &mut Media) {
+fn write_path(path: &MediaPath, rtp: Option<SocketAddr>, wording: Wording, media: &mut Media) {
     if path.rtcp_mux {
         media.add_attribute(Attribute::new("rtcp-mux"));
     }
     if path.rtcp_mux_only {
         media.add_attribute(Attribute::new("rtcp-mux-only"));
     }
-    if let Some(value) = rtp.zip(path.rtcp).and_then(|(rtp, rtcp)| rtcp_value(rtp, rtcp)) {
+    if let Some(value) = rtp.and_then(|rtp| rtcp_value(rtp, path, wording.rtcp)) {
         media.add_attribute_with_value("rtcp", value);
     }
     if let Some(ice) = &path.ice {
@@ -156,7 +186,8 @@ fn write_path(path: &MediaPath, rtp: Option<SocketAddr>, media: &mut Media) {
         path.candidates.iter().for_each(|c| media.add_attribute_with_value("candidate", candidate::write(c)));
         if path.end_of_candidates {
             media.add_attribute(Attribute::new("end-of-candidates"));
-        } else {
+        }
+        if wording.trickle || !path.end_of_candidates {
             media.add_attribute_with_value("ice-options", "trickle");
         }
     }
@@ -167,17 +198,22 @@ fn write_path(path: &MediaPath, rtp: Option<SocketAddr>, media: &mut Media) {
         }
         media.add_attribute_with_value("setup", dtls.setup.as_str());
     }
-    path.crypto.iter().for_each(|c| media.add_attribute_with_value("crypto", crypto::write(c)));
+    path.crypto.iter().for_each(|c| media.add_attribute_with_value("crypto", crypto::write(c, wording.key_padding)));
 }
 
-/// The value of `a=rtcp`, where it says anything that is not so by default (RFC 3605 §2.1).
-fn rtcp_value(rtp: SocketAddr, rtcp: SocketAddr) -> Option<String> {
-    if rtcp == rtp || (rtcp.ip() == rtp.ip() && Some(rtcp.port()) == rtp.port().checked_add(1)) {
-        return None;
+/// The value of `a=rtcp` (RFC 3605 §2.1).
+fn rtcp_value(rtp: SocketAddr, path: &MediaPath, when: RtcpAttribute) -> Option<String> {
+    let next = || Some(SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?));
+    let full = |rtcp: SocketAddr| {
+        let family = if rtcp.is_ipv4() { "IP4" } else { "IP6" };
+        format!("{} IN {family} {}", rtcp.port(), rtcp.ip())
+    };
+    match when {
+        RtcpAttribute::Never => None,
+        RtcpAttribute::Full => path.rtcp.or_else(|| if path.rtcp_mux { Some(rtp) } else { next() }).map(full),
+        RtcpAttribute::WhereNeeded => {
+            let rtcp = path.rtcp.filter(|rtcp| *rtcp != rtp && Some(*rtcp) != next())?;
+            Some(if rtcp.ip() == rtp.ip() { rtcp.port().to_string() } else { full(rtcp) })
+        }
     }
-    if rtcp.ip() == rtp.ip() {
-        return Some(rtcp.port().to_string());
-    }
-    let family = if rtcp.is_ipv4() { "IP4" } else { "IP6" };
-    Some(format!("{} IN {family} {}", rtcp.port(), rtcp.ip()))
 }
