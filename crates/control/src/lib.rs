@@ -23,11 +23,13 @@
 //! - [`reply`]: how a request went
 
 pub mod bencode;
+pub mod calls;
 pub mod cookies;
 pub mod frame;
 pub mod json;
 pub mod reply;
 pub mod request;
+mod rewriting;
 pub mod stream;
 pub mod value;
 

@@ -356,6 +356,20 @@ impl Request {
     }
 }
 
+impl Action {
+    /// The call it is about; `None`: the relay as a whole.
+    pub fn call_id(&self) -> Option<&str> {
+        match self {
+            Self::Offer { exchange, .. } | Self::Answer { exchange, .. } => Some(&exchange.call_id),
+            Self::Delete(Delete { call_id, .. }) | Self::Query(Query { call_id, .. }) => Some(call_id),
+            Self::Block(Block { of, .. }) | Self::Unblock(Block { of, .. }) | Self::PlayDtmf(PlayDtmf { of, .. }) => {
+                Some(&of.call_id)
+            }
+            Self::Ping | Self::List(_) | Self::Statistics | Self::Unsupported(_) => None,
+        }
+    }
+}
+
 impl Said {
     fn into_action(mut self, kind: Kind) -> Result<Action, RequestError> {
         Ok(match kind {

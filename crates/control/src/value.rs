@@ -91,6 +91,11 @@ impl<'a> Dictionary<'a> {
         self.0.insert(name.into(), value.into());
     }
 
+    /// The same by a name that is text.
+    pub fn put(&mut self, name: impl Into<String>, value: impl Into<Value<'a>>) {
+        self.insert(name.into().into_bytes(), value);
+    }
+
     /// The same with one more value.
     #[must_use]
     pub fn with(mut self, name: &'a str, value: impl Into<Value<'a>>) -> Self {

@@ -1,0 +1,331 @@
+//! Offers and answers: what the relay is asked, and what comes of its replies.
+
+use std::time::Instant;
+
+use model::{CallId, Command, CommandError, Description, LegPolicy, PathPolicy};
+
+use sdp::{Role, SdpError};
+
+use super::party::{Call, Dialogue, Exchange, Said};
+use super::policy::Legs;
+use super::{Calls, Job, MAX_PARTIES, Ticket, codecs, figures, leg_id, ok};
+use crate::request::{self, Options, Supports};
+use crate::rewriting::{self, Edition};
+
+/// Clients try another relay at these words.
+const TOO_MANY_CALLS: &str = "Parallel session limit reached";
+
+/// What is left to do when the relay has answered.
+#[derive(Debug)]
+pub(super) enum Finish {
+    /// To reply to an offer.
+    Offered {
+        number: usize,
+        exchange: Box<Exchange>,
+        offer: Box<Description>,
+        /// The call of the relay that was made for it, and the legs' policies.
+        made: Option<(CallId, [LegPolicy; 2])>,
+    },
+    /// To reply to an answer.
+    Answered { number: usize, answer: Box<Said>, described: Box<Description> },
+    /// To reply to `delete`, with what was counted.
+    Deleted { numbers: Vec<usize>, ends_all: bool, is_fast: bool },
+    /// To reply with what is known.
+    Told { of: Option<usize> },
+    /// To reply that it is done.
+    Done,
+}
+
+impl Calls {
+    pub(super) fn offer(&mut self, ticket: Ticket, to_tag: Option<&str>, said: request::Exchange, now: Instant) {
+        let unix = self.unix(now);
+        let request::Exchange { call_id, from_tag, via_branch, label, to_label, sdp, options } = said;
+        let is_new = !self.calls.contains_key(&call_id);
+        if is_new && self.calls.len() >= self.config.max_calls {
+            return self.refuse_load(ticket, &options);
+        }
+        let call = self.calls.entry(call_id.clone()).or_insert_with(|| Call::new(unix));
+        call.last_signal = unix;
+        if let Some(at) = call.ends_at.take() {
+            self.ends.remove(&(at, call_id.clone()));
+        }
+        if call.parties.len() >= MAX_PARTIES {
+            return self.refuse(ticket, "Too many parties in one call");
+        }
+        let number = call.dialogue_for_offer(&from_tag, to_tag, via_branch.as_deref(), unix);
+        let Some((number, from)) = number.and_then(|number| Some((number, call.party(&from_tag)?))) else {
+            return self.refuse(ticket, "Invalid dialogue association");
+        };
+        let dialogue = &mut call.dialogues[number];
+        let offerer = usize::from(dialogue.parties[0] != from);
+        let again = dialogue.exchange.as_ref().filter(|known| known.offerer == offerer && known.answer.is_none());
+        if let Some(rewritten) = again.and_then(|known| known.offer.is_again(&sdp, &options)) {
+            let reply = ok().with("sdp", rewritten.to_owned());
+            return self.replies.push_back((ticket, reply));
+        }
+        let outcome = dialogue.session.read_offer(&sdp);
+        let [parties, other] = [offerer, 1 - offerer].map(|leg| dialogue.parties[leg]);
+        let Ok(described) = outcome else {
+            if is_new {
+                self.forget(&call_id);
+            }
+            return self.refuse(ticket, "Failed to parse SDP");
+        };
+        let offer = rewriting::described(described.description, &options);
+        let legs = Legs::of(&offer, &options, self.config.endpoint_learning, [offerer, 1 - offerer].map(leg_id));
+        let mut asked = Vec::new();
+        let policies =
+            by_leg(offerer, self.known_interfaces(legs.sender.clone()), self.known_interfaces(legs.receiver.clone()));
+        let next = CallId::from(self.next());
+        let Some(call) = self.calls.get_mut(&call_id) else { return };
+        for (party, label) in [(parties, label), (other, to_label)] {
+            if label.is_some() {
+                call.parties[party].label = label;
+            }
+        }
+        let dialogue = &mut call.dialogues[number];
+        let (relay, made) = match dialogue.relay.filter(|_| dialogue.fits(&policies)) {
+            Some(relay) => {
+                if dialogue.exchange.as_ref().is_some_and(|open| open.answer.is_none()) {
+                    asked.extend([0, 1].map(|leg| Command::Rollback { call: relay, leg: leg_id(leg) }));
+                }
+                (relay, None)
+            }
+            None => {
+                let old = dialogue.relay.take();
+                old.map(|old| self.of_relay.remove(&old));
+                let relay = next;
+                asked.extend(old.map(|call| Command::End { call }));
+                asked.push(Command::CreateCall { call: relay, legs: policies.to_vec() });
+                (relay, Some((relay, policies)))
+            }
+        };
+        let onward = codecs::offered(&offer, &options, legs.offers_bundle);
+        asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer: offer.clone() });
+        asked.push(Command::LocalOffer { call: relay, leg: leg_id(1 - offerer), offer: onward });
+        let exchange = Exchange { offerer, offer: Said { sdp, options, rewritten: None }, legs, answer: None };
+        let finish = Finish::Offered { number, exchange: Box::new(exchange), offer: Box::new(offer), made };
+        self.ask(Some(ticket), call_id, asked.into_iter().map(|command| (number, command)).collect(), finish);
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, to_tag: &str, said: request::Exchange, now: Instant) {
+        let unix = self.unix(now);
+        let request::Exchange { call_id, from_tag, via_branch, label, to_label, sdp, options } = said;
+        let Some(call) = self.calls.get_mut(&call_id) else { return self.refuse(ticket, "Unknown call-id") };
+        call.last_signal = unix;
+        let found = call.dialogue_for_answer(&from_tag, to_tag, via_branch.as_deref());
+        let Some((number, offerer)) = found else { return self.refuse(ticket, "Invalid dialogue association") };
+        let Dialogue { parties, .. } = &call.dialogues[number];
+        for (party, label) in [(parties[offerer], label), (parties[1 - offerer], to_label)] {
+            if label.is_some() {
+                call.parties[party].label = label;
+            }
+        }
+        let dialogue = &mut call.dialogues[number];
+        let (Some(exchange), Some(relay)) = (&dialogue.exchange, dialogue.relay) else {
+            return self.refuse(ticket, "Invalid dialogue association");
+        };
+        if exchange.offerer != offerer {
+            return self.refuse(ticket, "Invalid dialogue association");
+        }
+        if let Some(rewritten) = exchange.answer.as_ref().and_then(|answer| answer.is_again(&sdp, &options)) {
+            let reply = ok().with("sdp", rewritten.to_owned());
+            return self.replies.push_back((ticket, reply));
+        }
+        let was_answered = exchange.answer.is_some();
+        let takes_bundle = exchange.legs.takes_bundle;
+        let Ok(described) = dialogue.session.read_answer(&sdp) else {
+            return self.refuse(ticket, "Failed to parse SDP");
+        };
+        let Some(offer) = dialogue.remote[offerer].clone() else {
+            return self.refuse(ticket, "Invalid dialogue association");
+        };
+        let remote = rewriting::described(described.description, &options);
+        let onward = codecs::answered(&offer, &remote, &options, takes_bundle);
+        let mut asked = vec![Command::RemoteAnswer { call: relay, leg: leg_id(1 - offerer), answer: remote.clone() }];
+        if was_answered {
+            // To the relay another answer is one to the same offer made again.
+            asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer });
+        }
+        asked.push(Command::LocalAnswer { call: relay, leg: leg_id(offerer), answer: onward });
+        let answer = Box::new(Said { sdp, options, rewritten: None });
+        let finish = Finish::Answered { number, answer, described: Box::new(remote) };
+        self.ask(Some(ticket), call_id, asked.into_iter().map(|command| (number, command)).collect(), finish);
+    }
+
+    /// Replies, once the relay has answered all that a request came to.
+    pub(super) fn finish(&mut self, job: Job) {
+        let Job { ticket, call_id, failed, local, figures, finish, .. } = job;
+        let reply = match (finish, failed) {
+            (Finish::Offered { number, made, .. }, Some(error)) => {
+                self.undo_offer(&call_id, number, made.map(|(relay, _)| relay), &error);
+                error_reply(&error)
+            }
+            (Finish::Answered { .. }, Some(error)) => {
+                if error == CommandError::NoFreePort {
+                    self.end(&call_id);
+                }
+                error_reply(&error)
+            }
+            (Finish::Done, Some(error)) => error_reply(&error),
+            (Finish::Offered { number, exchange, offer, made }, None) => {
+                self.offered(&call_id, number, *exchange, *offer, made, local)
+            }
+            (Finish::Answered { number, answer, described }, None) => {
+                self.answered(&call_id, number, *answer, *described, local)
+            }
+            // A call of the relay that is gone has no figures.
+            (Finish::Told { of }, _) => match self.calls.get(&call_id) {
+                Some(call) => figures::of_call(call, of, &figures),
+                None => ok(),
+            },
+            (Finish::Deleted { numbers, ends_all, is_fast }, _) => {
+                let reply = match self.calls.get(&call_id) {
+                    Some(call) if !is_fast => figures::of_call(call, None, &figures),
+                    Some(_) | None => ok(),
+                };
+                self.deleted(&call_id, &numbers, ends_all);
+                reply
+            }
+            (Finish::Done, None) => ok(),
+        };
+        self.replies.extend(ticket.map(|ticket| (ticket, reply)));
+    }
+
+    fn offered(
+        &mut self,
+        call_id: &str,
+        number: usize,
+        mut exchange: Exchange,
+        offer: Description,
+        made: Option<(CallId, [LegPolicy; 2])>,
+        local: Option<Description>,
+    ) -> crate::Dictionary<'static> {
+        let Some(dialogue) = self.calls.get_mut(call_id).and_then(|call| call.dialogues.get_mut(number)) else {
+            return crate::Reply::error("Unknown call-id");
+        };
+        if let Some((relay, policies)) = made {
+            dialogue.policies = Some(policies);
+            dialogue.silent = [false; 2];
+            dialogue.relay = Some(relay);
+            self.of_relay.insert(relay, (call_id.to_owned(), number));
+        }
+        let local = rewriting::with_profile(local.unwrap_or_default(), exchange.legs.profile);
+        let offerer = exchange.offerer;
+        let rewritten = match dialogue.rewrite(&exchange.offer, Role::Offer, 1 - offerer, &local) {
+            Ok(rewritten) => exchange.offer.rewritten.insert(rewritten).clone(),
+            Err(_) => return crate::Reply::error("Error rewriting SDP"),
+        };
+        dialogue.remote[offerer] = Some(offer);
+        dialogue.local[1 - offerer] = Some(local);
+        dialogue.exchange = Some(exchange);
+        ok().with("sdp", rewritten)
+    }
+
+    fn answered(
+        &mut self,
+        call_id: &str,
+        number: usize,
+        mut answer: Said,
+        described: Description,
+        local: Option<Description>,
+    ) -> crate::Dictionary<'static> {
+        let dialogue = self.calls.get_mut(call_id).and_then(|call| call.dialogues.get_mut(number));
+        let Some(dialogue) = dialogue else { return crate::Reply::error("Unknown call-id") };
+        let local = local.unwrap_or_default();
+        let Some(offerer) = dialogue.exchange.as_ref().map(|exchange| exchange.offerer) else {
+            return crate::Reply::error("Invalid dialogue association");
+        };
+        let rewritten = match dialogue.rewrite(&answer, Role::Answer, offerer, &local) {
+            Ok(rewritten) => answer.rewritten.insert(rewritten).clone(),
+            Err(_) => return crate::Reply::error("Error rewriting SDP"),
+        };
+        let Some(exchange) = &mut dialogue.exchange else {
+            return crate::Reply::error("Invalid dialogue association");
+        };
+        exchange.answer = Some(answer);
+        dialogue.remote[1 - offerer] = Some(described);
+        dialogue.local[offerer] = Some(local);
+        ok().with("sdp", rewritten)
+    }
+
+    /// Takes back what a refused offer had begun. Without ports the call goes, as clients know it.
+    fn undo_offer(&mut self, call_id: &str, number: usize, made: Option<CallId>, error: &CommandError) {
+        if let Some(relay) = made {
+            self.tell(Command::End { call: relay });
+        } else if let Some(relay) = self.calls.get(call_id).and_then(|call| call.dialogues.get(number)?.relay) {
+            for leg in 0..2 {
+                self.tell(Command::Rollback { call: relay, leg: leg_id(leg) });
+            }
+        }
+        let lives = |call: &Call| call.dialogues.iter().any(|dialogue| dialogue.relay.is_some());
+        if *error == CommandError::NoFreePort || !self.calls.get(call_id).is_some_and(lives) {
+            self.end(call_id);
+        }
+    }
+
+    fn deleted(&mut self, call_id: &str, numbers: &[usize], ends_all: bool) {
+        if ends_all {
+            if let Some(call) = self.forget(call_id) {
+                call.dialogues
+                    .iter()
+                    .filter_map(|dialogue| dialogue.relay)
+                    .for_each(|relay| drop(self.of_relay.remove(&relay)));
+            }
+            return;
+        }
+        let Some(call) = self.calls.get_mut(call_id) else { return };
+        for number in numbers {
+            let gone = call.dialogues.get_mut(*number).and_then(|dialogue| dialogue.relay.take());
+            gone.map(|relay| self.of_relay.remove(&relay));
+        }
+    }
+
+    fn refuse_load(&mut self, ticket: Ticket, options: &Options) {
+        if options.supports.has(Supports::LoadLimit) {
+            let reply = crate::Dictionary::new().with("result", "load limit").with("message", TOO_MANY_CALLS);
+            return self.replies.push_back((ticket, reply));
+        }
+        self.refuse(ticket, TOO_MANY_CALLS);
+    }
+
+    /// The policy, on any interface if there is none of the name.
+    fn known_interfaces(&self, policy: LegPolicy) -> LegPolicy {
+        let address = policy.address.filter(|name| self.config.interfaces.contains(name));
+        LegPolicy { address, ..policy }
+    }
+}
+
+impl Dialogue {
+    /// The SDP for the party of a leg.
+    fn rewrite(&mut self, said: &Said, role: Role, leg: usize, local: &Description) -> Result<String, SdpError> {
+        self.versions[leg] += 1;
+        let edition = Edition { session: self.relay.map_or(0, u64::from), version: self.versions[leg] };
+        rewriting::rewrite(&said.sdp, &said.options, role, &self.session.streams(), local, edition)
+    }
+
+    /// Says whether the legs that the relay has will do for an offer.
+    fn fits(&self, wanted: &[LegPolicy; 2]) -> bool {
+        let Some(policies) = &self.policies else { return false };
+        policies.iter().zip(wanted).all(|(has, wants)| {
+            let by_ice = |policy: &LegPolicy| matches!(policy.path, PathPolicy::Ice { .. });
+            by_ice(has) == by_ice(wants)
+                && wants.security.first().is_some_and(|first| has.security.contains(first))
+                && (wants.address.is_none() || wants.address == has.address)
+        })
+    }
+}
+
+/// Two things in the order of the legs.
+fn by_leg<T>(offerer: usize, senders: T, receivers: T) -> [T; 2] {
+    if offerer == 0 { [senders, receivers] } else { [receivers, senders] }
+}
+
+/// What clients are told, in the words that they compare.
+fn error_reply(error: &CommandError) -> crate::Dictionary<'static> {
+    const WORDS: [(CommandError, &str); 2] =
+        [(CommandError::NoFreePort, "Ran out of ports"), (CommandError::TooManyCalls, TOO_MANY_CALLS)];
+    let known = WORDS.iter().find(|(known, _)| known == error).map(|(_, words)| (*words).to_owned());
+    let reason = known.unwrap_or_else(|| error.to_string());
+    crate::Dictionary::new().with("result", "error").with("error-reason", reason)
+}

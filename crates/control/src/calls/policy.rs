@@ -1,0 +1,134 @@
+//! What an offer and the wishes beside it come to for the two legs of a dialogue.
+
+use model::{
+    Description, IceRole, Learning, LegId, LegPolicy, MediaPath, PathPolicy, Profile, Reporting, Security, SrtpSuite,
+};
+
+use crate::request::{
+    Bundle, Dtls, EndpointLearning, Flag, Ice, Options, Osrtp, RtcpMux, Sdes, SdesWord, Switch, Transport,
+};
+
+/// The legs of a dialogue, seen from an offer: its sender's and its receiver's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Legs {
+    pub(super) sender: LegPolicy,
+    pub(super) receiver: LegPolicy,
+    /// What the `m=` lines to the receiver say.
+    pub(super) profile: Profile,
+    /// The sender's bundle is taken.
+    pub(super) takes_bundle: bool,
+    /// The receiver is offered one.
+    pub(super) offers_bundle: bool,
+}
+
+impl Legs {
+    /// Reads the wishes of an offer.
+    pub(super) fn of(offer: &Description, options: &Options, learning: EndpointLearning, legs: [LegId; 2]) -> Self {
+        let carried = offer.streams.iter().find(|stream| !stream.rejected).or(offer.streams.first());
+        let path = carried.map(|stream| stream.path.clone()).unwrap_or_default();
+        let profile = match options.transport {
+            Some(Transport::Profile(profile)) => profile,
+            Some(Transport::Accept) | None => path.profile,
+        };
+        let reporting = match options.generate_rtcp {
+            Some(Switch::On) => Reporting::Terminated,
+            Some(Switch::Off) | None => Reporting::Translated,
+        };
+        let learning = learning_of(options, learning);
+        let plain = PathPolicy::Plain { learning };
+        let ice = PathPolicy::Ice { role: IceRole::Offerer, required: false };
+        let sender = LegPolicy {
+            path: if path.ice.is_some() && !options.flags.has(Flag::RejectIce) { ice } else { plain },
+            sender: options.received_from,
+            security: offered(&path, options),
+            suites: SrtpSuite::ALL.to_vec(),
+            rtcp_mux: path.rtcp_mux && !options.rtcp_mux.has(RtcpMux::Reject),
+            address: options.interfaces.from.clone(),
+            reporting,
+            ..LegPolicy::plain_sip(legs[0])
+        };
+        let with_ice = match options.ice {
+            Some(Ice::Force | Ice::Optional) => true,
+            Some(Ice::Remove) => false,
+            Some(Ice::Default) | None => path.ice.is_some(),
+        };
+        let receiver = LegPolicy {
+            path: if with_ice { ice } else { plain },
+            security: wanted(profile, &path, options),
+            suites: suites(&path, &options.sdes),
+            rtcp_mux: offers_mux(&path, options),
+            address: options.interfaces.to.clone(),
+            reporting,
+            ..LegPolicy::plain_sip(legs[1])
+        };
+        Self {
+            sender,
+            receiver,
+            profile,
+            takes_bundle: options.bundle.has(Bundle::Accept),
+            offers_bundle: options.bundle.has_any(&[Bundle::Offer, Bundle::Require]),
+        }
+    }
+}
+
+fn learning_of(options: &Options, usual: EndpointLearning) -> Learning {
+    match options.endpoint_learning.unwrap_or(usual) {
+        EndpointLearning::Off => Learning::Off,
+        _ if options.flags.has(Flag::Asymmetric) => Learning::Off,
+        EndpointLearning::Delayed | EndpointLearning::Immediate | EndpointLearning::Heuristic => Learning::Any,
+    }
+}
+
+/// What may protect the media of the sender: what it offers.
+fn offered(path: &MediaPath, options: &Options) -> Vec<Security> {
+    let keys = !path.crypto.is_empty();
+    if !path.profile.is_secure() {
+        let takes_keys = keys && options.osrtp.has_any(&[Osrtp::Accept, Osrtp::AcceptRfc]);
+        return if takes_keys { vec![Security::Sdes, Security::Rtp] } else { vec![Security::Rtp] };
+    }
+    match (path.dtls.is_some(), keys) {
+        (true, true) if options.sdes.words.has(SdesWord::Prefer) => vec![Security::Sdes, Security::Dtls],
+        (true, true) => vec![Security::Dtls, Security::Sdes],
+        (true, false) => vec![Security::Dtls],
+        (false, _) => vec![Security::Sdes],
+    }
+}
+
+/// What is to protect the media of the receiver.
+fn wanted(profile: Profile, path: &MediaPath, options: &Options) -> Vec<Security> {
+    let no_dtls = options.dtls == Some(Dtls::Off);
+    let no_keys = options.sdes.words.has(SdesWord::Off);
+    match profile {
+        Profile::Avp | Profile::Avpf if options.osrtp.has(Osrtp::Offer) => vec![Security::Sdes, Security::Rtp],
+        Profile::Avp | Profile::Avpf => vec![Security::Rtp],
+        Profile::TlsSavp | Profile::TlsSavpf if no_dtls && !no_keys => vec![Security::Sdes],
+        Profile::TlsSavp | Profile::TlsSavpf => vec![Security::Dtls],
+        Profile::Savp | Profile::Savpf if no_keys && !no_dtls => vec![Security::Dtls],
+        Profile::Savp | Profile::Savpf if path.dtls.is_some() && path.crypto.is_empty() && !no_dtls => {
+            vec![Security::Dtls, Security::Sdes]
+        }
+        Profile::Savp | Profile::Savpf => vec![Security::Sdes],
+    }
+}
+
+/// The suites for the receiver: those that are to come first, those of the sender, all others.
+fn suites(path: &MediaPath, sdes: &Sdes) -> Vec<SrtpSuite> {
+    let offered: Vec<SrtpSuite> = path.crypto.iter().map(|crypto| crypto.suite).collect();
+    let no_new = sdes.words.has(SdesWord::NoNew) && !offered.is_empty();
+    let others = SrtpSuite::ALL.into_iter().filter(|_| !no_new);
+    let mut suites = Vec::new();
+    for suite in sdes.order.iter().copied().chain(offered.iter().copied()).chain(others) {
+        let allowed = if no_new { offered.contains(&suite) } else { sdes.allows(suite) };
+        if allowed && !suites.contains(&suite) {
+            suites.push(suite);
+        }
+    }
+    suites
+}
+
+fn offers_mux(path: &MediaPath, options: &Options) -> bool {
+    if options.rtcp_mux.has_any(&[RtcpMux::Offer, RtcpMux::Require]) {
+        return true;
+    }
+    path.rtcp_mux && !options.rtcp_mux.has(RtcpMux::Demux)
+}

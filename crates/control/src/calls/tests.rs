@@ -1,0 +1,338 @@
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use model::FromRelay;
+use relay::{Address, CertificatePolicy, OpenError, PortShare, Relay, SocketId, Sockets, Traffic};
+
+use super::*;
+use crate::Value;
+
+const OFFER: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
+    a=x-session:kept\r\nm=audio 4000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=x-media:kept\r\n";
+const ANSWER: &str = "v=0\r\no=bob 2 1 IN IP4 192.0.2.20\r\ns=-\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\n\
+    m=audio 5000 RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+
+/// A relay of ours, driven as clients drive it.
+struct World {
+    calls: Calls,
+    relay: Relay,
+    open: Fakes,
+    now: Instant,
+    tickets: u64,
+}
+
+#[derive(Default)]
+struct Fakes(HashMap<SocketId, SocketAddr>);
+
+impl Sockets for Fakes {
+    fn open(&mut self, id: SocketId, address: SocketAddr, _: Traffic) -> Result<(), OpenError> {
+        self.0.insert(id, address);
+        Ok(())
+    }
+
+    fn close(&mut self, id: SocketId) {
+        self.0.remove(&id);
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(100, 30_000..=30_099)
+    }
+
+    fn with(max_calls: usize, range: std::ops::RangeInclusive<u16>) -> Self {
+        let address = |name: &str, last| Address {
+            name: Some(name.to_owned()),
+            bind: IpAddr::from(Ipv4Addr::new(198, 51, 100, last)),
+            advertise: None,
+        };
+        let config = relay::Config {
+            port_quarantine: Duration::ZERO,
+            ..relay::Config::new(
+                vec![address("internal", 1), address("external", 2)],
+                PortShare { range, number: 0, of: 1 },
+                CertificatePolicy::PerCall,
+            )
+        };
+        #[expect(clippy::disallowed_methods, reason = "any time will do to begin with")]
+        let now = Instant::now();
+        let config_of_calls = Config {
+            max_calls,
+            delete_delay: Duration::from_secs(30),
+            endpoint_learning: EndpointLearning::Heuristic,
+            interfaces: vec!["internal".to_owned(), "external".to_owned()],
+        };
+        let mut next = 0_u8;
+        let random =
+            move |bytes: &mut [u8]| bytes.iter_mut().for_each(|byte| (*byte, next) = (next, next.wrapping_add(7)));
+        Self {
+            calls: Calls::new(config_of_calls, now, Duration::from_secs(1_000_000)),
+            relay: Relay::new(config, Box::new(random)),
+            open: Fakes::default(),
+            now,
+            tickets: 0,
+        }
+    }
+
+    /// The reply to a request.
+    fn ask(&mut self, request: &Dictionary<'_>) -> Dictionary<'static> {
+        self.tickets += 1;
+        let request = Request::read(request).expect("it is a request");
+        self.calls.handle_request(Ticket(self.tickets), request, self.now);
+        self.work();
+        let (ticket, reply) = self.calls.poll_reply().expect("every request is answered");
+        assert_eq!(ticket, Ticket(self.tickets));
+        reply
+    }
+
+    /// Lets the relay do what it is asked.
+    fn work(&mut self) {
+        self.now += Duration::from_millis(1);
+        while let Some(model::Request { id, command }) = self.calls.poll_command() {
+            let outcome = self.relay.handle_command(command, self.now, &mut self.open);
+            self.calls.handle_relay(FromRelay::Reply { id, outcome }, self.now);
+        }
+        while let Some(socket) = self.relay.poll_close() {
+            self.open.close(socket);
+        }
+    }
+
+    fn offer(&mut self, more: &[(&'static str, &'static str)]) -> Dictionary<'static> {
+        self.ask(&request("offer", OFFER, &[&[("from-tag", "alice")], more].concat()))
+    }
+
+    fn answer(&mut self, more: &[(&'static str, &'static str)]) -> Dictionary<'static> {
+        self.ask(&request("answer", ANSWER, &[&[("from-tag", "alice"), ("to-tag", "bob")], more].concat()))
+    }
+
+    fn delete(&mut self, more: &[(&'static str, &'static str)]) -> Dictionary<'static> {
+        let named = more.iter().fold(Dictionary::new(), |all, (name, value)| all.with(name, *value));
+        self.ask(&named.with("command", "delete").with("call-id", "c"))
+    }
+}
+
+fn request(command: &'static str, sdp: &'static str, more: &[(&'static str, &'static str)]) -> Dictionary<'static> {
+    let named = more.iter().fold(Dictionary::new(), |all, (name, value)| all.with(name, *value));
+    named.with("command", command).with("call-id", "c").with("sdp", sdp)
+}
+
+fn error(reply: &Dictionary<'_>) -> Option<String> {
+    reply.text("error-reason").map(str::to_owned)
+}
+
+/// The port of the first m-line.
+fn port(reply: &Dictionary<'_>) -> u16 {
+    let sdp = reply.text("sdp").unwrap_or_else(|| panic!("{reply:?}"));
+    let line = sdp.lines().find_map(|line| line.strip_prefix("m=audio ")).expect("it has audio");
+    line.split(' ').next().and_then(|port| port.parse().ok()).expect("it has a port")
+}
+
+#[test]
+fn an_offer_and_its_answer_lead_through_the_relay_and_keep_what_is_not_the_relays() {
+    let mut world = World::new();
+    let offered = world.offer(&[]);
+    let sdp = offered.text("sdp").expect("it was rewritten");
+    assert!(sdp.contains("c=IN IP4 198.51.100.") && !sdp.contains("c=IN IP4 192.0.2.10"), "{sdp}");
+    assert!(sdp.contains("a=x-session:kept\r\n") && sdp.contains("a=x-media:kept\r\n"), "{sdp}");
+    assert!(sdp.contains(&format!("m=audio {} RTP/AVP 0 8 101\r\n", port(&offered))), "{sdp}");
+    let answered = world.answer(&[]);
+    let sdp = answered.text("sdp").expect("it was rewritten");
+    assert!(sdp.contains(&format!("m=audio {} RTP/AVP 8 101\r\n", port(&answered))), "{sdp}");
+    assert!(!sdp.contains("c=IN IP4 192.0.2.20"), "{sdp}");
+    assert_ne!(port(&offered), port(&answered));
+    assert_eq!(world.open.0.len(), 4);
+}
+
+#[test]
+fn the_same_again_is_answered_with_the_same() {
+    let mut world = World::new();
+    assert_eq!(world.offer(&[]), world.offer(&[]));
+    assert_eq!(world.answer(&[]), world.answer(&[]));
+    assert_eq!(world.open.0.len(), 4);
+}
+
+#[test]
+fn another_tag_in_an_answer_is_another_name_of_the_answerer() {
+    let mut world = World::new();
+    world.offer(&[]);
+    let early = world.answer(&[]);
+    let other = request("answer", ANSWER, &[("from-tag", "alice"), ("to-tag", "carol")]);
+    assert_eq!(port(&world.ask(&other)), port(&early));
+    let asked = Dictionary::new().with("command", "query").with("call-id", "c").with("from-tag", "carol");
+    let told = world.ask(&asked);
+    let tags = told.get("tags").and_then(Value::dictionary).expect("it has tags");
+    let bob = tags.get("bob").and_then(Value::dictionary).expect("the first tag stays");
+    assert_eq!(bob.get("tag-aliases"), Some(&Value::from(vec!["carol"])));
+    assert_eq!(tags.len(), 2);
+}
+
+#[test]
+fn either_party_may_offer_anew_and_keeps_its_ports() {
+    let mut world = World::new();
+    let (to_bob, to_alice) = (port(&world.offer(&[])), port(&world.answer(&[])));
+    let hold = "v=0\r\no=bob 2 2 IN IP4 192.0.2.20\r\ns=-\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\n\
+        m=audio 5000 RTP/AVP 8\r\na=sendonly\r\n";
+    let again = world.ask(&request("offer", hold, &[("from-tag", "bob"), ("to-tag", "alice")]));
+    assert_eq!(port(&again), to_alice);
+    assert!(again.text("sdp").is_some_and(|sdp| sdp.contains("a=sendonly\r\n")), "{again:?}");
+    let answer = "v=0\r\no=alice 1 2 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
+        m=audio 4000 RTP/AVP 8\r\na=recvonly\r\n";
+    let answered = world.ask(&request("answer", answer, &[("from-tag", "bob"), ("to-tag", "alice")]));
+    assert_eq!(port(&answered), to_bob);
+    assert_eq!(world.open.0.len(), 4);
+}
+
+#[test]
+fn branches_of_a_forked_offer_have_ports_of_their_own_and_end_by_themselves() {
+    let mut world = World::new();
+    let first = world.offer(&[("via-branch", "1")]);
+    let second = world.offer(&[("via-branch", "2")]);
+    assert_ne!(port(&first), port(&second));
+    let bob = world.answer(&[("via-branch", "1")]);
+    let carol =
+        world.ask(&request("answer", ANSWER, &[("from-tag", "alice"), ("to-tag", "carol"), ("via-branch", "2")]));
+    assert_ne!(port(&bob), port(&carol));
+    assert_eq!(world.open.0.len(), 8);
+    assert_eq!(error(&world.delete(&[("from-tag", "alice"), ("via-branch", "1")])), None);
+    assert_eq!(world.open.0.len(), 4);
+    world.delete(&[("delete-delay", "0")]);
+    assert!(world.open.0.is_empty() && world.calls.is_empty());
+}
+
+#[test]
+fn a_deleted_call_can_be_revived_until_it_is_over() {
+    let mut world = World::new();
+    world.offer(&[]);
+    world.answer(&[]);
+    let told = world.delete(&[]);
+    assert!(told.get("totals").is_some() && world.calls.poll_timeout().is_some());
+    world.offer(&[("to-tag", "bob")]);
+    assert_eq!(world.calls.poll_timeout(), None);
+    world.delete(&[]);
+    world.now += Duration::from_secs(31);
+    world.calls.handle_timeout(world.now);
+    world.work();
+    assert!(world.open.0.is_empty() && world.calls.is_empty());
+    let warning = "Call-ID not found or tags didn't match";
+    assert_eq!(world.delete(&[]).text("warning"), Some(warning));
+    assert_eq!(error(&world.delete(&[("flags", "fatal")])).as_deref(), Some(warning));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_in_words_that_others_know() {
+    let mut world = World::new();
+    assert_eq!(error(&world.answer(&[])).as_deref(), Some("Unknown call-id"));
+    assert_eq!(error(&world.offer(&[("to-tag", "alice")])).as_deref(), Some("Invalid dialogue association"));
+    let broken = request("offer", "v=1\r\n", &[("from-tag", "alice")]);
+    assert_eq!(error(&world.ask(&broken)).as_deref(), Some("Failed to parse SDP"));
+    let unknown = Dictionary::new().with("command", "query").with("call-id", "nobody's");
+    assert_eq!(error(&world.ask(&unknown)).as_deref(), Some("Unknown call-id"));
+}
+
+#[test]
+fn a_relay_that_is_full_says_so_and_keeps_nothing() {
+    let mut world = World::with(1, 30_000..=30_001);
+    assert_eq!(error(&world.offer(&[])), None);
+    let more = |supports: &'static str| {
+        request("offer", OFFER, &[("from-tag", "x"), ("supports", supports)]).with("call-id", "another")
+    };
+    assert_eq!(error(&world.ask(&more(""))).as_deref(), Some("Parallel session limit reached"));
+    let limited = world.ask(&more("load limit"));
+    assert_eq!(
+        (limited.text("result"), limited.text("message")),
+        (Some("load limit"), Some("Parallel session limit reached"))
+    );
+    // The ports for the answer are not to be had.
+    assert_eq!(error(&world.answer(&[])).as_deref(), Some("Ran out of ports"));
+    assert!(world.open.0.is_empty() && world.calls.is_empty(), "the call goes");
+}
+
+#[test]
+fn requests_about_a_call_are_carried_out_one_after_the_other() {
+    let mut world = World::new();
+    let requests = [
+        request("offer", OFFER, &[("from-tag", "alice")]),
+        request("answer", ANSWER, &[("from-tag", "alice"), ("to-tag", "bob")]),
+    ];
+    for (ticket, asked) in (1..).zip(&requests) {
+        let asked = Request::read(asked).expect("it is a request");
+        world.calls.handle_request(Ticket(ticket), asked, world.now);
+    }
+    world.work();
+    let replies: Vec<_> = std::iter::from_fn(|| world.calls.poll_reply()).collect();
+    assert_eq!(replies.iter().map(|(ticket, _)| ticket.0).collect::<Vec<_>>(), [1, 2]);
+    assert!(replies.iter().all(|(_, reply)| reply.text("result") == Some("ok")), "{replies:?}");
+}
+
+#[test]
+fn a_request_that_contradicts_itself_is_carried_out_and_warned_of() {
+    let mut world = World::new();
+    let contradiction =
+        request("offer", OFFER, &[("from-tag", "alice"), ("ICE", "remove"), ("rtpp-flags", "trickle-ICE")]);
+    let offered = world.ask(&contradiction);
+    assert!(offered.text("sdp").is_some() && offered.text("warning").is_some(), "{offered:?}");
+    assert_eq!(world.answer(&[]).text("warning"), None);
+}
+
+#[test]
+fn media_is_held_back_and_keys_are_pressed_for_the_party_that_is_named() {
+    let mut world = World::new();
+    world.offer(&[("from-label", "caller")]);
+    world.answer(&[]);
+    let named = |command: &'static str| Dictionary::new().with("command", command).with("call-id", "c");
+    for command in ["block media", "unblock media"] {
+        for more in [
+            named(command),
+            named(command).with("from-tag", "bob").with("flags", "directional"),
+            named(command).with("label", "caller"),
+        ] {
+            assert_eq!(error(&world.ask(&more)), None, "{more:?}");
+        }
+    }
+    assert_eq!(error(&world.ask(&named("play DTMF").with("code", "5").with("from-tag", "alice"))), None);
+    let nobody = named("block media").with("label", "nobody");
+    assert_eq!(error(&world.ask(&nobody)).as_deref(), Some("No monologue matching the given label"));
+    let nobody = named("play DTMF").with("code", "5").with("from-tag", "nobody");
+    assert_eq!(error(&world.ask(&nobody)).as_deref(), Some("From-tag given, but no such tag exists"));
+    assert_eq!(error(&world.ask(&named("silence media"))).as_deref(), Some("unsupported"));
+}
+
+#[test]
+fn what_a_call_took_in_is_told_by_party() {
+    let mut world = World::new();
+    world.offer(&[]);
+    world.answer(&[]);
+    let told = world.ask(&Dictionary::new().with("command", "query").with("call-id", "c"));
+    let totals = told.get("totals").and_then(Value::dictionary).and_then(|totals| totals.get("RTP"));
+    assert_eq!(totals.and_then(Value::dictionary).and_then(|rtp| rtp.get("packets")), Some(&Value::Integer(0)));
+    let tags = told.get("tags").and_then(Value::dictionary).expect("it has tags");
+    let alice = tags.get("alice").and_then(Value::dictionary).expect("it names her");
+    assert_eq!(alice.text("in dialogue with"), Some("bob"));
+    let medias = alice.get("medias").map(Value::members).unwrap_or_default();
+    let media = medias.first().and_then(Value::dictionary).expect("she has sound");
+    assert_eq!((media.text("type"), media.text("protocol")), (Some("audio"), Some("RTP/AVP")));
+    let stream = media.get("streams").map(Value::members).and_then(|streams| streams.first()?.dictionary());
+    let endpoint = stream.and_then(|stream| stream.get("endpoint")).and_then(Value::dictionary);
+    assert_eq!(endpoint.and_then(|endpoint| endpoint.text("address")), Some("192.0.2.10"));
+    let list = world.ask(&Dictionary::new().with("command", "list"));
+    assert_eq!(list.get("calls"), Some(&Value::from(vec!["c"])));
+}
+
+#[test]
+fn keys_and_profile_towards_the_receiver_are_as_wished_and_towards_the_sender_as_offered() {
+    let mut world = World::new();
+    let offered = world.offer(&[("rtpp-flags", "transport-protocol=RTP/SAVP ICE=force rtcp-mux=[offer]")]);
+    let sdp = offered.text("sdp").expect("it was rewritten");
+    for part in [" RTP/SAVP 0 8 101\r\n", "a=crypto:", "a=ice-ufrag:", "a=candidate:", "a=rtcp-mux\r\n"] {
+        assert!(sdp.contains(part), "{part}: {sdp}");
+    }
+    let suite = "AES_CM_128_HMAC_SHA1_80";
+    let line = sdp.lines().find(|line| line.contains(suite)).expect("it is offered");
+    let (tag, _) = line.split_once(' ').expect("it has a key");
+    let key = format!("{tag} {suite} inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\r\n");
+    let answer = ANSWER.replace("RTP/AVP", "RTP/SAVP") + &key;
+    let asked = Dictionary::new().with("command", "answer").with("call-id", "c").with("from-tag", "alice");
+    let answered = world.ask(&asked.with("to-tag", "bob").with("sdp", answer.as_str()));
+    let sdp = answered.text("sdp").unwrap_or_else(|| panic!("{answered:?}"));
+    assert!(sdp.contains(" RTP/AVP 8 101\r\n") && !sdp.contains("crypto") && !sdp.contains("ice-"), "{sdp}");
+}

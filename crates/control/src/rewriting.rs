@@ -1,0 +1,93 @@
+//! From a party's SDP to what the relay is told of it, and from what the relay says to the SDP for the other party.
+
+use std::net::SocketAddr;
+
+use model::{Description, Profile, StreamId};
+use sdp::facts::Facts;
+use sdp::rewrite::{Edits, Fate, OriginChanges, Rewriting};
+use sdp::{Role, RtcpAttribute, SdpError, Wording};
+
+use crate::request::{AttributeChanges, Flag, Options, Replace, SdesWord};
+
+/// What a party describes, with its media where the wishes say that it is.
+pub(crate) fn described(mut description: Description, options: &Options) -> Description {
+    let source = options.received_from.filter(|_| options.flags.has(Flag::SipSourceAddress));
+    if let Some(address) = options.media_address.or(source) {
+        for stream in &mut description.streams {
+            let moved = |path: Option<SocketAddr>| path.map(|path| SocketAddr::new(address, path.port()));
+            stream.path.rtp = moved(stream.path.rtp);
+            stream.path.rtcp = moved(stream.path.rtcp);
+        }
+    }
+    description
+}
+
+/// The profile that the receiver of an offer is to see: what kind of key the relay has for it does not show in it.
+pub(crate) fn with_profile(mut local: Description, profile: Profile) -> Description {
+    for stream in &mut local.streams {
+        if stream.path.profile.is_secure() == profile.is_secure() {
+            stream.path.profile = profile;
+        }
+    }
+    local
+}
+
+/// What a description that we wrote is called in its `o=`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Edition {
+    /// The same for all that a party gets.
+    pub(crate) session: u64,
+    /// One more each time.
+    pub(crate) version: u64,
+}
+
+/// The SDP for the other party. `streams`: which one each m-line is.
+pub(crate) fn rewrite(
+    original: &str,
+    options: &Options,
+    role: Role,
+    streams: &[Option<StreamId>],
+    local: &Description,
+    edition: Edition,
+) -> Result<String, SdpError> {
+    let facts = Facts::read(original)?;
+    let fate = |(line, stream): (&sdp::facts::MediaFacts, &Option<StreamId>)| match stream {
+        Some(stream) if !options.media_remove.contains(&line.media) => Fate::Carried(*stream),
+        Some(_) | None => Fate::Refused,
+    };
+    let lines: Vec<Fate> = facts.lines.iter().zip(streams).map(fate).collect();
+    let flag = |flag| options.flags.has(flag);
+    let replaces = |part| options.replace.has(part);
+    let own = local.streams.iter().find_map(|stream| stream.path.rtp).map(|rtp| rtp.ip());
+    let all = replaces(Replace::OriginFull);
+    let counts = all || replaces(Replace::SdpVersion) || replaces(Replace::ForceIncrement);
+    let origin = OriginChanges {
+        username: (all || replaces(Replace::Username)).then_some("-"),
+        session: all.then_some(edition.session),
+        version: counts.then_some(edition.version),
+        address: own.filter(|_| all || replaces(Replace::Origin)),
+    };
+    let rtcp = match (flag(Flag::NoRtcpAttribute), flag(Flag::FullRtcpAttribute)) {
+        (true, _) => RtcpAttribute::Never,
+        (false, true) => RtcpAttribute::Full,
+        (false, false) => RtcpAttribute::WhereNeeded,
+    };
+    let key_padding = options.sdes.words.has(SdesWord::Pad);
+    let how = Rewriting {
+        wording: Wording { rtcp, key_padding, trickle: flag(Flag::TrickleIce) },
+        origin,
+        session_name: replaces(Replace::SessionName).then_some("-"),
+        generate_mid: flag(Flag::GenerateMid),
+        keep_direction: flag(Flag::OriginalSendrecv),
+        replace_zero_address: replaces(Replace::ZeroAddress),
+        session_edits: edits(&options.sdp_attributes.session),
+        audio_edits: edits(&options.sdp_attributes.audio),
+        video_edits: edits(&options.sdp_attributes.video),
+        ..Rewriting::new(role, &lines, local)
+    };
+    sdp::rewrite::rewrite(original, &how)
+}
+
+fn edits(changes: &AttributeChanges) -> Edits<'_> {
+    Edits { remove: &changes.remove, substitute: &changes.substitute, add: &changes.add }
+}
