@@ -101,11 +101,9 @@ impl<'a> Section<'a> {
         self.lines.iter().filter_map(Line::attribute).find(|attribute| attribute.0 == name).map(|(_, value)| value)
     }
 
-    /// The same for those who read one kind of line each.
+    /// Its formats and attributes, for those who read one kind of them each.
     pub(super) fn to_media(&self) -> Media {
-        let attributes = self.lines.iter().filter_map(Line::attribute);
-        let attributes = attributes.map(|(name, value)| Attribute::with_value(name, value)).collect();
-        Media { attributes, ..write::m_line(self.media, self.port, &self.formats.join(" ")) }
+        Media { attributes: attributes(&self.lines), ..write::m_line(self.media, self.port, &self.formats.join(" ")) }
     }
 }
 
@@ -132,4 +130,10 @@ impl<'a> Line<'a> {
     fn address(&self) -> Option<IpAddr> {
         self.value.split_whitespace().nth(2)?.split('/').next()?.parse().ok()
     }
+}
+
+/// The attributes among lines, for those who read one kind of them each.
+pub(super) fn attributes(lines: &[Line<'_>]) -> Vec<Attribute> {
+    let attributes = lines.iter().filter_map(Line::attribute);
+    attributes.map(|(name, value)| Attribute::with_value(name, value)).collect()
 }

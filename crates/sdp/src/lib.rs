@@ -19,6 +19,7 @@
 //!
 //! - [`rewrite`]: a party's SDP, on its way to another, keeps all that is not ours to change
 //! - [`facts`]: what an SDP says that a description cannot hold
+//! - [`fragment`]: candidates that trickle
 //!
 //! The other modules read and write one kind of line each; the text itself is taken apart and put together by
 //! `sdp-types`.
@@ -28,6 +29,7 @@ mod codec;
 mod crypto;
 mod document;
 pub mod facts;
+pub mod fragment;
 mod read;
 pub mod rewrite;
 mod write;

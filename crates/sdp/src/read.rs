@@ -98,10 +98,10 @@ fn kind_of(media: &str) -> Option<MediaKind> {
 }
 
 /// An m-line with what the session level says for it.
-struct Section<'a> {
-    sdp: &'a sdp_types::Session,
-    media: &'a sdp_types::Media,
-    role: Role,
+pub(super) struct Section<'a> {
+    pub(super) sdp: &'a sdp_types::Session,
+    pub(super) media: &'a sdp_types::Media,
+    pub(super) role: Role,
 }
 
 impl Section<'_> {
@@ -188,7 +188,7 @@ impl Section<'_> {
         Some(SocketAddr::new(address.unwrap_or(rtp.ip()), port))
     }
 
-    fn ice(&self, losses: &mut Vec<String>) -> Option<IceParameters> {
+    pub(super) fn ice(&self, losses: &mut Vec<String>) -> Option<IceParameters> {
         let (ufrag, pwd) = (self.inherited("ice-ufrag")?, self.inherited("ice-pwd")?);
         if !(4..=256).contains(&ufrag.len()) || !(22..=256).contains(&pwd.len()) {
             losses.push("ICE credentials of a wrong length".to_owned());
@@ -201,7 +201,7 @@ impl Section<'_> {
         })
     }
 
-    fn candidates(&self, losses: &mut Vec<String>) -> Vec<model::Candidate> {
+    pub(super) fn candidates(&self, losses: &mut Vec<String>) -> Vec<model::Candidate> {
         let values: Vec<&str> = self.all("candidate").collect();
         let candidates: Vec<_> =
             values.iter().filter_map(|value| candidate::read(value)).take(MAX_CANDIDATES).collect();
@@ -251,7 +251,7 @@ impl Section<'_> {
         self.media.has_attribute(name)
     }
 
-    fn both_has(&self, name: &str) -> bool {
+    pub(super) fn both_has(&self, name: &str) -> bool {
         self.has(name) || self.sdp.has_attribute(name)
     }
 
@@ -268,12 +268,12 @@ impl Section<'_> {
         self.all(name).chain(self.session(name))
     }
 
-    fn own(&self, name: &str) -> Option<&str> {
+    pub(super) fn own(&self, name: &str) -> Option<&str> {
         values(&self.media.attributes, name).next()
     }
 
     /// The m-line's value, else the session's.
-    fn inherited(&self, name: &str) -> Option<&str> {
+    pub(super) fn inherited(&self, name: &str) -> Option<&str> {
         self.own(name).or_else(|| values(&self.sdp.attributes, name).next())
     }
 }

@@ -2,5 +2,6 @@
 
 mod any;
 mod facts;
+mod fragment;
 mod rewrite;
 mod session;
