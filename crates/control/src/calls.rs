@@ -66,6 +66,7 @@ pub struct Calls {
     next_number: u64,
     commands: VecDeque<model::Request>,
     replies: VecDeque<(Ticket, Dictionary<'static>)>,
+    counts: Counts,
     /// What is to be said of requests that contradict themselves.
     warnings: HashMap<Ticket, String>,
 }
@@ -83,6 +84,19 @@ struct Job {
     /// Of which dialogue.
     figures: Vec<(usize, CallStatistics)>,
     finish: Finish,
+}
+
+/// What became of the calls so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    /// Begun.
+    begun: u64,
+    /// Refused, because there were too many.
+    refused: u64,
+    /// Ended by `delete`.
+    deleted: u64,
+    /// Dialogues that ended because no media came.
+    timed_out: u64,
 }
 
 /// A call with a job.
@@ -114,6 +128,7 @@ impl Calls {
             next_number: 0,
             commands: VecDeque::new(),
             replies: VecDeque::new(),
+            counts: Counts::default(),
             warnings: HashMap::new(),
         }
     }
@@ -173,7 +188,8 @@ impl Calls {
             Action::Query(query) => self.query(ticket, &query),
             Action::List(limit) => self.list(ticket, limit),
             Action::Statistics => {
-                let reply = ok().with("statistics", figures::of_all(self.calls.len()));
+                let up = now.saturating_duration_since(self.epoch.0);
+                let reply = ok().with("statistics", figures::of_all(self.calls.len(), &self.counts, up));
                 self.replies.push_back((ticket, reply));
             }
             Action::Block(block) => self.block(ticket, &block, true),
@@ -374,6 +390,7 @@ impl Calls {
                 }
                 dialogue.relay = None;
                 self.of_relay.remove(&call);
+                self.counts.timed_out += 1;
                 self.tell(Command::End { call });
             }
             News::Candidate { .. }
@@ -404,6 +421,7 @@ impl Calls {
         while self.poll_timeout().is_some_and(|at| at <= now)
             && let Some((_, call_id)) = self.ends.pop_first()
         {
+            self.counts.deleted += 1;
             self.end(&call_id);
         }
     }

@@ -44,6 +44,7 @@ impl Calls {
         if is_new && self.calls.len() >= self.config.max_calls {
             return self.refuse_load(ticket, &options);
         }
+        self.counts.begun += u64::from(is_new);
         let call = self.calls.entry(call_id.clone()).or_insert_with(|| Call::new(unix));
         call.last_signal = unix;
         if let Some(at) = call.ends_at.take() {
@@ -266,6 +267,7 @@ impl Calls {
 
     fn deleted(&mut self, call_id: &str, numbers: &[usize], ends_all: bool) {
         if ends_all {
+            self.counts.deleted += 1;
             if let Some(call) = self.forget(call_id) {
                 call.dialogues
                     .iter()
@@ -282,6 +284,7 @@ impl Calls {
     }
 
     fn refuse_load(&mut self, ticket: Ticket, options: &Options) {
+        self.counts.refused += 1;
         if options.supports.has(Supports::LoadLimit) {
             let reply = crate::Dictionary::new().with("result", "load limit").with("message", TOO_MANY_CALLS);
             return self.replies.push_back((ticket, reply));

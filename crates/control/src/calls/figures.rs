@@ -1,9 +1,11 @@
 //! What is told of calls.
 
+use std::time::Duration;
+
 use model::{CallStatistics, Description, LegStatistics, MediaStream, StreamStatistics};
 
-use super::ok;
 use super::party::{Call, Dialogue};
+use super::{Counts, ok};
 use crate::{Dictionary, Value};
 
 /// What is known of a call: of one party and its partners, or of all.
@@ -57,14 +59,20 @@ pub(super) fn of_call(call: &Call, of: Option<usize>, figures: &[(usize, CallSta
 }
 
 /// What all calls come to.
-pub(super) fn of_all(calls: usize) -> Dictionary<'static> {
+pub(super) fn of_all(calls: usize, counts: &Counts, up: Duration) -> Dictionary<'static> {
     let calls = i64::try_from(calls).unwrap_or(i64::MAX);
     let current = Dictionary::new()
         .with("sessionsown", calls)
         .with("sessionsforeign", 0)
         .with("sessionstotal", calls)
         .with("transcodedmedia", 0);
-    Dictionary::new().with("currentstatistics", current)
+    let total = Dictionary::new()
+        .with("uptime", up.as_secs().to_string())
+        .with("managedsessions", number(counts.begun))
+        .with("rejectedsessions", number(counts.refused))
+        .with("timeoutsessions", number(counts.timed_out))
+        .with("regularterminatedsessions", number(counts.deleted));
+    Dictionary::new().with("currentstatistics", current).with("totalstatistics", total)
 }
 
 fn medias_of(
@@ -178,6 +186,6 @@ fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn seconds(time: std::time::Duration) -> i64 {
+fn seconds(time: Duration) -> i64 {
     number(time.as_secs())
 }

@@ -213,6 +213,12 @@ fn a_deleted_call_can_be_revived_until_it_is_over() {
     world.calls.handle_timeout(world.now);
     world.work();
     assert!(world.open.0.is_empty() && world.calls.is_empty());
+    let told = world.ask(&Dictionary::new().with("command", "statistics"));
+    let total = told.get("statistics").and_then(Value::dictionary).and_then(|all| all.get("totalstatistics"));
+    let total = total.and_then(Value::dictionary).expect("it is told");
+    for (name, wanted) in [("managedsessions", 1), ("regularterminatedsessions", 1), ("rejectedsessions", 0)] {
+        assert_eq!(total.get(name), Some(&Value::Integer(wanted)), "{name}");
+    }
     let warning = "Call-ID not found or tags didn't match";
     assert_eq!(world.delete(&[]).text("warning"), Some(warning));
     assert_eq!(error(&world.delete(&[("flags", "fatal")])).as_deref(), Some(warning));
