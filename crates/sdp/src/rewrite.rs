@@ -20,18 +20,19 @@
 //! ```
 
 mod edits;
+mod merge;
 mod renumber;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::{Description, StreamId};
-use sdp_types::{Attribute, Media};
+use sdp_types::{Attribute, Media, Origin};
 
 pub use self::edits::Edits;
-use self::renumber::Renumbering;
+use self::merge::Merge;
 use super::document::{Document, Line, Section};
 use super::write::{self, Wording};
-use super::{Role, SdpError, Slot, codec, read};
+use super::{Role, SdpError, Slot, codec};
 
 /// What is to become of an SDP, besides its paths.
 #[derive(Clone, Debug)]
@@ -161,70 +162,56 @@ pub fn rewrite(original: &str, how: &Rewriting<'_>) -> Result<String, SdpError> 
     if document.sections.len() != how.lines.len() {
         let index = document.sections.len().min(how.lines.len());
         let found = document.sections.get(index).map_or("missing", |section| section.media).to_owned();
-        let expected = if index < how.lines.len() { "there" } else { "missing" }.to_owned();
+        let expected = if index < how.lines.len() { "spoken of" } else { "not spoken of" }.to_owned();
         return Err(SdpError::MediaMismatch { index, expected, found });
     }
     let mut fates = how.lines.iter();
     document.sections.retain(|_| fates.next() != Some(&Fate::Removed));
-    Ok(Rewriter::new(how, document).rewrite())
+    let rewriter = Rewriter::new(how, document);
+    let mut text = String::new();
+    write_lines(&rewriter.session(), how.session_edits, &mut text);
+    for (section, ours) in rewriter.document.sections.iter().zip(&rewriter.ours.medias) {
+        let lines = if is_carried(ours) { rewriter.carried(section, ours) } else { rewriter.refused(section, ours) };
+        let edits = match section.media.to_ascii_lowercase().as_str() {
+            "audio" => how.audio_edits,
+            "video" => how.video_edits,
+            _ => Edits::default(),
+        };
+        write_lines(&lines, edits, &mut text);
+    }
+    Ok(text)
 }
 
-/// The sender's SDP and ours, side by side.
+/// Writes the lines of a part. None of them can hold another (RFC 8866 §5).
+fn write_lines(lines: &[String], edits: Edits<'_>, text: &mut String) {
+    for line in edits.apply(lines) {
+        text.extend(line.chars().filter(|c| !matches!(c, '\0' | '\r' | '\n')));
+        text.push_str("\r\n");
+    }
+}
+
+/// The sender's SDP and ours, m-line by m-line.
 struct Rewriter<'a> {
     how: &'a Rewriting<'a>,
     document: Document<'a>,
     ours: sdp_types::Session,
-    /// The stream of each m-line.
-    streams: Vec<Option<StreamId>>,
     /// The address that the `c=` of the session says, if it has one.
     address: IpAddr,
-    text: String,
 }
 
 impl<'a> Rewriter<'a> {
     fn new(how: &'a Rewriting<'a>, document: Document<'a>) -> Self {
-        let stream = |fate: &Fate| match fate {
-            Fate::Carried(stream) => Some(Some(*stream)),
-            Fate::Refused => Some(None),
-            Fate::Removed => None,
-        };
-        let streams: Vec<_> = how.lines.iter().filter_map(stream).collect();
-        let first = how.local.streams.iter().filter(|stream| streams.contains(&Some(stream.id)));
-        let first = first.filter_map(|stream| stream.path.rtp).map(|rtp| rtp.ip()).next();
-        let origin = sdp_types::Origin::with_ip_addr(0, 0, first.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
-        let mut slots = slots(how, &document, &streams);
+        let mut slots = slots(how, &document);
+        let carried = how.local.streams.iter().filter(|stream| slots.iter().any(|slot| slot.stream == Some(stream.id)));
+        let first = carried.filter_map(|stream| stream.path.rtp).map(|rtp| rtp.ip()).next();
+        let origin = Origin::with_ip_addr(0, 0, first.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
         let ours = write::write(origin, &[], &mut slots, how.local, how.role, how.wording);
-        let mut rewriter =
-            Self { how, document, ours, streams, address: Ipv4Addr::UNSPECIFIED.into(), text: String::new() };
-        let carried = rewriter.document.sections.iter().zip(&rewriter.ours.medias).find(|(_, media)| is_carried(media));
-        rewriter.address = carried.map_or(rewriter.address, |(section, media)| rewriter.address_of(section, media));
+        let mut rewriter = Self { how, document, ours, address: Ipv4Addr::UNSPECIFIED.into() };
+        let mut lines = rewriter.document.sections.iter().zip(&rewriter.ours.medias);
+        if let Some((section, media)) = lines.find(|(_, media)| is_carried(media)) {
+            rewriter.address = rewriter.address_of(section, media);
+        }
         rewriter
-    }
-
-    fn rewrite(mut self) -> String {
-        let session = self.session();
-        self.write(&session, &self.how.session_edits);
-        for index in 0..self.document.sections.len() {
-            let Some((section, ours)) = self.document.sections.get(index).zip(self.ours.medias.get(index)) else {
-                break;
-            };
-            let edits = match section.media.to_ascii_lowercase().as_str() {
-                "audio" => self.how.audio_edits,
-                "video" => self.how.video_edits,
-                _ => Edits::default(),
-            };
-            let lines = if is_carried(ours) { self.carried(index, section, ours) } else { self.refused(section, ours) };
-            self.write(&lines, &edits);
-        }
-        self.text
-    }
-
-    /// Writes the lines of a part. None of them can hold another (RFC 8866 §5).
-    fn write(&mut self, lines: &[String], edits: &Edits<'_>) {
-        for line in edits.apply(lines) {
-            self.text.extend(line.chars().filter(|c| !matches!(c, '\0' | '\r' | '\n')));
-            self.text.push_str("\r\n");
-        }
     }
 
     /// The lines above the first m-line.
@@ -252,8 +239,8 @@ impl<'a> Rewriter<'a> {
 
     /// Says whether an attribute must not stay as the sender wrote it.
     fn is_ours(&self, line: &Line<'_>) -> bool {
-        let is_direction = || line.attribute().is_some_and(|(name, _)| codec::direction_of(name).is_some());
-        is_transport(line) || (!self.how.keep_direction && is_direction())
+        let is_direction = line.attribute().is_some_and(|(name, _)| is_direction(name));
+        is_transport(line) || (is_direction && !self.how.keep_direction)
     }
 
     /// An m-line that carries nothing. Its formats and its place are the sender's.
@@ -276,13 +263,13 @@ impl<'a> Rewriter<'a> {
         lines
     }
 
-    fn carried(&self, index: usize, section: &Section<'_>, ours: &Media) -> Vec<String> {
+    fn carried(&self, section: &Section<'_>, ours: &Media) -> Vec<String> {
         let mut lines = vec![m_line(ours)];
         let address = self.address_of(section, ours);
         let own = section.lines.iter().any(|line| line.kind == 'c');
         let mut connection =
             (own || !self.has_connection() || address != self.address).then(|| format!("c={}", connection(address)));
-        let mut attributes = Merge::new(self.how, section, self.streams.get(index).copied().flatten(), ours);
+        let mut attributes = Merge::new(section, ours, self.how.keep_direction);
         for line in &section.lines {
             if line.kind != 'i' {
                 lines.extend(connection.take());
@@ -317,7 +304,12 @@ impl<'a> Rewriter<'a> {
 }
 
 /// What [`write`] has to know of the m-lines. Those in a bundle need a name (RFC 9143 §7).
-fn slots(how: &Rewriting<'_>, document: &Document<'_>, streams: &[Option<StreamId>]) -> Vec<Slot> {
+fn slots(how: &Rewriting<'_>, document: &Document<'_>) -> Vec<Slot> {
+    let streams = how.lines.iter().filter_map(|fate| match fate {
+        Fate::Carried(stream) => Some(Some(*stream)),
+        Fate::Refused => Some(None),
+        Fate::Removed => None,
+    });
     let given = |section: &Section<'_>| {
         section.value("mid").map(str::trim).filter(|mid| codec::is_token(mid)).map(str::to_owned)
     };
@@ -325,7 +317,7 @@ fn slots(how: &Rewriting<'_>, document: &Document<'_>, streams: &[Option<StreamI
     taken.extend(how.local.streams.iter().map(|stream| stream.name.clone()));
     let mut slots = Vec::new();
     for (section, id) in document.sections.iter().zip(streams) {
-        let stream = how.local.streams.iter().find(|stream| Some(stream.id) == *id && !stream.rejected);
+        let stream = how.local.streams.iter().find(|stream| Some(stream.id) == id && !stream.rejected);
         let named = stream.map(|stream| stream.name.clone()).filter(|name| codec::is_token(name));
         let mut mid = named.or_else(|| given(section));
         if mid.is_none() && stream.is_some_and(|s| how.generate_mid || how.local.bundle.contains(&s.id)) {
@@ -333,7 +325,7 @@ fn slots(how: &Rewriting<'_>, document: &Document<'_>, streams: &[Option<StreamI
             taken.extend(mid.clone());
         }
         slots.push(Slot {
-            stream: *id,
+            stream: id,
             media: section.media.to_owned(),
             proto: section.proto.to_owned(),
             formats: section.formats.join(" "),
@@ -343,103 +335,6 @@ fn slots(how: &Rewriting<'_>, document: &Document<'_>, streams: &[Option<StreamI
     slots
 }
 
-/// The attributes of an m-line, the sender's and ours becoming one list.
-struct Merge<'a> {
-    how: &'a Rewriting<'a>,
-    numbers: Renumbering,
-    /// Ours that no line has said yet.
-    ours: Vec<&'a Attribute>,
-}
-
-impl<'a> Merge<'a> {
-    fn new(how: &'a Rewriting<'a>, section: &Section<'_>, stream: Option<StreamId>, ours: &'a Media) -> Self {
-        let now = how.local.streams.iter().find(|local| Some(local.id) == stream).map(|local| local.codecs.as_slice());
-        let media = section.to_media();
-        let numbers = Renumbering::new(codec::read(&media, &mut Vec::new()), now.unwrap_or_default());
-        // A static payload type needs no `a=rtpmap`, and had none.
-        let explained = |attribute: &Attribute| {
-            let Some(number) = attribute.value.as_deref().and_then(|value| value.split_whitespace().next()) else {
-                return false;
-            };
-            let said = |line: &Line<'_>| {
-                line.attribute().is_some_and(|(name, value)| name == "rtpmap" && first_word(value) == number)
-            };
-            attribute.attribute == "rtpmap" && numbers.is_unchanged(number) && !section.lines.iter().any(said)
-        };
-        let left_out = |attribute: &&Attribute| {
-            explained(attribute) || (how.keep_direction && codec::direction_of(&attribute.attribute).is_some())
-        };
-        let ours = ours.attributes.iter().filter(|attribute| !left_out(attribute)).collect();
-        Self { how, numbers, ours }
-    }
-
-    /// What stands in the place of a line of the sender.
-    fn take(&mut self, line: &Line<'_>) -> Option<String> {
-        let (name, value) = line.attribute()?;
-        let mut text = line.text.to_owned();
-        let mut value = value.to_owned();
-        if FORMAT_SPECIFIC.contains(&name) {
-            let renumbered = self.numbers.apply(&value)?;
-            if renumbered != value {
-                text = format!("a={name}:{renumbered}");
-                value = renumbered;
-            }
-        }
-        if self.how.keep_direction && codec::direction_of(name).is_some() {
-            return Some(text);
-        }
-        let Some(subject) = subject(name, &value) else {
-            return Some(text);
-        };
-        let same_subject = |ours: &&Attribute| {
-            let theirs = crate::rewrite::subject(&ours.attribute, ours.value.as_deref().unwrap_or_default());
-            theirs.as_ref() == Some(&subject)
-        };
-        let index = self.ours.iter().position(same_subject)?;
-        let ours = self.ours.remove(index);
-        let said = says_the_same(name, &value, ours);
-        Some(if said { text } else { text_of(ours) })
-    }
-
-    fn rest(self) -> impl Iterator<Item = String> {
-        self.ours.into_iter().map(text_of)
-    }
-}
-
-/// Attributes whose value begins with a payload type, or with `*` (RFC 8866 §6.6, 4585, 6236, and 3GPP TS 26.114).
-const FORMAT_SPECIFIC: &[&str] = &["rtpmap", "fmtp", "rtcp-fb", "imageattr", "framesize"];
-
-/// What an attribute is about, if that is ours to say: two that are about the same cannot both stand.
-fn subject(name: &str, value: &str) -> Option<String> {
-    match name {
-        "rtpmap" | "fmtp" => Some(format!("{name} {}", first_word(value))),
-        "rtcp-fb" => Some(format!("{name} {}", value.split_whitespace().collect::<Vec<_>>().join(" "))),
-        "extmap" => Some(format!("{name} {}", first_word(value).split('/').next().unwrap_or_default())),
-        "ptime" | "maxptime" | "rtcp-rsize" | "mid" => Some(name.to_owned()),
-        _ => codec::direction_of(name).map(|_| "direction".to_owned()),
-    }
-}
-
-/// Says whether the sender's line, about the same as ours, says it, too.
-fn says_the_same(name: &str, value: &str, ours: &Attribute) -> bool {
-    let our_value = ours.value.as_deref().unwrap_or_default();
-    match name {
-        "fmtp" => {
-            let parameters = |value: &str| -> Vec<_> {
-                let rest = value.trim_start().split_once(' ').map_or("", |(_, rest)| rest);
-                codec::read_parameters(rest).collect()
-            };
-            parameters(value) == parameters(our_value)
-        }
-        "extmap" => codec::read_extension(value) == codec::read_extension(our_value),
-        "ptime" | "maxptime" => read::read_milliseconds(value) == read::read_milliseconds(our_value),
-        "mid" => value.trim() == our_value,
-        // A format that has kept its subject has kept its name (see `Renumbering`).
-        "rtpmap" | "rtcp-fb" | "rtcp-rsize" => true,
-        _ => name == ours.attribute,
-    }
-}
-
 fn first_word(value: &str) -> &str {
     value.split_whitespace().next().unwrap_or_default()
 }
@@ -447,6 +342,10 @@ fn first_word(value: &str) -> &str {
 fn is_transport(line: &Line<'_>) -> bool {
     let is = |name: &str| TRANSPORT.iter().any(|ours| ours.iter().any(|ours| ours.eq_ignore_ascii_case(name)));
     line.attribute().is_some_and(|(name, _)| is(name))
+}
+
+fn is_direction(name: &str) -> bool {
+    codec::direction_of(name).is_some()
 }
 
 fn is_bundle(line: &Line<'_>) -> bool {

@@ -8,7 +8,7 @@ pub(super) struct Renumbering(Vec<(PayloadType, PayloadType)>);
 impl Renumbering {
     /// Finds the sender's format for each of ours: one that is the same, and for a repair format (RFC 4588) one that
     /// repairs the same; among several the one that has kept its number. Formats that only we have are in none.
-    pub(super) fn new(before: Vec<Codec>, now: &[Codec]) -> Self {
+    pub(super) fn new(before: &[Codec], now: &[Codec]) -> Self {
         let mut numbers = Self(Vec::new());
         for matches in [Self::is_same, Self::repairs_the_same] {
             for keeps_number in [true, false] {
