@@ -110,7 +110,7 @@ impl<'a> Section<'a> {
 impl<'a> Line<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (kind, value) = text.split_once('=')?;
-        let mut kind = kind.trim_end().chars();
+        let mut kind = kind.chars();
         let line = Self { text, kind: kind.next().filter(char::is_ascii_alphabetic)?, value };
         kind.next().is_none().then_some(line)
     }

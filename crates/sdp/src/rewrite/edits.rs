@@ -1,7 +1,7 @@
 //! Changes to attributes that whoever drives the relay asks for, as text.
 
-/// What becomes of the attributes of a part of an SDP, written without `a=`. One is meant by its name, by its name and
-/// the beginning of its value, or by all of it.
+/// What becomes of the attributes of a part of an SDP, written without `a=`. One is meant by its name, or by its name
+/// and the beginning of its value.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Edits<'a> {
     /// Taken out.
@@ -31,5 +31,5 @@ impl Edits<'_> {
 
 fn means(meant: &str, attribute: &str) -> bool {
     let name = attribute.split(':').next().unwrap_or_default();
-    meant == name || meant == attribute.trim_end() || (meant.contains(':') && attribute.starts_with(meant))
+    meant == name || (meant.contains(':') && attribute.starts_with(meant))
 }

@@ -55,4 +55,6 @@ fn a_port_without_an_address_is_hold_unless_there_is_ice() {
         Facts::read(&text).expect("an SDP").lines[0].held_by_address
     };
     assert!(held("") && !held("a=ice-ufrag:abcd\r\n") && !held("c=IN IP6 2001:db8::1\r\n"));
+    let refused = Facts::read("v=0\r\nc=IN IP4 0.0.0.0\r\nm=audio 0 RTP/AVP 0\r\n").expect("an SDP");
+    assert_eq!((refused.lines[0].held_by_address, refused.first_address()), (false, None));
 }

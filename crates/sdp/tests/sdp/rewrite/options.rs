@@ -6,7 +6,7 @@ use model::{Crypto, Direction, Secret, SrtpSuite, StreamId};
 use sdp::rewrite::{Edits, Fate, OriginChanges, Rewriting, rewrite};
 use sdp::{Role, RtcpAttribute, SdpError};
 
-use super::{Passage, crlf, ice};
+use super::{Passage, assert_text, crlf, ice};
 
 const PHONE: &str = "v=0
 o=alice 7 8 IN IP4 192.0.2.1
@@ -100,6 +100,44 @@ fn an_m_line_whose_address_is_not_the_sessions_says_its_own() {
 }
 
 #[test]
+fn every_m_line_says_its_address_where_the_session_says_none() {
+    let mut passage = Passage::new(&PHONE.replace("c=IN IP4 192.0.2.1\n", "").replace("a=x-first", "i=x\na=x-first"));
+    let ours = "c=IN IP4 198.51.100.1";
+    assert_eq!(lines(&passage.text(), "c="), [ours; 2]);
+    passage.stream(0).rejected = true;
+    let text = passage.text();
+    assert_eq!(lines(&text, "c="), [ours; 2]);
+    assert!(text.contains("m=audio 0 RTP/AVP 8 0\ni=x\nc=IN IP4 198.51.100.1\na=x-first\n"), "{text}");
+}
+
+#[test]
+fn a_line_that_says_what_we_say_stays_as_it_is() {
+    let fmtp = "a=rtpmap:99 VP8/90000\na=fmtp:99  a=1; b = 2\na=extmap:5/sendrecv uri:x more\na=rtcp-fb:99  nack  pli";
+    let passage = Passage::new(&PHONE.replace("a=rtpmap:99 VP8/90000", fmtp));
+    let text = passage.text();
+    assert!(text.contains(&format!("m=video 30002 RTP/AVP 99\n{fmtp}\na=x-second:2\na=sendrecv\n")), "{text}");
+}
+
+#[test]
+fn what_holds_for_a_format_follows_the_format() {
+    let pair =
+        "a=imageattr:* send *\na=rtpmap:99 VP8/90000\na=framesize:99 1-1\na=rtpmap:100 VP8/90000\na=framesize:100 2-2";
+    let original = PHONE.replace("RTP/AVP 99", "RTP/AVP 99 100").replace("a=rtpmap:99 VP8/90000", pair);
+    let mut passage = Passage::new(&original);
+    passage.stream(1).codecs.remove(0);
+    let kept = "RTP/AVP 100\na=imageattr:* send *\na=rtpmap:100 VP8/90000\na=framesize:100 2-2\na=x-second:2\n";
+    assert!(passage.text().contains(kept), "{}", passage.text());
+}
+
+#[test]
+fn what_the_session_says_of_packets_is_said_by_the_m_lines() {
+    let passage = Passage::new(&PHONE.replace("a=tool:x", "a=extmap:5 uri:x\na=tool:x"));
+    let text = passage.text();
+    assert_eq!(text.matches("a=extmap:5 uri:x\n").count(), 2, "{text}");
+    assert!(text.contains("t=0 0\na=tool:x\nm=audio"), "{text}");
+}
+
+#[test]
 fn mids_are_kept_or_ours_or_generated() {
     let mut passage = Passage::new(&PHONE.replace("a=x-first", "a=mid:1"));
     assert_eq!(lines(&passage.text(), "a=mid"), ["a=mid:1"]);
@@ -158,21 +196,22 @@ fn a_key_keeps_its_padding_unless_told() {
 
 #[test]
 fn attributes_are_changed_by_name_by_beginning_or_whole() {
-    let passage = Passage::new(PHONE);
+    let passage = Passage::new(&format!("{PHONE}a=x-third:3\na=x-four:4 4\n"));
     let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let (session, audio) = (own(&["stox:1"]), own(&["x-new:\r\n1"]));
-    let (gone, video) = (own(&["x-first", "sendrecv"]), own(&["x-second:1", "rtpmap:99"]));
+    let (gone, video) = (own(&["x-first", "sendrecv", "x-sec"]), own(&["x-second:1", "rtpmap:99", "x-third"]));
     let pairs = [("tool:x".to_owned(), "tool:y".to_owned()), ("tool:y".to_owned(), "tool:z".to_owned())];
+    let whole = [("sendrecv".to_owned(), "inactive".to_owned()), ("x-four:4".to_owned(), "x-five".to_owned())];
     let text = passage.text_by(|how| {
         how.session_edits = Edits { add: &session, substitute: &pairs, ..Edits::default() };
         how.audio_edits = Edits { add: &audio, remove: &gone, ..Edits::default() };
-        how.video_edits = Edits { remove: &video, ..Edits::default() };
+        how.video_edits = Edits { remove: &video, substitute: &whole, ..Edits::default() };
     });
     assert!(
         text.contains("t=0 0\na=tool:y\na=stox:1\nm=audio 30000 RTP/AVP 8 0\na=x-second:1\na=x-new:1\nm=video"),
         "{text}"
     );
-    assert!(text.ends_with("m=video 30002 RTP/AVP 99\na=x-second:2\na=sendrecv\n"), "{text}");
+    assert!(text.ends_with("m=video 30002 RTP/AVP 99\na=x-second:2\na=x-five\na=inactive\n"), "{text}");
 }
 
 #[test]
@@ -189,6 +228,61 @@ fn an_m_line_may_be_left_out_and_all_must_be_spoken_of() {
     assert!(matches!(broken, Err(SdpError::Syntax(_))), "{broken:?}");
 }
 
+/// Attributes that tell of the sender's transport, each with what must not arrive.
+const TELLING: &str = "a=rtcp:1 IN IP4 192.0.2.66
+a=rtcp-mux
+a=rtcp-mux-only
+a=rtcp-xr:voip-metrics
+a=candidate:1 1 udp 1 192.0.2.66 1 typ host
+a=remote-candidates:1 192.0.2.66 1
+a=end-of-candidates
+a=ice-ufrag:abcd
+a=ice-pwd:abcdefghijklmnopqrstuv
+a=ice-options:trickle ice2
+a=ice-lite
+a=ice-mismatch
+a=ice-pacing:50
+a=alt:1 1 : a b 192.0.2.66 1
+a=x-candidate-ipv6:192.0.2.66
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz
+a=key-mgmt:mikey AQAFgM0X
+a=zrtp-hash:1.10 fe30
+a=fingerprint:sha-1 AA
+a=setup:actpass
+a=connection:new
+a=tls-id:abc3de65cddef001be82
+a=dtls-id:1
+a=identity:eyJp
+a=ssrc:1 cname:x
+a=ssrc-group:FID 1 2
+a=x-ssrc-range:1-1
+a=bundle-only
+a=path:msrp://192.0.2.66:1/x;tcp
+a=altc:1 IP4 192.0.2.66 1
+a=source-filter: incl IN IP4 * 192.0.2.66
+a=oldmediaip:192.0.2.66
+a=oldcip:192.0.2.66
+a=oldoip:192.0.2.66
+a=acap:1 crypto:1 x
+a=tcap:1 RTP/SAVP
+a=pcfg:1 t=1
+a=acfg:1 t=1
+a=lcfg:1 t=1
+a=csup:med-v0
+a=creq:med-v0
+a=ccap:1 IN IP4 192.0.2.66
+k=clear:x
+";
+
+#[test]
+fn nothing_tells_of_the_senders_transport_at_any_level() {
+    let plain = Passage::new(&format!("{PHONE}m=image 4004 udptl t38\na=T38FaxVersion:0\n"));
+    let more = PHONE.replace("m=", &format!("{TELLING}m="));
+    let telling = crlf(&format!("{more}{TELLING}m=image 4004 udptl t38\n{TELLING}a=T38FaxVersion:0\n"));
+    let telling = Passage { original: telling, ..Passage::new(&format!("{PHONE}m=image 4004 udptl t38\n")) };
+    assert_text(&telling.text(), &plain.text());
+}
+
 #[test]
 fn no_spelling_hides_a_line_of_the_senders_transport() {
     let hidden = crlf(PHONE)
@@ -197,4 +291,6 @@ fn no_spelling_hides_a_line_of_the_senders_transport() {
     let passage = Passage { original: hidden, ..Passage::new(PHONE) };
     let text = passage.text();
     assert_eq!(text.matches("192.0.2.1").count(), 1, "only in the origin: {text}");
+    let indented = Passage::new(&PHONE.replace("a=x-first", " \ta=x-first"));
+    assert!(indented.text().contains("\na=x-first\n"));
 }
