@@ -3,6 +3,7 @@
 //! [`raw`] mirrors the file. Everything that can be wrong is found here, and all of it is reported at once; nobody
 //! asks for a setting later than at construction.
 
+mod flags;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -12,9 +13,13 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
+use control::request::EndpointLearning;
 use model::{Learning, Reporting, Secret, SrtpSuite};
 use signaling::{CallerForm, JmiMode, RouteRow, TrunkMedia};
 use sip::agent::{Listen, Tls};
+
+pub(crate) use self::flags::RelayFlags;
+use crate::ng;
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -101,6 +106,33 @@ pub(crate) enum CertificateLife {
     Call,
 }
 
+/// Everything that can be set for `stox relay`, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct RelayConfig {
+    pub(crate) relay: Relay,
+    pub(crate) ng: Ng,
+    pub(crate) max_calls: usize,
+    pub(crate) log: Log,
+}
+
+/// How other people's gateways drive the relay.
+#[derive(Clone, Debug)]
+pub(crate) struct Ng {
+    pub(crate) listen: Vec<ng::Listen>,
+    /// Whose requests are taken.
+    pub(crate) peers: Vec<ng::Prefix>,
+    /// What requests over HTTP have to show.
+    pub(crate) token: Option<Secret<String>>,
+    /// Other names of relay addresses, and which they stand for.
+    pub(crate) aliases: BTreeMap<String, String>,
+    /// How addresses are learnt where an offer says nothing.
+    pub(crate) endpoint_learning: EndpointLearning,
+    /// How long a deleted call may still be revived where its `delete` says nothing.
+    pub(crate) delete_delay: Duration,
+    /// Connections over TCP and HTTP, together.
+    pub(crate) max_connections: usize,
+}
+
 /// How calls are treated.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -142,9 +174,7 @@ impl Config {
     ///
     /// The file cannot be read, is no TOML, or says something that cannot be.
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError(vec![format!("cannot read {}: {error}", path.display())]))?;
-        Self::parse(&text)
+        Self::parse(&read(path)?)
     }
 
     /// Reads the text of a file.
@@ -153,8 +183,35 @@ impl Config {
     ///
     /// As for [`Config::read`].
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
-        toml::from_str::<raw::Config>(text).map_err(|error| ConfigError(vec![at_line(text, &error)]))?.check()
+        parse(text)?.check()
     }
+}
+
+impl RelayConfig {
+    /// Reads the file that the command line names, if it names one, and then what else the command line says.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Config::read`], also for what the command line says.
+    pub(crate) fn read(flags: RelayFlags) -> Result<Self, ConfigError> {
+        let text = flags.config.as_deref().map(read).transpose()?;
+        Self::parse(&text.unwrap_or_default(), flags)
+    }
+
+    fn parse(text: &str, flags: RelayFlags) -> Result<Self, ConfigError> {
+        let mut raw = parse(text)?;
+        raw.overrule(flags);
+        raw.check_relay()
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let problem = |error| ConfigError(vec![format!("cannot read {}: {error}", path.display())]);
+    std::fs::read_to_string(path).map_err(problem)
+}
+
+fn parse(text: &str) -> Result<raw::Config, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError(vec![at_line(text, &error)]))
 }
 
 /// Says where the file is wrong without showing the line, which may hold a secret.
@@ -228,6 +285,60 @@ to = "xmpp:{1}@localhost"
     fn the_sample_file_parses_with_and_without_its_optional_keys() {
         Config::parse(SAMPLE).expect("the sample file is right");
         Config::parse(&uncommented()).expect("the sample file with every optional key set is right");
+        for text in [SAMPLE, &uncommented()] {
+            RelayConfig::parse(text, RelayFlags::default()).expect("it is right for a relay alone, too");
+        }
+    }
+
+    #[test]
+    fn a_relay_alone_needs_nothing_but_an_address() {
+        let config = RelayConfig::parse("[relay]\naddresses = [{ bind = \"127.0.0.1\" }]", RelayFlags::default());
+        assert_eq!(config.expect("it is enough").ng.listen, ["udp:127.0.0.1:2223".parse().expect("it is one")]);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let text = |text: &str| Some(text.to_owned());
+        let flags = RelayFlags {
+            config: None,
+            ng: vec!["tcp:127.0.0.1:1".to_owned(), "http:[::1]:2".to_owned()],
+            peer: vec!["192.0.2.0/24".to_owned()],
+            address: ["in/10.0.0.1!192.0.2.1", "2001:db8::1", "internal=in"].map(str::to_owned).to_vec(),
+            ports: text("20000-20099"),
+            workers: Some(3),
+            endpoint_learning: text("off"),
+        };
+        let config = RelayConfig::parse(&uncommented(), flags).expect("it is right");
+        assert_eq!(
+            config.ng.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["tcp:127.0.0.1:1", "http:[::1]:2"]
+        );
+        assert_eq!(config.ng.peers, ["192.0.2.0/24".parse().expect("it is one")]);
+        let address = |name: Option<&str>, bind: &str, advertise: Option<&str>| relay::Address {
+            name: name.map(str::to_owned),
+            bind: bind.parse().expect("it is one"),
+            advertise: advertise.map(|text| text.parse().expect("it is one")),
+        };
+        let addresses = [address(Some("in"), "10.0.0.1", Some("192.0.2.1")), address(None, "2001:db8::1", None)];
+        assert_eq!(config.relay.addresses, addresses);
+        assert_eq!(config.ng.aliases, [("internal".to_owned(), "in".to_owned())].into());
+        assert_eq!((config.relay.ports, config.relay.workers), (20000..=20099, 3));
+        assert_eq!(config.ng.endpoint_learning, EndpointLearning::Off);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_with_a_relay_is_said_at_once() {
+        let text = "[ng]\npeers = [\"10.0.0.0/33\"]\ntoken = \"\"\nmax_connections = 0\naliases = { out = \"in\" }";
+        let some = |text: &str| vec![text.to_owned()];
+        let flags = RelayFlags { ng: some("sctp:1"), address: some("in/10.0.0.1!::1"), ..RelayFlags::default() };
+        let message = RelayConfig::parse(text, flags).expect_err("it is wrong").to_string();
+        for part in ["ng.listen", "ng.peers", "ng.token", "ng.max_connections", "one family"] {
+            assert!(message.contains(part), "{part} in {message}");
+        }
+        let aliases =
+            "[relay]\naddresses = [{ bind = \"10.0.0.1\", name = \"a\" }]\n[ng.aliases]\na = \"a\"\nb = \"c\"";
+        let message = RelayConfig::parse(aliases, RelayFlags::default()).expect_err("it is wrong").to_string();
+        assert_eq!(message.lines().count(), 2, "{message}");
     }
 
     /// The sample with every `# key = value` and `# [table]` line made an active one.
@@ -244,7 +355,11 @@ to = "xmpp:{1}@localhost"
 
     #[test]
     fn every_value_in_the_sample_file_is_its_default() {
-        let whole = format!("{:?}", Config::parse(SAMPLE).expect("the sample file is right"));
+        let both = |text: &str| {
+            let (gateway, relay) = (Config::parse(text)?, RelayConfig::parse(text, RelayFlags::default())?);
+            Ok::<_, ConfigError>(format!("{gateway:?} {relay:?}"))
+        };
+        let whole = both(SAMPLE).expect("the sample file is right");
         let mut defaults = 0;
         for (number, line) in SAMPLE.lines().enumerate() {
             if line.starts_with('#') || !line.contains(" = ") {
@@ -252,12 +367,16 @@ to = "xmpp:{1}@localhost"
             }
             let rest: Vec<_> =
                 SAMPLE.lines().enumerate().filter(|(other, _)| *other != number).map(|(_, l)| l).collect();
-            match Config::parse(&rest.join("\n")) {
+            match both(&rest.join("\n")) {
                 Ok(without) => {
-                    assert_eq!(format!("{without:?}"), whole, "the default of {line}");
+                    assert_eq!(without, whole, "the default of {line}");
                     defaults += 1;
                 }
-                Err(error) => assert!(error.to_string().contains("missing field"), "{line}: {error}"),
+                Err(error) => {
+                    let is_needed =
+                        ["missing field", "relay.addresses is empty"].map(|why| error.to_string().contains(why));
+                    assert!(is_needed.contains(&true), "{line}: {error}");
+                }
             }
         }
         assert!(defaults > 15, "only {defaults} defaults were tried");

@@ -58,7 +58,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Gateway> {
     let translator = Translator::new(settings::translator(&config)?, Box::new(random));
     // Unbounded, because a worker must not wait: the relay owes one reply to each command and a few events to each call.
     let (relay_news, from_relay) = mpsc::unbounded_channel();
-    let relay = RelayThreads::start(settings::relay(&config)?, move |news| {
+    let relay = RelayThreads::start(settings::relay(&config.relay, config.call.max_calls)?, move |news| {
         // Only after the end of the loop below is nobody left to tell.
         let _ = relay_news.send(news);
     })
@@ -171,7 +171,7 @@ impl Loop {
 }
 
 /// Waits until a time, or for ever.
-async fn until(time: Option<Instant>) {
+pub(crate) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,
@@ -184,6 +184,6 @@ fn random(bytes: &mut [u8]) {
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the shell in which the signalling side reads its clock")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

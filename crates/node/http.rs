@@ -13,6 +13,9 @@ use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
 
+/// What Prometheus 2.5 and later read.
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// Serves until the process ends.
 ///
 /// # Errors
@@ -35,7 +38,5 @@ async fn healthz(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
 }
 
 async fn exposition(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
-    // OpenMetrics text (what Prometheus 2.5 and later read).
-    const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, FORMAT)], metrics.exposition())
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.exposition())
 }

@@ -8,6 +8,7 @@ mod http;
 mod load;
 mod log;
 mod metrics;
+mod ng;
 mod relay_process;
 mod settings;
 
@@ -34,6 +35,8 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/etc/stox/stox.toml")]
         config: PathBuf,
     },
+    /// Runs the media relay alone, driven by other people's signalling gateways through the ng protocol.
+    Relay(config::RelayFlags),
     /// Makes a call in each direction on this machine, and proves that both ends heard each other.
     ///
     /// It needs no root, no configuration and no other software. Exit code 0: both calls went well. 1: a step failed.
@@ -58,6 +61,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run(&config),
+        Command::Relay(flags) => ng::relay(flags),
         Command::Demo { hold } => demo::demo(hold),
         Command::Check { config } => check::check(&config),
         Command::Load(command) => command.run(),
@@ -73,11 +77,16 @@ fn run(path: &std::path::Path) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    log::start(&config.log);
+    serve(&config.log.clone(), gateway::run(config))
+}
+
+/// Runs what serves until a signal ends it.
+fn serve(log: &config::Log, service: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    log::start(log);
     if let Err(error) = netio::raise_open_files() {
         tracing::warn!("the number of open files stays as it is: {error}");
     }
-    match runtime().block_on(gateway::run(config)) {
+    match runtime().block_on(service) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

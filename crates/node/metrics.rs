@@ -1,4 +1,5 @@
-//! What `/metrics` shows, in the OpenMetrics text format: the relay's counters and the translator's, read when asked.
+//! What `/metrics` of a gateway shows, in the OpenMetrics text format: the relay's counters and the translator's, read
+//! when asked.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,13 +45,18 @@ impl Metrics {
 
     /// The text of `/metrics`.
     pub(crate) fn exposition(&self) -> String {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(self.clone()));
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
-        text
+        exposition(self.clone())
     }
+}
+
+/// The text of what a collector collects.
+pub(crate) fn exposition(collector: impl Collector) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(collector));
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+    text
 }
 
 impl fmt::Debug for Metrics {
@@ -62,24 +68,9 @@ impl fmt::Debug for Metrics {
 impl Collector for Metrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut families = Families(encoder);
-        let netio::Counters { relay, io } = self.relay.counters();
-        families.gauge("stox_relay_calls", "Calls the relay holds", relay.calls as u64)?;
-        families.gauge("stox_relay_streams", "Streams of their legs", relay.streams as u64)?;
-        families.gauge("stox_relay_ports_in_use", "UDP sockets open for media", relay.ports_in_use as u64)?;
-        families.counter("stox_packets_received", "Datagrams that arrived for media", relay.packets_received)?;
-        families.counter("stox_bytes_received", "Their bytes", relay.bytes_received)?;
-        families.counter("stox_packets_forwarded", "Media packets passed on", relay.packets_forwarded)?;
-        families.counter("stox_bytes_forwarded", "Their bytes", relay.bytes_forwarded)?;
-        let dropped = relay::Dropped::ALL.iter().map(|reason| (reason.name(), relay.dropped(*reason)));
-        families.labelled("stox_packets_dropped", "Datagrams that went no further", "reason", dropped)?;
-        let scores = ["1-2", "2-3", "3-4", "4-5"].into_iter().zip(relay.scores);
-        let help = "Directions of streams measured every five seconds, by mean opinion score (E-model)";
-        families.labelled("stox_streams_scored", help, "mos", scores)?;
-        families.labelled("stox_socket_errors", "Datagrams lost at the sockets", "reason", io.lost())?;
+        families.relay(self.relay.counters())?;
         let agent = self.agent.read();
         families.labelled("stox_sip_agent", "What the SIP side took, refused and dropped", "event", agent.rows())?;
-        families.counter("stox_relay_commands_refused", "Commands for which there was no room", io.commands_refused)?;
-        families.counter("stox_relay_worker_failures", "Times a media worker was made anew", io.failures)?;
         let signaling = self.signaling.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let directions = [("xmpp_to_sip", &signaling.from_xmpp), ("sip_to_xmpp", &signaling.from_sip)];
         families.each("stox_calls_started", "Calls attempted and not refused at once", &directions, |d| &d.started)?;
@@ -98,20 +89,40 @@ impl Collector for Metrics {
 }
 
 /// Writes families of metrics.
-struct Families<'a>(DescriptorEncoder<'a>);
+pub(crate) struct Families<'a>(pub(crate) DescriptorEncoder<'a>);
 
 impl Families<'_> {
+    /// What the relay counts.
+    pub(crate) fn relay(&mut self, counters: netio::Counters) -> fmt::Result {
+        let netio::Counters { relay, io } = counters;
+        self.gauge("stox_relay_calls", "Calls the relay holds", relay.calls as u64)?;
+        self.gauge("stox_relay_streams", "Streams of their legs", relay.streams as u64)?;
+        self.gauge("stox_relay_ports_in_use", "UDP sockets open for media", relay.ports_in_use as u64)?;
+        self.counter("stox_packets_received", "Datagrams that arrived for media", relay.packets_received)?;
+        self.counter("stox_bytes_received", "Their bytes", relay.bytes_received)?;
+        self.counter("stox_packets_forwarded", "Media packets passed on", relay.packets_forwarded)?;
+        self.counter("stox_bytes_forwarded", "Their bytes", relay.bytes_forwarded)?;
+        let dropped = relay::Dropped::ALL.iter().map(|reason| (reason.name(), relay.dropped(*reason)));
+        self.labelled("stox_packets_dropped", "Datagrams that went no further", "reason", dropped)?;
+        let scores = ["1-2", "2-3", "3-4", "4-5"].into_iter().zip(relay.scores);
+        let help = "Directions of streams measured every five seconds, by mean opinion score (E-model)";
+        self.labelled("stox_streams_scored", help, "mos", scores)?;
+        self.labelled("stox_socket_errors", "Datagrams lost at the sockets", "reason", io.lost())?;
+        self.counter("stox_relay_commands_refused", "Commands for which there was no room", io.commands_refused)?;
+        self.counter("stox_relay_worker_failures", "Times a media worker was made anew", io.failures)
+    }
+
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
         gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    pub(crate) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let counter = ConstCounter::new(value);
         counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
     }
 
-    fn labelled<'a>(
+    pub(crate) fn labelled<'a>(
         &mut self,
         name: &str,
         help: &str,

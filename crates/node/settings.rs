@@ -8,15 +8,14 @@ use signaling::RouteTable;
 use sip::agent::Config as AgentConfig;
 use xmpp::component::Config as ComponentConfig;
 
-use crate::config::{CertificateLife, Config, ConfigError};
+use crate::config::{CertificateLife, Config, ConfigError, Relay};
 
 /// The relay's part.
 ///
 /// # Errors
 ///
 /// No certificate could be made.
-pub(crate) fn relay(config: &Config) -> anyhow::Result<netio::Config> {
-    let relay = &config.relay;
+pub(crate) fn relay(relay: &Relay, max_calls: usize) -> anyhow::Result<netio::Config> {
     let ports = relay::PortShare { range: relay.ports.clone(), number: 0, of: 1 };
     let certificates = match relay.certificate {
         CertificateLife::Process => relay::CertificatePolicy::PerProcess(Arc::new(dtls::Certificate::generate()?)),
@@ -30,7 +29,7 @@ pub(crate) fn relay(config: &Config) -> anyhow::Result<netio::Config> {
         ..netio::Config::new(relay::Config {
             ice_port: relay.ice_port,
             port_quarantine: relay.port_quarantine,
-            max_calls: config.call.max_calls,
+            max_calls,
             max_streams: relay.max_streams,
             max_wrong_packets: relay.max_wrong_packets,
             media_timeout: relay.media_timeout,
@@ -183,7 +182,8 @@ to = "trunk:one/100"
 
     #[test]
     fn every_setting_of_the_relay_reaches_it() {
-        let netio = relay(&everything()).expect("certificates can be made");
+        let Config { relay: settings, call, .. } = everything();
+        let netio = relay(&settings, call.max_calls).expect("certificates can be made");
         assert_eq!((netio.workers, netio.tos), (NonZeroUsize::new(3), 26 << 2));
         assert_eq!((netio.video_tos, netio.longest_wait), (27 << 2, Duration::ZERO));
         let relay = netio.relay;

@@ -9,5 +9,6 @@ mod demo;
 mod front_pages;
 mod habits;
 mod load;
+mod ng;
 mod scene;
 mod targets;

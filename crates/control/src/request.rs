@@ -345,10 +345,8 @@ impl Request {
     ///
     /// There is no such command, or it lacks what it is about.
     pub fn read(dictionary: &Dictionary<'_>) -> Result<Self, RequestError> {
-        let command = dictionary.get("command").ok_or(RequestError::NoCommand)?;
-        let (name, kind) =
-            COMMANDS.iter().find(|(name, _)| command.text() == Some(name)).ok_or(RequestError::UnknownCommand)?;
-        let Some(kind) = *kind else {
+        let (name, kind) = command(dictionary)?;
+        let Some(kind) = kind else {
             return Ok(Self { action: Action::Unsupported(name), findings: Vec::new() });
         };
         let (said, findings) = Reader::read(name, kind, dictionary);
@@ -368,6 +366,20 @@ impl Action {
             Self::Ping | Self::List(_) | Self::Statistics | Self::Unsupported(_) => None,
         }
     }
+}
+
+/// The name of the command in a request.
+///
+/// # Errors
+///
+/// There is none that is known.
+pub fn command_name(dictionary: &Dictionary<'_>) -> Result<&'static str, RequestError> {
+    command(dictionary).map(|(name, _)| name)
+}
+
+fn command(dictionary: &Dictionary<'_>) -> Result<(&'static str, Option<Kind>), RequestError> {
+    let command = dictionary.get("command").ok_or(RequestError::NoCommand)?;
+    COMMANDS.iter().find(|(name, _)| command.text() == Some(name)).copied().ok_or(RequestError::UnknownCommand)
 }
 
 impl Said {

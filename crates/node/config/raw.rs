@@ -1,5 +1,7 @@
 //! The configuration file as it is written, and the one place where it is checked and defaults are filled in.
 
+mod ng;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -15,14 +17,17 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use signaling::{CallerForm, JmiMode, RouteRow, TrunkMedia};
 use sip::agent::{Listen, Transport};
 
+use self::ng::Ng;
 use super::{CertificateLife, ConfigError, Credentials};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
-    xmpp: Xmpp,
-    sip: Sip,
-    relay: Relay,
+    xmpp: Option<Xmpp>,
+    sip: Option<Sip>,
+    relay: Option<Relay>,
+    #[serde(default)]
+    ng: Ng,
     #[serde(default)]
     http: Http,
     #[serde(default)]
@@ -73,10 +78,10 @@ struct Trunk {
     address: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Relay {
-    addresses: Vec<Address>,
+    addresses: Option<Vec<Address>>,
     ports: Option<String>,
     port_quarantine: Option<String>,
     ice_port: Option<u16>,
@@ -231,11 +236,16 @@ impl Config {
     /// Checks the file and fills in defaults.
     pub(super) fn check(self) -> Result<super::Config, ConfigError> {
         let problems = &mut Problems::default();
+        let (Some(xmpp), Some(sip), Some(relay)) = (self.xmpp, self.sip, self.relay) else {
+            return Err(ConfigError(vec![
+                "[xmpp], [sip] or [relay] is missing: a gateway needs all of them".to_owned(),
+            ]));
+        };
         let xmpp = super::Xmpp {
-            component: self.xmpp.component,
-            server: self.xmpp.server.unwrap_or_else(|| "127.0.0.1:5347".to_owned()),
-            secret: problems.secret("xmpp.secret", self.xmpp.secret),
-            address: self.xmpp.address,
+            component: xmpp.component,
+            server: xmpp.server.unwrap_or_else(|| "127.0.0.1:5347".to_owned()),
+            secret: problems.secret("xmpp.secret", xmpp.secret),
+            address: xmpp.address,
         };
         if xmpp.component.is_empty() || xmpp.component.contains(['@', '/', ' ']) {
             problems.0.push(format!("xmpp.component = {:?}: expected a domain", xmpp.component));
@@ -243,10 +253,10 @@ impl Config {
         if port_of(&xmpp.server).is_none() {
             problems.0.push(format!("xmpp.server = {:?}: expected host:port", xmpp.server));
         }
-        let relay = self.relay.check(problems, self.call.max_calls.unwrap_or(MAX_CALLS));
+        let relay = relay.check(problems, self.call.max_calls.unwrap_or(MAX_CALLS));
         let names = relay.as_ref().map(|relay| relay.addresses.as_slice()).unwrap_or_default();
         check_name(problems, "xmpp.address", xmpp.address.as_deref(), names);
-        let sip = self.sip.check(problems, names);
+        let sip = sip.check(problems, names);
         let http = self.http.listen.as_deref().and_then(|listen| {
             problems.value("http.listen", Some(listen), "", |text| SocketAddr::from_str(text).ok(), "address:port")
         });
@@ -370,11 +380,11 @@ impl Trunk {
 
 impl Relay {
     fn check(self, problems: &mut Problems, max_calls: usize) -> Option<super::Relay> {
-        if self.addresses.is_empty() {
+        let addresses = self.addresses.unwrap_or_default();
+        if addresses.is_empty() {
             problems.0.push("relay.addresses is empty: expected at least one { bind = \"address\" }".to_owned());
         }
-        let addresses: Option<Vec<_>> = self
-            .addresses
+        let addresses: Option<Vec<_>> = addresses
             .iter()
             .map(|address| {
                 let mut ip = |key, text: &str| {

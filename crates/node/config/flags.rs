@@ -1,0 +1,29 @@
+//! What the command line of `stox relay` says, for people who would rather not write a file.
+
+use std::path::PathBuf;
+
+/// They win over the file. They are checked together with it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct RelayFlags {
+    /// A configuration file, of which [relay], [ng], [log] and [call] max_calls are read.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where requests are taken: udp:ADDRESS:PORT, tcp:… or http:…, the last with WebSocket; udp:127.0.0.1:2223 if left out.
+    #[arg(long, value_name = "TRANSPORT:ADDRESS:PORT")]
+    pub(crate) ng: Vec<String>,
+    /// Whose requests are taken; only this machine's if left out.
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub(crate) peer: Vec<String>,
+    /// Where media is taken, and what peers are told instead; or another name for one of these addresses: ALIAS=NAME.
+    #[arg(long, value_name = "[NAME/]BIND[!ADVERTISED]")]
+    pub(crate) address: Vec<String>,
+    /// UDP ports for media, 30000-39999 if left out.
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub(crate) ports: Option<String>,
+    /// Threads that forward; one for each core if left out.
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    /// How addresses are learnt where an offer says nothing: heuristic, delayed, immediate or off.
+    #[arg(long, value_name = "HOW")]
+    pub(crate) endpoint_learning: Option<String>,
+}

@@ -1,0 +1,119 @@
+//! What `stox relay` is told by the file and on its command line.
+
+use std::collections::BTreeMap;
+
+use control::request::{EndpointLearning, Words};
+use serde::Deserialize;
+
+use super::{Address, Config, MAX_CALLS, Problems, Secret, duration};
+use crate::config::{ConfigError, RelayConfig, RelayFlags};
+use crate::ng::{Listen, Prefix};
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ng {
+    listen: Option<Vec<String>>,
+    peers: Option<Vec<String>>,
+    token: Option<Secret>,
+    aliases: Option<BTreeMap<String, String>>,
+    endpoint_learning: Option<String>,
+    delete_delay: Option<String>,
+    max_connections: Option<usize>,
+}
+
+impl Config {
+    /// Lets the command line win over the file.
+    pub(in crate::config) fn overrule(&mut self, flags: RelayFlags) {
+        let (aliases, addresses): (Vec<_>, Vec<_>) = flags.address.into_iter().partition(|text| text.contains('='));
+        let relay = self.relay.get_or_insert_default();
+        if !addresses.is_empty() {
+            relay.addresses = Some(addresses.iter().map(|text| Address::from_flag(text)).collect());
+        }
+        relay.ports = flags.ports.or(relay.ports.take());
+        relay.workers = flags.workers.or(relay.workers);
+        if !aliases.is_empty() {
+            let pair = |text: String| text.split_once('=').map(|(alias, name)| (alias.to_owned(), name.to_owned()));
+            self.ng.aliases = Some(aliases.into_iter().filter_map(pair).collect());
+        }
+        let unless_empty = |flags: Vec<String>| (!flags.is_empty()).then_some(flags);
+        self.ng.listen = unless_empty(flags.ng).or(self.ng.listen.take());
+        self.ng.peers = unless_empty(flags.peer).or(self.ng.peers.take());
+        self.ng.endpoint_learning = flags.endpoint_learning.or(self.ng.endpoint_learning.take());
+    }
+
+    /// Checks what a relay alone needs of the file, and fills in defaults.
+    pub(in crate::config) fn check_relay(self) -> Result<RelayConfig, ConfigError> {
+        let problems = &mut Problems::default();
+        let max_calls = self.call.max_calls.unwrap_or(MAX_CALLS);
+        let relay = self.relay.unwrap_or_default().check(problems, max_calls);
+        let ng = self.ng.check(problems, relay.as_ref().map(|relay| relay.addresses.as_slice()).unwrap_or_default());
+        let log = self.log.check(problems);
+        match (relay, ng, log) {
+            (Some(relay), Some(ng), Some(log)) if problems.0.is_empty() => {
+                Ok(RelayConfig { relay, ng, max_calls, log })
+            }
+            _ => Err(ConfigError(std::mem::take(&mut problems.0))),
+        }
+    }
+}
+
+impl Address {
+    /// `[NAME/]BIND[!ADVERTISED]`, as rtpengine writes them.
+    fn from_flag(text: &str) -> Self {
+        let (name, addresses) = text.split_once('/').map_or((None, text), |(name, rest)| (Some(name), rest));
+        let (bind, advertise) = addresses.split_once('!').map_or((addresses, None), |(bind, rest)| (bind, Some(rest)));
+        Self { name: name.map(str::to_owned), bind: bind.to_owned(), advertise: advertise.map(str::to_owned) }
+    }
+}
+
+impl Ng {
+    fn check(self, problems: &mut Problems, addresses: &[relay::Address]) -> Option<crate::config::Ng> {
+        let listen = self.listen.unwrap_or_else(|| vec!["udp:127.0.0.1:2223".to_owned()]);
+        if listen.is_empty() {
+            problems.0.push("ng.listen is empty: expected at least one \"udp:address:port\"".to_owned());
+        }
+        let accepted = "\"udp:address:port\", \"tcp:address:port\" or \"http:address:port\"";
+        let listen: Option<Vec<Listen>> = listen
+            .iter()
+            .map(|text| problems.value("ng.listen", Some(text), "", |text| text.parse().ok(), accepted))
+            .collect();
+        let peers = self.peers.unwrap_or_else(|| vec!["127.0.0.0/8".to_owned(), "::1".to_owned()]);
+        let accepted = "an IP address, or a network such as \"10.0.0.0/8\"";
+        let peers: Option<Vec<Prefix>> = peers
+            .iter()
+            .map(|text| problems.value("ng.peers", Some(text), "", |text| text.parse().ok(), accepted))
+            .collect();
+        let token = self.token.map(|token| problems.secret("ng.token", token));
+        let aliases = self.aliases.unwrap_or_default();
+        let has_name = |name: &str| addresses.iter().any(|address| address.name.as_deref() == Some(name));
+        for (alias, name) in &aliases {
+            if !has_name(name) {
+                problems.0.push(format!("ng.aliases {alias} = {name:?}: no relay address has that name"));
+            }
+            if alias.is_empty() || has_name(alias) {
+                problems.0.push(format!("ng.aliases {alias:?}: expected a name that no relay address has"));
+            }
+        }
+        let learning = problems.value(
+            "ng.endpoint_learning",
+            self.endpoint_learning.as_deref(),
+            "heuristic",
+            EndpointLearning::find,
+            "\"heuristic\", \"delayed\", \"immediate\" or \"off\"",
+        );
+        let delete_delay = duration(problems, "ng.delete_delay", self.delete_delay.as_deref(), "30s");
+        let max_connections = self.max_connections.unwrap_or(256);
+        if max_connections == 0 {
+            problems.0.push("ng.max_connections = 0: expected at least 1".to_owned());
+        }
+        Some(crate::config::Ng {
+            listen: listen?,
+            peers: peers?,
+            token,
+            aliases,
+            endpoint_learning: learning?,
+            delete_delay: delete_delay?,
+            max_connections,
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! `stox relay`: the packet relay, driven by other people's signalling gateways through the ng protocol.
+//!
+//! ```text
+//! udp, tcp, http ──> intake ──> Loop ──> engine <──> relay threads
+//!    ^                 ^          │
+//!    └─────────────────┴── reply ─┘
+//! ```
+//!
+//! - [`listen`]: where requests are taken; `udp`, `tcp`, `http`: how
+//! - [`intake`]: who may ask, cookies, encodings; [`peers`], [`counters`]
+//! - [`engine`]: what is done
+
+mod counters;
+mod engine;
+mod http;
+mod intake;
+mod listen;
+mod metrics;
+mod peers;
+mod tcp;
+mod udp;
+
+use std::collections::{HashMap, HashSet};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use control::{Finding, Reply, Request};
+use model::{FromRelay, ToRelay};
+use netio::RelayThreads;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use self::engine::{Engine, Ticket};
+use self::intake::{Asked, Intake, ReplyTo};
+pub(crate) use self::listen::Listen;
+use self::metrics::Metrics;
+pub(crate) use self::peers::Prefix;
+use crate::config::{RelayConfig, RelayFlags};
+use crate::gateway::{now, until};
+use crate::settings;
+
+/// Findings that are remembered as told.
+const MAX_TOLD: usize = 256;
+
+/// Runs the relay until a signal ends it and no call is left, or a second one comes.
+pub(crate) fn relay(flags: RelayFlags) -> ExitCode {
+    match RelayConfig::read(flags) {
+        Ok(config) => crate::serve(&config.log, run(&config)),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(config: &RelayConfig) -> anyhow::Result<()> {
+    let stops = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // Unbounded, because a worker must not wait: the relay owes one reply to each command and a few events to each call.
+    let (relay_news, from_relay) = mpsc::unbounded_channel();
+    let relay = RelayThreads::start(settings::relay(&config.relay, config.max_calls)?, move |news| {
+        // Only after the end of the loop below is nobody left to tell.
+        let _ = relay_news.send(news);
+    })
+    .context("relay")?;
+    let relay = Arc::new(relay);
+    let (intake, requests) = Intake::new(&config.ng);
+    let metrics = Arc::new(Metrics::new(Arc::clone(&relay), Arc::clone(&intake)));
+    for listen in &config.ng.listen {
+        listen.serve(&intake, &metrics).await.with_context(|| format!("cannot listen on {listen}"))?;
+        tracing::info!("taking requests on {listen}");
+    }
+    tracing::info!("ready");
+    let (asking, told) = Default::default();
+    Loop { engine: Engine::new(config), relay, asking, next: 0, told }.run(requests, from_relay, stops).await;
+    Ok(())
+}
+
+/// The one place where the engine is called.
+struct Loop {
+    engine: Engine,
+    relay: Arc<RelayThreads>,
+    /// Who waits for a reply.
+    asking: HashMap<Ticket, ReplyTo>,
+    next: u64,
+    /// What was odd about requests.
+    told: HashSet<String>,
+}
+
+impl Loop {
+    async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Asked>,
+        mut from_relay: mpsc::UnboundedReceiver<FromRelay>,
+        (mut terminate, mut interrupt): (Signal, Signal),
+    ) {
+        let mut is_stopping = false;
+        loop {
+            self.drain();
+            if is_stopping && self.engine.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(asked) = requests.recv() => self.handle_request(asked),
+                Some(news) = from_relay.recv() => self.engine.handle_relay(news, now()),
+                () = until(self.engine.poll_timeout()) => self.engine.handle_timeout(now()),
+                _ = async { tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} } } => {
+                    if is_stopping {
+                        tracing::warn!("stopping at once");
+                        break;
+                    }
+                    tracing::info!("stopping when the last call is over");
+                    is_stopping = true;
+                }
+            }
+        }
+        self.relay.stop();
+    }
+
+    fn handle_request(&mut self, Asked { request, reply_to }: Asked) {
+        match Request::read(&request) {
+            Ok(request) => {
+                request.findings.iter().for_each(|finding| self.tell(finding, &reply_to));
+                let ticket = Ticket(self.next);
+                self.next += 1;
+                self.asking.insert(ticket, reply_to);
+                self.engine.handle_request(ticket, &request, now());
+            }
+            Err(error) => reply_to.send(&Reply::error(&error.to_string())),
+        }
+    }
+
+    /// Logs what is odd about a request; louder the first time, because a proxy's script says the same in every call.
+    fn tell(&mut self, finding: &Finding, of: &ReplyTo) {
+        let text = finding.to_string();
+        if self.told.len() < MAX_TOLD && self.told.insert(text.clone()) {
+            tracing::warn!(peer = %of.peer(), command = of.command(), "{text}");
+        } else {
+            tracing::debug!(peer = %of.peer(), command = of.command(), "{text}");
+        }
+    }
+
+    /// Carries out what the engine wants.
+    fn drain(&mut self) {
+        while let Some(request) = self.engine.poll_command() {
+            self.relay.send(ToRelay::Command(request));
+        }
+        while let Some((ticket, reply)) = self.engine.poll_reply() {
+            if let Some(reply_to) = self.asking.remove(&ticket) {
+                reply_to.send(&reply);
+            }
+        }
+    }
+}

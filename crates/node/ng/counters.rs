@@ -1,0 +1,143 @@
+//! What is counted about requests, and the log's lines about those that were dropped.
+
+use std::array;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Peers that are counted one by one; all further ones are counted as one.
+const MAX_PEERS: usize = 64;
+
+/// Of messages that were dropped for one reason a line is logged so often at most.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Why a message was dropped, or answered without being looked at any further.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Odd {
+    /// From nobody whose requests are taken.
+    Peer,
+    /// Without the token that requests over HTTP have to show.
+    Token,
+    /// Without a cookie, so that nobody can be answered.
+    NoCookie,
+    /// Neither bencode nor JSON.
+    Unreadable,
+    /// There is no room for one more request.
+    Busy,
+    /// There is no room for one more connection.
+    Connection,
+    /// A reply that does not fit into a datagram.
+    TooLong,
+}
+
+impl Odd {
+    /// All with the label of their counter, in order.
+    pub(crate) const ALL: [(Self, &str); 7] = [
+        (Self::Peer, "peer"),
+        (Self::Token, "token"),
+        (Self::NoCookie, "no_cookie"),
+        (Self::Unreadable, "unreadable"),
+        (Self::Busy, "busy"),
+        (Self::Connection, "connection"),
+        (Self::TooLong, "too_long"),
+    ];
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Peer => "is none of those whose requests are taken",
+            Self::Token => "did not show the token",
+            Self::NoCookie => "sent a message without a cookie",
+            Self::Unreadable => "sent what is neither bencode nor JSON",
+            Self::Busy => "sent one request more than there is room for",
+            Self::Connection => "opened one connection more than there is room for",
+            Self::TooLong => "asked for what does not fit into a datagram",
+        }
+    }
+}
+
+/// Requests that were answered, by who asked, what, and how it went.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Kind {
+    /// One for all the rest where there are too many.
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) command: &'static str,
+    pub(crate) result: &'static str,
+}
+
+/// How many there were, and how long they took together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) count: u64,
+    pub(crate) time: Duration,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    answered: Mutex<BTreeMap<Kind, Tally>>,
+    odd: Mutex<[(u64, Option<Instant>); Odd::ALL.len()]>,
+}
+
+impl Counters {
+    /// Counts a request.
+    pub(crate) fn answered(&self, peer: IpAddr, command: &'static str, result: &'static str, time: Duration) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = answered.keys().any(|kind| kind.peer == Some(peer));
+        let mut peers: Vec<_> = answered.keys().map(|kind| kind.peer).collect();
+        peers.dedup();
+        let peer = (is_known || peers.len() < MAX_PEERS).then_some(peer);
+        let tally = answered.entry(Kind { peer, command, result }).or_default();
+        tally.count += 1;
+        tally.time += time;
+    }
+
+    /// Counts a message that went no further, and logs it now and then.
+    pub(crate) fn odd(&self, odd: Odd, peer: IpAddr, now: Instant) {
+        let mut counts = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, logged_at) = &mut counts[odd as usize];
+        *count += 1;
+        if logged_at.is_none_or(|at| now.saturating_duration_since(at) >= LOG_EVERY) {
+            *logged_at = Some(now);
+            tracing::warn!(%peer, so_far = *count, "it {}", odd.text());
+        }
+    }
+
+    /// Requests that were answered.
+    pub(crate) fn all_answered(&self) -> Vec<(Kind, Tally)> {
+        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.iter().map(|(kind, tally)| (*kind, *tally)).collect()
+    }
+
+    /// Messages that went no further, by reason.
+    pub(crate) fn all_odd(&self) -> [(&'static str, u64); Odd::ALL.len()] {
+        let counts = self.odd.lock().unwrap_or_else(PoisonError::into_inner);
+        array::from_fn(|number| (Odd::ALL[number].1, counts[number].0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_counter() {
+        let counters = Counters::default();
+        for (number, (odd, label)) in Odd::ALL.into_iter().enumerate() {
+            assert_eq!(odd as usize, number);
+            counters.odd(odd, [127, 0, 0, 1].into(), crate::gateway::now());
+            assert_eq!(counters.all_odd()[number], (label, 1));
+        }
+    }
+
+    #[test]
+    fn no_number_of_peers_takes_more_room() {
+        let counters = Counters::default();
+        for number in 0..1000 {
+            counters.answered(std::net::Ipv4Addr::from_bits(number).into(), "ping", "pong", Duration::ZERO);
+        }
+        counters.answered([0, 0, 0, 0].into(), "ping", "pong", Duration::from_secs(2));
+        let all = counters.all_answered();
+        assert_eq!((all.len(), all[0].0.peer, all[0].1.count), (1 + MAX_PEERS, None, 1000 - MAX_PEERS as u64));
+        assert_eq!((all[1].1.count, all[1].1.time), (2, Duration::from_secs(2)));
+    }
+}

@@ -1,0 +1,230 @@
+//! The one way in for requests, however they come: who may ask, cookies, encodings, replies.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use control::cookies::{self, Begun, Cookies};
+use control::request::command_name;
+use control::{Dictionary, Encoding, Frame, ReadError, Reply};
+use model::Secret;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::counters::{Counters, Odd};
+use super::peers::Prefix;
+use crate::gateway::now;
+
+/// Requests that may wait for the engine.
+const QUEUE: usize = 1024;
+
+/// A request for the engine.
+pub(crate) struct Asked {
+    pub(crate) request: Dictionary<'static>,
+    pub(crate) reply_to: ReplyTo,
+}
+
+/// Room for a request in the engine's queue.
+pub(crate) type Room<'a> = mpsc::Permit<'a, Asked>;
+
+/// Takes a reply to whoever asked: the whole message, or the dictionary alone where there was no cookie.
+pub(crate) type Deliver = Box<dyn FnOnce(Arc<[u8]>) + Send>;
+
+pub(crate) struct Intake {
+    asked: mpsc::Sender<Asked>,
+    cookies: Mutex<Cookies<IpAddr, Deliver>>,
+    peers: Vec<Prefix>,
+    token: Option<Secret<String>>,
+    connections: Arc<Semaphore>,
+    pub(crate) counters: Counters,
+}
+
+/// Where the reply to a request goes. Without a reply whoever asked hears nothing, and may ask again.
+pub(crate) struct ReplyTo {
+    intake: Arc<Intake>,
+    peer: IpAddr,
+    encoding: Encoding,
+    command: &'static str,
+    since: Instant,
+    /// Nobody's once it was answered.
+    asker: Option<Asker>,
+}
+
+enum Asker {
+    Cookie(Box<[u8]>),
+    Plain(Deliver),
+}
+
+impl Intake {
+    /// The way in, and where requests come out.
+    pub(crate) fn new(config: &crate::config::Ng) -> (Arc<Self>, mpsc::Receiver<Asked>) {
+        let (asked, requests) = mpsc::channel(QUEUE);
+        let intake = Self {
+            asked,
+            cookies: Mutex::new(Cookies::new(cookies::Limits::default(), now())),
+            peers: config.peers.clone(),
+            token: config.token.clone(),
+            connections: Arc::new(Semaphore::new(config.max_connections)),
+            counters: Counters::default(),
+        };
+        (Arc::new(intake), requests)
+    }
+
+    /// Says who sends, if it may.
+    pub(crate) fn admit(&self, from: SocketAddr) -> Option<IpAddr> {
+        let peer = from.ip().to_canonical();
+        if self.peers.iter().any(|prefix| prefix.contains(peer)) {
+            return Some(peer);
+        }
+        self.odd(Odd::Peer, peer);
+        None
+    }
+
+    /// Admits a connection, for as long as what is returned lives.
+    pub(crate) fn connect(&self, from: SocketAddr) -> Option<(IpAddr, OwnedSemaphorePermit)> {
+        let peer = self.admit(from)?;
+        let permit = Arc::clone(&self.connections).try_acquire_owned().ok();
+        if permit.is_none() {
+            self.odd(Odd::Connection, peer);
+        }
+        Some((peer, permit?))
+    }
+
+    /// Says whether what a request over HTTP shows is the token, if there is one.
+    pub(crate) fn is_token(&self, shown: Option<&[u8]>) -> bool {
+        let Some(token) = &self.token else { return true };
+        let (token, shown) = (token.reveal().as_bytes(), shown.unwrap_or_default());
+        // How long it takes says nothing about where they differ.
+        token.len() == shown.len() && token.iter().zip(shown).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    }
+
+    /// Counts what goes no further.
+    pub(crate) fn odd(&self, odd: Odd, peer: IpAddr) {
+        self.counters.odd(odd, peer, now());
+    }
+
+    /// Room for a request, if there is any now.
+    pub(crate) fn room(&self) -> Option<Room<'_>> {
+        self.asked.try_reserve().ok()
+    }
+
+    /// Takes a message.
+    pub(crate) fn take(self: &Arc<Self>, room: Room<'_>, peer: IpAddr, message: &[u8], deliver: Deliver) {
+        let Ok(frame) = Frame::split(message) else { return self.odd(Odd::NoCookie, peer) };
+        let (encoding, request) = match frame.read() {
+            Ok(read) => read,
+            Err(error) => {
+                self.odd(Odd::Unreadable, peer);
+                return deliver(refusal(message, &error).into());
+            }
+        };
+        // The lock ends with the statement: delivering is not for it to wait for.
+        let begun = self.cookies().begin(peer, frame.cookie, deliver, now());
+        match begun {
+            Begun::First => self.ask(room, peer, encoding, request, Asker::Cookie(frame.cookie.into())),
+            Begun::Waits => {}
+            Begun::Done(deliver, reply) => deliver(reply),
+            Begun::Full => self.odd(Odd::Busy, peer),
+        }
+    }
+
+    /// Takes a dictionary without a cookie. A repeated one cannot be known as such.
+    pub(crate) fn take_plain(self: &Arc<Self>, room: Room<'_>, peer: IpAddr, payload: &[u8], deliver: Deliver) {
+        match (Frame { cookie: b"", payload }).read() {
+            Ok((encoding, request)) => self.ask(room, peer, encoding, request, Asker::Plain(deliver)),
+            Err(error) => {
+                self.odd(Odd::Unreadable, peer);
+                deliver(written(Encoding::of(payload), &Reply::error(&error.to_string())).into());
+            }
+        }
+    }
+
+    fn ask(self: &Arc<Self>, room: Room<'_>, peer: IpAddr, encoding: Encoding, request: Dictionary<'_>, asker: Asker) {
+        let command = command_name(&request).unwrap_or("unknown");
+        let reply_to = ReplyTo { intake: Arc::clone(self), peer, encoding, command, since: now(), asker: Some(asker) };
+        room.send(Asked { request: request.into_owned(), reply_to });
+    }
+
+    /// Takes a message of a peer that waits for its reply. Nothing is returned where there is none.
+    pub(crate) async fn reply(self: &Arc<Self>, peer: IpAddr, message: &[u8]) -> Option<Arc<[u8]>> {
+        let (deliver, reply) = later();
+        self.take(self.asked.reserve().await.ok()?, peer, message, deliver);
+        reply.await.ok()
+    }
+
+    /// The same for a dictionary without a cookie.
+    pub(crate) async fn reply_plain(self: &Arc<Self>, peer: IpAddr, payload: &[u8]) -> Option<Arc<[u8]>> {
+        let (deliver, reply) = later();
+        self.take_plain(self.asked.reserve().await.ok()?, peer, payload, deliver);
+        reply.await.ok()
+    }
+
+    /// What was counted about repeated requests.
+    pub(crate) fn repeated(&self) -> cookies::Counters {
+        self.cookies().counters()
+    }
+
+    fn cookies(&self) -> MutexGuard<'_, Cookies<IpAddr, Deliver>> {
+        self.cookies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReplyTo {
+    /// Who asked.
+    pub(crate) const fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// What was asked.
+    pub(crate) const fn command(&self) -> &'static str {
+        self.command
+    }
+
+    /// Answers.
+    pub(crate) fn send(mut self, reply: &Dictionary<'_>) {
+        let result = match Reply::of(reply) {
+            Ok(Reply::Done(_)) => "ok",
+            Ok(Reply::Pong) => "pong",
+            Ok(Reply::LoadLimit(_)) => "load limit",
+            Ok(Reply::Error(_)) | Err(_) => "error",
+        };
+        let now = now();
+        self.intake.counters.answered(self.peer, self.command, result, now.saturating_duration_since(self.since));
+        match self.asker.take() {
+            Some(Asker::Cookie(cookie)) => {
+                let message: Arc<[u8]> = Frame::write(&cookie, self.encoding, reply).into();
+                let waiting = self.intake.cookies().finish(self.peer, &cookie, Arc::clone(&message), now);
+                waiting.into_iter().for_each(|deliver| deliver(Arc::clone(&message)));
+            }
+            Some(Asker::Plain(deliver)) => deliver(written(self.encoding, reply).into()),
+            None => {}
+        }
+    }
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        if let Some(Asker::Cookie(cookie)) = self.asker.take() {
+            let waiting = self.intake.cookies().abandon(self.peer, &cookie);
+            drop(waiting);
+        }
+    }
+}
+
+/// What a message is answered with that cannot be read.
+pub(crate) fn refusal(message: &[u8], error: &ReadError) -> Vec<u8> {
+    let frame = Frame::split(message).unwrap_or(Frame { cookie: message, payload: b"" });
+    Frame::write(frame.cookie, Encoding::of(frame.payload), &Reply::error(&error.to_string()))
+}
+
+fn written(encoding: Encoding, dictionary: &Dictionary<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encoding.write(dictionary, &mut bytes);
+    bytes
+}
+
+/// Delivers to whoever awaits it.
+fn later() -> (Deliver, oneshot::Receiver<Arc<[u8]>>) {
+    let (reply, awaited) = oneshot::channel();
+    // Who does not wait any more has gone.
+    (Box::new(move |bytes| drop(reply.send(bytes))), awaited)
+}
