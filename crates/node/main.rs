@@ -53,9 +53,20 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/etc/stox/stox.toml")]
         config: PathBuf,
     },
+    /// Speaks to a relay by the ng protocol.
+    #[command(subcommand)]
+    Ng(Ng),
     /// Measures a packet relay, stox's own or another: what it forwards, loses, delays and costs.
     #[command(subcommand)]
     Load(load::Load),
+}
+
+#[derive(Subcommand)]
+enum Ng {
+    /// Sends one request, and prints the reply.
+    ///
+    /// Exit code 0: it was done. 1: it was not, or nobody answered.
+    Send(ng::send::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +75,7 @@ fn main() -> ExitCode {
         Command::Relay(flags) => ng::relay(flags),
         Command::Demo { hold } => demo::demo(hold),
         Command::Check { config } => check::check(&config),
+        Command::Ng(Ng::Send(arguments)) => ng::send::send(&arguments),
         Command::Load(command) => command.run(),
     }
 }

@@ -9,6 +9,7 @@
 //! - [`listen`]: where requests are taken; `udp`, `tcp`, `http`: how
 //! - [`intake`]: who may ask, cookies, encodings; [`peers`], [`counters`]
 //! - [`engine`]: what is done
+//! - [`send`]: the other end, for the command line
 
 mod counters;
 mod engine;
@@ -17,6 +18,7 @@ mod intake;
 mod listen;
 mod metrics;
 mod peers;
+pub(crate) mod send;
 mod tcp;
 mod udp;
 

@@ -54,6 +54,11 @@ impl Stox {
         Self { child, directory }
     }
 
+    /// Its own directory, where its configuration is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

@@ -257,3 +257,28 @@ async fn the_command_line_is_enough() {
     let (ping, pong) = PINGS[0];
     assert_eq!(Socket::connect(address).await.ask(ping).await, pong);
 }
+
+#[tokio::test]
+async fn a_request_may_be_sent_from_the_command_line() {
+    let relay = Relay::start("").await;
+    let request = relay.stox.directory().join("request.json");
+    fs::write(&request, r#"{"command": "list", "limit": 7}"#).expect("the directory can be written to");
+    let request = format!("--json={}", request.display());
+    let (udp, tcp) = (format!("udp:{}", relay.udp), format!("tcp:{}", relay.tcp));
+    let sdp = format!("sdp=@{}", relay.stox.directory().join("stox.toml").display());
+    for (words, code, said) in [
+        (&["--to", &udp, "ping"][..], 0, "result: pong\n"),
+        (&["--to", &tcp, "ping"], 0, "result: pong\n"),
+        (&["--to", &udp, &request], 0, "calls:\nresult: ok\n"),
+        (&["--to", &udp, &request, "command=ping"], 0, "result: pong\n"),
+        (&["--to", &udp, "offer", "call-id=a"], 1, "error-reason: No SDP body in message\nresult: error\n"),
+        (&["--to", &tcp, "offer", &sdp], 1, "error-reason: No call-id in message\nresult: error\n"),
+        (&["--to", "sctp:127.0.0.1:1", "ping"], 1, "expected udp:HOST:PORT"),
+        (&["--to", &udp, "offer", "sdp=@/nonexistent"], 1, "cannot read /nonexistent"),
+    ] {
+        let mut command = command(&["ng", "send"], None);
+        let output = command.args(words).output().expect("the binary was built");
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert_eq!((output.status.code(), text.contains(said)), (Some(code), true), "{words:?}: {text}");
+    }
+}
