@@ -126,7 +126,7 @@ impl Loop {
                 let ticket = Ticket(self.next);
                 self.next += 1;
                 self.asking.insert(ticket, reply_to);
-                self.engine.handle_request(ticket, &request, now());
+                self.engine.handle_request(ticket, request, now());
             }
             Err(error) => reply_to.send(&Reply::error(&error.to_string())),
         }

@@ -23,8 +23,8 @@ impl Engine {
         Self { replies: VecDeque::new() }
     }
 
-    pub(crate) fn handle_request(&mut self, ticket: Ticket, request: &Request, _now: Instant) {
-        let reply = match &request.action {
+    pub(crate) fn handle_request(&mut self, ticket: Ticket, request: Request, _now: Instant) {
+        let reply = match request.action {
             Action::Ping => Dictionary::new().with("result", "pong"),
             Action::List(_) => Dictionary::new().with("result", "ok").with("calls", Vec::<&str>::new()),
             Action::Offer { .. }

@@ -103,6 +103,7 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 fn answer(media_type: &'static str, reply: Option<Arc<[u8]>>) -> Response {
     match reply {
         Some(reply) => ([(header::CONTENT_TYPE, media_type)], Bytes::from_owner(reply)).into_response(),
+        // It has no cookie, or there is no room for it.
         None => StatusCode::BAD_REQUEST.into_response(),
     }
 }

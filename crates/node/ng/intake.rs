@@ -204,6 +204,7 @@ impl ReplyTo {
 impl Drop for ReplyTo {
     fn drop(&mut self) {
         if let Some(Asker::Cookie(cookie)) = self.asker.take() {
+            // The lock ends before what they hold is dropped.
             let waiting = self.intake.cookies().abandon(self.peer, &cookie);
             drop(waiting);
         }
@@ -227,4 +228,57 @@ fn later() -> (Deliver, oneshot::Receiver<Arc<[u8]>>) {
     let (reply, awaited) = oneshot::channel();
     // Who does not wait any more has gone.
     (Box::new(move |bytes| drop(reply.send(bytes))), awaited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{RelayConfig, RelayFlags};
+
+    const PING: &[u8] = b"1 d7:command4:pinge";
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn intake() -> (Arc<Intake>, mpsc::Receiver<Asked>) {
+        let flags = RelayFlags { address: vec!["127.0.0.1".to_owned()], ..RelayFlags::default() };
+        Intake::new(&RelayConfig::read(flags).expect("it is right").ng)
+    }
+
+    fn ask(intake: &Arc<Intake>, message: &[u8]) -> oneshot::Receiver<Arc<[u8]>> {
+        let (deliver, reply) = later();
+        intake.take(intake.room().expect("there is room"), PEER, message, deliver);
+        reply
+    }
+
+    #[test]
+    fn everybody_who_asks_while_a_request_is_worked_on_gets_its_reply() {
+        let (intake, mut requests) = intake();
+        let mut replies = [ask(&intake, PING), ask(&intake, PING)];
+        let Asked { request, reply_to } = requests.try_recv().expect("it was asked");
+        assert!(requests.try_recv().is_err(), "once");
+        assert_eq!((request.text("command"), reply_to.peer(), reply_to.command()), (Some("ping"), PEER, "ping"));
+        reply_to.send(&Dictionary::new().with("result", "pong"));
+        for reply in &mut replies {
+            assert_eq!(&*reply.try_recv().expect("it was answered"), b"1 d6:result4:ponge");
+        }
+        assert_eq!(intake.repeated().repeated, 1);
+    }
+
+    #[test]
+    fn a_request_that_got_no_reply_may_be_asked_anew() {
+        let (intake, mut requests) = intake();
+        let mut reply = ask(&intake, PING);
+        drop(requests.try_recv().expect("it was asked"));
+        assert_eq!(reply.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        let _reply = ask(&intake, PING);
+        requests.try_recv().expect("it was asked again");
+    }
+
+    #[test]
+    fn no_more_requests_wait_than_there_is_room_for() {
+        let (intake, _requests) = intake();
+        for number in 0..QUEUE {
+            drop(ask(&intake, format!("{number} d7:command4:pinge").as_bytes()));
+        }
+        assert!(intake.room().is_none());
+    }
 }

@@ -63,8 +63,7 @@ async fn converse(mut stream: TcpStream, peer: IpAddr, intake: &Arc<Intake>) -> 
             },
             Err(StreamError::Unreadable { message, error }) => {
                 intake.odd(Odd::Unreadable, peer);
-                write(&mut stream, &refusal(&message, &error)).await?;
-                return finish(stream, &mut buffer).await;
+                return write(&mut stream, &refusal(&message, &error)).await;
             }
             Err(_) => {
                 intake.odd(Odd::NoCookie, peer);
@@ -76,15 +75,4 @@ async fn converse(mut stream: TcpStream, peer: IpAddr, intake: &Arc<Intake>) -> 
 
 async fn write(stream: &mut TcpStream, reply: &[u8]) -> io::Result<()> {
     timeout(PATIENCE, stream.write_all(reply)).await?
-}
-
-/// Closes, but not before the peer has: what it is still sending would destroy our last words on their way (RFC 9112
-/// §9.6).
-async fn finish(mut stream: TcpStream, buffer: &mut [u8]) -> io::Result<()> {
-    stream.shutdown().await?;
-    timeout(PATIENCE, async {
-        while stream.read(buffer).await? > 0 {}
-        Ok(())
-    })
-    .await?
 }

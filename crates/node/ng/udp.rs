@@ -62,3 +62,17 @@ fn instead_of(reply: &[u8]) -> Vec<u8> {
     let frame = Frame::split(reply).unwrap_or(Frame { cookie: b"0", payload: b"" });
     Frame::write(frame.cookie, Encoding::of(frame.payload), &Reply::error("Reply does not fit into a datagram"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_that_is_too_long_becomes_an_error_in_its_own_encoding() {
+        assert_eq!(
+            instead_of(b"7 {\"sdp\":1}"),
+            br#"7 {"error-reason":"Reply does not fit into a datagram","result":"error"}"#
+        );
+        assert!(instead_of(b"7 d1:ai1ee").starts_with(b"7 d12:error-reason"));
+    }
+}
