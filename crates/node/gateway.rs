@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use model::FromRelay;
@@ -186,4 +186,9 @@ fn random(bytes: &mut [u8]) {
 #[allow(clippy::disallowed_methods, reason = "this is the shell in which the signalling side reads its clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the shell in which the signalling side reads its clock")]
+pub(crate) fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,18 +1,17 @@
 //! `stox relay`: the packet relay, driven by other people's signalling gateways through the ng protocol.
 //!
 //! ```text
-//! udp, tcp, http ──> intake ──> Loop ──> engine <──> relay threads
+//! udp, tcp, http ──> intake ──> Loop ──> calls <──> relay threads
 //!    ^                 ^          │
 //!    └─────────────────┴── reply ─┘
 //! ```
 //!
 //! - [`listen`]: where requests are taken; `udp`, `tcp`, `http`: how
 //! - [`intake`]: who may ask, cookies, encodings; [`peers`], [`counters`]
-//! - [`engine`]: what is done
+//! - [`control::calls`]: what is done
 //! - [`send`]: the other end, for the command line
 
 mod counters;
-mod engine;
 mod http;
 mod intake;
 mod listen;
@@ -27,19 +26,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use control::calls::{Calls, Ticket};
 use control::{Finding, Reply, Request};
 use model::{FromRelay, ToRelay};
 use netio::RelayThreads;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use self::engine::{Engine, Ticket};
 use self::intake::{Asked, Intake, ReplyTo};
 pub(crate) use self::listen::Listen;
 use self::metrics::Metrics;
 pub(crate) use self::peers::Prefix;
 use crate::config::{RelayConfig, RelayFlags};
-use crate::gateway::{now, until};
+use crate::gateway::{now, since_1970, until};
 use crate::settings;
 
 /// Findings that are remembered as told.
@@ -74,13 +73,14 @@ async fn run(config: &RelayConfig) -> anyhow::Result<()> {
     }
     tracing::info!("ready");
     let (asking, told) = Default::default();
-    Loop { engine: Engine::new(config), relay, asking, next: 0, told }.run(requests, from_relay, stops).await;
+    let calls = Calls::new(settings::calls(config), now(), since_1970());
+    Loop { calls, relay, asking, next: 0, told }.run(requests, from_relay, stops).await;
     Ok(())
 }
 
-/// The one place where the engine is called.
+/// The one place where the calls are touched.
 struct Loop {
-    engine: Engine,
+    calls: Calls,
     relay: Arc<RelayThreads>,
     /// Who waits for a reply.
     asking: HashMap<Ticket, ReplyTo>,
@@ -99,13 +99,13 @@ impl Loop {
         let mut is_stopping = false;
         loop {
             self.drain();
-            if is_stopping && self.engine.is_empty() {
+            if is_stopping && self.calls.is_empty() {
                 break;
             }
             tokio::select! {
                 Some(asked) = requests.recv() => self.handle_request(asked),
-                Some(news) = from_relay.recv() => self.engine.handle_relay(news, now()),
-                () = until(self.engine.poll_timeout()) => self.engine.handle_timeout(now()),
+                Some(news) = from_relay.recv() => self.calls.handle_relay(news, now()),
+                () = until(self.calls.poll_timeout()) => self.calls.handle_timeout(now()),
                 _ = async { tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} } } => {
                     if is_stopping {
                         tracing::warn!("stopping at once");
@@ -126,7 +126,7 @@ impl Loop {
                 let ticket = Ticket(self.next);
                 self.next += 1;
                 self.asking.insert(ticket, reply_to);
-                self.engine.handle_request(ticket, request, now());
+                self.calls.handle_request(ticket, request, now());
             }
             Err(error) => reply_to.send(&Reply::error(&error.to_string())),
         }
@@ -142,12 +142,12 @@ impl Loop {
         }
     }
 
-    /// Carries out what the engine wants.
+    /// Carries out what the calls want.
     fn drain(&mut self) {
-        while let Some(request) = self.engine.poll_command() {
+        while let Some(request) = self.calls.poll_command() {
             self.relay.send(ToRelay::Command(request));
         }
-        while let Some((ticket, reply)) = self.engine.poll_reply() {
+        while let Some((ticket, reply)) = self.calls.poll_reply() {
             if let Some(reply_to) = self.asking.remove(&ticket) {
                 reply_to.send(&reply);
             }

@@ -8,7 +8,7 @@ use signaling::RouteTable;
 use sip::agent::Config as AgentConfig;
 use xmpp::component::Config as ComponentConfig;
 
-use crate::config::{CertificateLife, Config, ConfigError, Relay};
+use crate::config::{CertificateLife, Config, ConfigError, Relay, RelayConfig};
 
 /// The relay's part.
 ///
@@ -37,6 +37,18 @@ pub(crate) fn relay(relay: &Relay, max_calls: usize) -> anyhow::Result<netio::Co
             ..relay::Config::new(relay.addresses.clone(), ports, certificates)
         })
     })
+}
+
+/// The part of those who drive the relay by the ng protocol.
+pub(crate) fn calls(config: &RelayConfig) -> control::calls::Config {
+    let names = config.relay.addresses.iter().filter_map(|address| address.name.clone());
+    let aliases = config.ng.aliases.iter().map(|(alias, name)| (alias.clone(), name.clone()));
+    control::calls::Config {
+        max_calls: config.max_calls,
+        delete_delay: config.ng.delete_delay,
+        endpoint_learning: config.ng.endpoint_learning,
+        interfaces: names.map(|name| (name.clone(), name)).chain(aliases).collect(),
+    }
 }
 
 /// The SIP user agent's part.

@@ -38,8 +38,8 @@ pub struct Config {
     pub delete_delay: Duration,
     /// How addresses are learnt where an offer says nothing.
     pub endpoint_learning: EndpointLearning,
-    /// The names that addresses of the relay have; others mean any.
-    pub interfaces: Vec<String>,
+    /// The names by which clients ask for addresses of the relay, and how the relay calls those; others mean any.
+    pub interfaces: HashMap<String, String>,
 }
 
 /// What a reply belongs to; chosen by whoever hands in the request.

@@ -294,7 +294,7 @@ impl Calls {
 
     /// The policy, on any interface if there is none of the name.
     fn known_interfaces(&self, policy: LegPolicy) -> LegPolicy {
-        let address = policy.address.filter(|name| self.config.interfaces.contains(name));
+        let address = policy.address.and_then(|name| self.config.interfaces.get(&name).cloned());
         LegPolicy { address, ..policy }
     }
 }

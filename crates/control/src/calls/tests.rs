@@ -60,7 +60,7 @@ impl World {
             max_calls,
             delete_delay: Duration::from_secs(30),
             endpoint_learning: EndpointLearning::Heuristic,
-            interfaces: vec!["internal".to_owned(), "external".to_owned()],
+            interfaces: ["internal", "external"].map(|name| (name.to_owned(), name.to_owned())).into(),
         };
         let mut next = 0_u8;
         let random =
