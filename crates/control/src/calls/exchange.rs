@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use model::{CallId, Command, CommandError, Description, LegPolicy, PathPolicy};
 
+use sdp::fragment::{Fragment, Trickled};
 use sdp::{Role, SdpError};
 
 use super::party::{Call, Dialogue, Exchange, Said};
 use super::policy::Legs;
 use super::{Calls, Job, MAX_PARTIES, Ticket, codecs, figures, leg_id, ok};
-use crate::request::{self, Options, Supports};
+use crate::request::{self, Flag, Options, Supports};
 use crate::rewriting::{self, Edition};
 
 /// Clients try another relay at these words.
@@ -37,7 +38,39 @@ pub(super) enum Finish {
 }
 
 impl Calls {
+    /// Takes candidates that trickle. Their reply has no SDP.
+    fn trickle(&mut self, ticket: Ticket, said: request::Exchange) {
+        let Some(call) = self.calls.get(&said.call_id) else { return self.refuse(ticket, "Unknown call-id") };
+        let dialogue = call.party(&said.from_tag).and_then(|from| Some((from, call.dialogues_of(from).next()?.0)));
+        let Some((from, number)) = dialogue else { return self.refuse(ticket, "Invalid dialogue association") };
+        let dialogue = &call.dialogues[number];
+        let Ok(fragment) = Fragment::read(&said.sdp) else { return self.refuse(ticket, "Failed to parse SDP") };
+        let Some((leg, relay)) = dialogue.leg_of(from).zip(dialogue.relay) else {
+            return self.refuse(ticket, "Invalid dialogue association");
+        };
+        let streams = dialogue.session.streams();
+        let remote = dialogue.remote[leg].iter().flat_map(|remote| &remote.streams);
+        let stream_of = |part: &Trickled| match &part.mid {
+            Some(mid) => remote.clone().find(|stream| stream.name == *mid).map(|stream| stream.id),
+            None => streams.get(part.index).copied().flatten(),
+        };
+        let mut asked = Vec::new();
+        for part in fragment.parts {
+            let Some(stream) = stream_of(&part) else { continue };
+            let Trickled { ufrag, candidates, end_of_candidates, .. } = part;
+            let leg = leg_id(leg);
+            asked.push((
+                number,
+                Command::AddCandidates { call: relay, leg, stream, ufrag, candidates, end_of_candidates },
+            ));
+        }
+        self.ask(Some(ticket), said.call_id, asked, Finish::Done);
+    }
+
     pub(super) fn offer(&mut self, ticket: Ticket, to_tag: Option<&str>, said: request::Exchange, now: Instant) {
+        if said.options.flags.has(Flag::Fragment) {
+            return self.trickle(ticket, said);
+        }
         let unix = self.unix(now);
         let request::Exchange { call_id, from_tag, via_branch, label, to_label, sdp, options } = said;
         let is_new = !self.calls.contains_key(&call_id);

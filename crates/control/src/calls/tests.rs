@@ -342,3 +342,30 @@ fn keys_and_profile_towards_the_receiver_are_as_wished_and_towards_the_sender_as
     let sdp = answered.text("sdp").unwrap_or_else(|| panic!("{answered:?}"));
     assert!(sdp.contains(" RTP/AVP 8 101\r\n") && !sdp.contains("crypto") && !sdp.contains("ice-"), "{sdp}");
 }
+
+#[test]
+fn candidates_trickle_to_the_party_that_is_reached_by_ice() {
+    let mut world = World::new();
+    let offer = OFFER.to_owned()
+        + "a=mid:sound\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=ice-options:trickle\r\n";
+    let asked = |sdp: &str| {
+        let asked = Dictionary::new().with("command", "offer").with("call-id", "c").with("from-tag", "alice");
+        asked.with("sdp", sdp).into_owned()
+    };
+    let fragment = |ufrag: &str| {
+        let candidate = "a=candidate:1 1 UDP 2130706431 192.0.2.10 4000 typ host\r\n";
+        asked(&format!(
+            "a=ice-ufrag:{ufrag}\r\nm=audio 9 RTP/AVP 0\r\na=mid:sound\r\n{candidate}a=end-of-candidates\r\n"
+        ))
+        .with("flags", "fragment")
+    };
+    assert_eq!(error(&world.ask(&fragment("abcd"))).as_deref(), Some("Unknown call-id"));
+    assert_eq!(error(&world.ask(&asked(&offer))), None);
+    assert_eq!(error(&world.answer(&[])), None);
+    assert!(world.relay.poll_transmit().is_none());
+    let added = world.ask(&fragment("abcd"));
+    assert_eq!((error(&added), added.get("sdp")), (None, None));
+    world.relay.handle_timeout(world.now + Duration::from_secs(1));
+    let check = world.relay.poll_transmit().expect("it is checked");
+    assert_eq!(check.to, "192.0.2.10:4000".parse().expect("an address"));
+}
