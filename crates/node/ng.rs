@@ -113,6 +113,7 @@ impl Loop {
                     }
                     tracing::info!("stopping when the last call is over");
                     is_stopping = true;
+                    self.calls.refuse_new();
                 }
             }
         }

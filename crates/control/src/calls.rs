@@ -133,6 +133,11 @@ impl Calls {
         }
     }
 
+    /// Takes no more calls: each new one is refused as one too many. Those there are go on.
+    pub fn refuse_new(&mut self) {
+        self.config.max_calls = 0;
+    }
+
     /// How many calls there are.
     pub fn len(&self) -> usize {
         self.calls.len()

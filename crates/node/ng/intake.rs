@@ -14,16 +14,16 @@ use super::counters::{Counters, Odd};
 use super::peers::Prefix;
 use crate::gateway::now;
 
-/// Requests that may wait for the engine.
+/// Requests that may wait for the loop.
 const QUEUE: usize = 1024;
 
-/// A request for the engine.
+/// A request for the loop.
 pub(crate) struct Asked {
     pub(crate) request: Dictionary<'static>,
     pub(crate) reply_to: ReplyTo,
 }
 
-/// Room for a request in the engine's queue.
+/// Room for a request in the loop's queue.
 pub(crate) type Room<'a> = mpsc::Permit<'a, Asked>;
 
 /// Takes a reply to whoever asked: the whole message, or the dictionary alone where there was no cookie.

@@ -254,6 +254,17 @@ fn a_relay_that_is_full_says_so_and_keeps_nothing() {
 }
 
 #[test]
+fn a_relay_that_is_to_stop_takes_no_new_call_and_keeps_those_it_has() {
+    let mut world = World::new();
+    assert_eq!(error(&world.offer(&[])), None);
+    world.calls.refuse_new();
+    let another = request("offer", OFFER, &[("from-tag", "x")]).with("call-id", "another");
+    assert_eq!(error(&world.ask(&another)).as_deref(), Some("Parallel session limit reached"));
+    assert_eq!(error(&world.answer(&[])), None);
+    assert_eq!(error(&world.offer(&[("to-tag", "bob")])), None);
+}
+
+#[test]
 fn requests_about_a_call_are_carried_out_one_after_the_other() {
     let mut world = World::new();
     let requests = [
