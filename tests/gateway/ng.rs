@@ -7,11 +7,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use control::MAX_MESSAGE;
+use load::trial::target::channel::RelayProcess;
+use load::trial::target::{self, CallNumber};
+use load::trial::{Plan, RawPlan, Target};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use self::client::{Relay, Socket, WebSocket};
 use crate::binary::{command, directory_with};
+use crate::carry::carry_every_kind;
 use crate::scene::PATIENCE;
 
 const PINGS: [(&str, &str); 2] =
@@ -281,4 +285,34 @@ async fn a_request_may_be_sent_from_the_command_line() {
         let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         assert_eq!((output.status.code(), text.contains(said)), (Some(code), true), "{words:?}: {text}");
     }
+}
+
+fn target(relay: SocketAddr, media: &str, ice: bool) -> Box<dyn Target> {
+    let raw = RawPlan { target: format!("ng:{relay}"), media: media.into(), ice, ..RawPlan::default() };
+    let plan = Plan::try_from(raw).expect("the plan is possible");
+    target::open(&plan, &RelayProcess::new("no relay is started".into())).expect("it answers a ping")
+}
+
+#[tokio::test]
+async fn calls_of_every_kind_carry_media_both_ways() {
+    let relay = Relay::start("").await;
+    let address = relay.udp;
+    let carried = tokio::task::spawn_blocking(move || carry_every_kind(|media, ice| target(address, media, ice)));
+    carried.await.expect("all arrived");
+}
+
+#[tokio::test]
+async fn calls_come_and_go_by_the_hundred() {
+    let relay = Relay::start("").await;
+    let address = relay.udp;
+    let carried = tokio::task::spawn_blocking(move || {
+        let mut relay = target(address, "rtp", false);
+        for round in 0..3 {
+            let calls: Vec<_> = (round * 100..(round + 1) * 100).map(CallNumber).collect();
+            let outcome = relay.set_up(&calls);
+            assert!(outcome.iter().all(Result::is_ok), "{:?}", outcome.iter().find_map(|call| call.as_ref().err()));
+            assert_eq!(relay.tear_down(&calls), Ok(()));
+        }
+    });
+    carried.await.expect("there was room");
 }
