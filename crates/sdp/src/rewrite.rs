@@ -2,8 +2,8 @@
 //!
 //! Ours are addresses, ports, profiles, payload types and what is said of them, RTCP, ICE, keys, fingerprints, bundles,
 //! header extensions, direction and packet times. They are written as [`Session`](crate::Session) would write them; a
-//! line of the sender that says the same stays in their stead. What a relay cannot vouch for goes: SSRCs, capability
-//! negotiation (RFC 5939), RTCP XR, MIKEY, and attributes known to name addresses.
+//! line of the sender that says the same stays in their stead. What a relay cannot vouch for goes: SSRCs, simulcast,
+//! capability negotiation (RFC 5939), RTCP XR, MIKEY, ZRTP, and attributes known to name addresses.
 //!
 //! ```
 //! use sdp::rewrite::{Fate, Rewriting, rewrite};
@@ -141,8 +141,8 @@ const TRANSPORT: &[&[&str]] = &[
     &["crypto", "key-mgmt", "zrtp-hash"],
     // RFC 8122, 4145, 8842, 8827
     &["fingerprint", "setup", "connection", "tls-id", "dtls-id", "identity"],
-    // RFC 5576, 9143
-    &["ssrc", "ssrc-group", "x-ssrc-range", "bundle-only"],
+    // RFC 5576, 8851, 8853, 9143: what tells the RTP streams of one m-line apart
+    &["ssrc", "ssrc-group", "x-ssrc-range", "rid", "simulcast", "bundle-only"],
     // Addresses: RFC 4975, 6947, 4570, and the marks of proxies
     &["path", "altc", "source-filter", "oldmediaip", "oldcip", "oldoip"],
     // RFC 5939, 6871, 7006: other transports, with keys and addresses

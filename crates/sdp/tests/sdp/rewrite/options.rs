@@ -256,6 +256,8 @@ a=identity:eyJp
 a=ssrc:1 cname:x
 a=ssrc-group:FID 1 2
 a=x-ssrc-range:1-1
+a=rid:hi send pt=99
+a=simulcast:send hi;lo
 a=bundle-only
 a=path:msrp://192.0.2.66:1/x;tcp
 a=altc:1 IP4 192.0.2.66 1
