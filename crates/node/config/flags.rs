@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// They win over the file. They are checked together with it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RelayFlags {
-    /// A configuration file, of which [relay], [ng], [log] and [call] max_calls are read.
+    /// A configuration file, of which `[relay]`, `[ng]`, `[log]` and `max_calls` of `[call]` are read.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Where requests are taken: udp:ADDRESS:PORT, tcp:… or http:…, the last with WebSocket; udp:127.0.0.1:2223 if left out.
