@@ -388,15 +388,10 @@ impl Calls {
                 self.of_relay.remove(&call);
                 dialogue.relay = None;
             }
+            // Whether the other party is silent too, only the relay knows.
             News::MediaTimeout { leg } => {
-                dialogue.silent[usize::from(leg.0 != 0)] = true;
-                if dialogue.silent != [true; 2] {
-                    return;
-                }
-                dialogue.relay = None;
-                self.of_relay.remove(&call);
-                self.counts.timed_out += 1;
-                self.tell(Command::End { call });
+                let asked = vec![(number, Command::Query { call })];
+                return self.ask(None, call_id, asked, Finish::Silent { leg: usize::from(leg.0 != 0) });
             }
             News::Candidate { .. }
             | News::Ice { .. }
@@ -407,8 +402,32 @@ impl Calls {
             | News::PictureRequested { .. }
             | News::Statistics(_) => return,
         }
-        if self.calls.get(&call_id).is_some_and(|call| call.dialogues.iter().all(|one| one.relay.is_none())) {
-            self.forget(&call_id);
+        self.forget_if_over(&call_id);
+    }
+
+    /// Ends a dialogue whose parties are both silent: of one that was before, nothing more has come.
+    fn fell_silent(&mut self, call_id: &str, leg: usize, figures: &[(usize, CallStatistics)]) {
+        let Some((number, figures)) = figures.first() else { return };
+        let dialogue = self.calls.get_mut(call_id).and_then(|call| call.dialogues.get_mut(*number));
+        let Some((dialogue, relay)) = dialogue.and_then(|one| one.relay.map(|relay| (one, relay))) else { return };
+        let came = |leg: usize| {
+            let streams = figures.legs.get(leg).map(|leg| leg.streams.iter().map(|stream| stream.packets_received));
+            streams.map_or(0, Iterator::sum)
+        };
+        dialogue.silent[leg] = Some(came(leg));
+        if dialogue.silent[1 - leg] != Some(came(1 - leg)) {
+            return;
+        }
+        dialogue.relay = None;
+        self.of_relay.remove(&relay);
+        self.counts.timed_out += 1;
+        self.tell(Command::End { call: relay });
+        self.forget_if_over(call_id);
+    }
+
+    fn forget_if_over(&mut self, call_id: &str) {
+        if self.calls.get(call_id).is_some_and(|call| call.dialogues.iter().all(|one| one.relay.is_none())) {
+            self.forget(call_id);
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) enum Finish {
     Told { of: Option<usize> },
     /// To reply that it is done.
     Done,
+    /// To end a dialogue if nobody speaks in it any more: the party of this leg was silent for too long.
+    Silent { leg: usize },
 }
 
 impl Calls {
@@ -88,6 +90,7 @@ impl Calls {
         }
         let number = call.dialogue_for_offer(&from_tag, to_tag, via_branch.as_deref(), unix);
         let Some((number, from)) = number.and_then(|number| Some((number, call.party(&from_tag)?))) else {
+            self.forget_if_over(&call_id);
             return self.refuse(ticket, "Invalid dialogue association");
         };
         let dialogue = &mut call.dialogues[number];
@@ -100,9 +103,7 @@ impl Calls {
         let outcome = dialogue.session.read_offer(&sdp);
         let [parties, other] = [offerer, 1 - offerer].map(|leg| dialogue.parties[leg]);
         let Ok(described) = outcome else {
-            if is_new {
-                self.forget(&call_id);
-            }
+            self.forget_if_over(&call_id);
             return self.refuse(ticket, "Failed to parse SDP");
         };
         let offer = rewriting::described(described.description, &options);
@@ -191,6 +192,7 @@ impl Calls {
     pub(super) fn finish(&mut self, job: Job) {
         let Job { ticket, call_id, failed, local, figures, finish, .. } = job;
         let reply = match (finish, failed) {
+            (Finish::Silent { leg }, _) => return self.fell_silent(&call_id, leg, &figures),
             (Finish::Offered { number, made, .. }, Some(error)) => {
                 self.undo_offer(&call_id, number, made.map(|(relay, _)| relay), &error);
                 error_reply(&error)
@@ -240,7 +242,7 @@ impl Calls {
         };
         if let Some((relay, policies)) = made {
             dialogue.policies = Some(policies);
-            dialogue.silent = [false; 2];
+            dialogue.silent = [None; 2];
             dialogue.relay = Some(relay);
             self.of_relay.insert(relay, (call_id.to_owned(), number));
         }

@@ -50,8 +50,8 @@ pub(super) struct Dialogue {
     pub(super) remote: [Option<Description>; 2],
     /// How often each party was told something.
     pub(super) versions: [u64; 2],
-    /// Whose media has not come for as long as it may.
-    pub(super) silent: [bool; 2],
+    /// The packets that had come from each party when it had been silent for too long.
+    pub(super) silent: [Option<u64>; 2],
 }
 
 impl Dialogue {
@@ -65,7 +65,7 @@ impl Dialogue {
             local: [None, None],
             remote: [None, None],
             versions: [0; 2],
-            silent: [false; 2],
+            silent: [None; 2],
         }
     }
 

@@ -92,9 +92,25 @@ impl World {
             let outcome = self.relay.handle_command(command, self.now, &mut self.open);
             self.calls.handle_relay(FromRelay::Reply { id, outcome }, self.now);
         }
+        while let Some(event) = self.relay.poll_event() {
+            self.calls.handle_relay(FromRelay::Event(event), self.now);
+        }
         while let Some(socket) = self.relay.poll_close() {
             self.open.close(socket);
         }
+    }
+
+    /// Sends a packet of sound to where the first offerer was told to.
+    fn speak(&mut self, from: &str, number: u8) {
+        let call = self.calls.calls.values().next().expect("there is a call");
+        let to =
+            call.dialogues[0].local[0].as_ref().and_then(|local| local.streams[0].path.rtp).expect("it was answered");
+        let socket = self.open.0.iter().find(|(_, address)| **address == to).map(|(id, _)| *id).expect("it is open");
+        let mut buffer = [0; 512];
+        buffer[..12].copy_from_slice(&[0x80, 8, 0, number, 0, 0, number, 0, 1, 2, 3, 4]);
+        let from = from.parse().expect("an address");
+        let datagram = relay::Datagram { arrived_on: socket, from, buffer: &mut buffer, length: 172 };
+        self.relay.handle_batch([(0, datagram)], self.now, &mut Vec::new());
     }
 
     fn offer(&mut self, more: &[(&'static str, &'static str)]) -> Dictionary<'static> {
@@ -231,6 +247,7 @@ fn what_makes_no_sense_is_refused_in_words_that_others_know() {
     assert_eq!(error(&world.offer(&[("to-tag", "alice")])).as_deref(), Some("Invalid dialogue association"));
     let broken = request("offer", "v=1\r\n", &[("from-tag", "alice")]);
     assert_eq!(error(&world.ask(&broken)).as_deref(), Some("Failed to parse SDP"));
+    assert!(world.calls.is_empty(), "nothing is kept of what was refused");
     let unknown = Dictionary::new().with("command", "query").with("call-id", "nobody's");
     assert_eq!(error(&world.ask(&unknown)).as_deref(), Some("Unknown call-id"));
 }
@@ -379,4 +396,23 @@ fn candidates_trickle_to_the_party_that_is_reached_by_ice() {
     world.relay.handle_timeout(world.now + Duration::from_secs(1));
     let check = world.relay.poll_transmit().expect("it is checked");
     assert_eq!(check.to, "192.0.2.10:4000".parse().expect("an address"));
+}
+
+#[test]
+fn a_call_in_which_nobody_speaks_ends_and_one_in_which_somebody_does_goes_on() {
+    for somebody_speaks in [false, true] {
+        let mut world = World::new();
+        world.offer(&[]);
+        world.answer(&[]);
+        for number in 0..80_u8 {
+            world.now += Duration::from_secs(1);
+            world.relay.handle_timeout(world.now);
+            if somebody_speaks {
+                world.speak("192.0.2.10:4000", number);
+            }
+            world.work();
+            world.work();
+        }
+        assert_eq!((world.calls.is_empty(), world.open.0.is_empty()), (!somebody_speaks, !somebody_speaks));
+    }
 }
