@@ -149,7 +149,7 @@ const TRANSPORT: &[&[&str]] = &[
     &["acap", "tcap", "pcfg", "acfg", "lcfg", "csup", "creq", "ccap"],
 ];
 
-/// Attributes of the session that [`write`] says for each m-line.
+/// Attributes of the session that [`write::write`] says for each m-line.
 const SAID_BY_MEDIA: &[&str] = &["extmap", "rtcp-rsize"];
 
 /// Rewrites an SDP.
@@ -303,7 +303,7 @@ impl<'a> Rewriter<'a> {
     }
 }
 
-/// What [`write`] has to know of the m-lines. Those in a bundle need a name (RFC 9143 §7).
+/// What [`write::write`] has to know of the m-lines. Those in a bundle need a name (RFC 9143 §7).
 fn slots(how: &Rewriting<'_>, document: &Document<'_>) -> Vec<Slot> {
     let streams = how.lines.iter().filter_map(|fate| match fate {
         Fate::Carried(stream) => Some(Some(*stream)),
