@@ -100,47 +100,50 @@ impl Calls {
             let reply = ok().with("sdp", rewritten.to_owned());
             return self.replies.push_back((ticket, reply));
         }
-        let outcome = dialogue.session.read_offer(&sdp);
-        let [parties, other] = [offerer, 1 - offerer].map(|leg| dialogue.parties[leg]);
-        let Ok(described) = outcome else {
+        let Ok(described) = dialogue.session.read_offer(&sdp) else {
             self.forget_if_over(&call_id);
             return self.refuse(ticket, "Failed to parse SDP");
         };
         let offer = rewriting::described(described.description, &options);
         let legs = Legs::of(&offer, &options, self.config.endpoint_learning, [offerer, 1 - offerer].map(leg_id));
+        call.name(number, offerer, label, to_label);
         let mut asked = Vec::new();
         let policies =
             by_leg(offerer, self.known_interfaces(legs.sender.clone()), self.known_interfaces(legs.receiver.clone()));
-        let next = CallId::from(self.next());
-        let Some(call) = self.calls.get_mut(&call_id) else { return };
-        for (party, label) in [(parties, label), (other, to_label)] {
-            if label.is_some() {
-                call.parties[party].label = label;
-            }
-        }
-        let dialogue = &mut call.dialogues[number];
-        let (relay, made) = match dialogue.relay.filter(|_| dialogue.fits(&policies)) {
-            Some(relay) => {
-                if dialogue.exchange.as_ref().is_some_and(|open| open.answer.is_none()) {
-                    asked.extend([0, 1].map(|leg| Command::Rollback { call: relay, leg: leg_id(leg) }));
-                }
-                (relay, None)
-            }
-            None => {
-                let old = dialogue.relay.take();
-                old.map(|old| self.of_relay.remove(&old));
-                let relay = next;
-                asked.extend(old.map(|call| Command::End { call }));
-                asked.push(Command::CreateCall { call: relay, legs: policies.to_vec() });
-                (relay, Some((relay, policies)))
-            }
-        };
+        let (relay, made) = self.relay_for(&call_id, number, policies, &mut asked);
         let onward = codecs::offered(&offer, &options, legs.offers_bundle);
         asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer: offer.clone() });
         asked.push(Command::LocalOffer { call: relay, leg: leg_id(1 - offerer), offer: onward });
         let exchange = Exchange { offerer, offer: Said { sdp, options, rewritten: None }, legs, answer: None };
         let finish = Finish::Offered { number, exchange: Box::new(exchange), offer: Box::new(offer), made };
         self.ask(Some(ticket), call_id, asked.into_iter().map(|command| (number, command)).collect(), finish);
+    }
+
+    /// The call of the relay for an offer of a dialogue: the one it has, if that has the right legs, or else a new one in
+    /// its place, whose legs come with it.
+    fn relay_for(
+        &mut self,
+        call_id: &str,
+        number: usize,
+        policies: [LegPolicy; 2],
+        asked: &mut Vec<Command>,
+    ) -> (CallId, Option<(CallId, [LegPolicy; 2])>) {
+        let new = CallId::from(self.next());
+        let dialogue = self.calls.get_mut(call_id).and_then(|call| call.dialogues.get_mut(number));
+        if let Some(dialogue) = dialogue {
+            if let Some(relay) = dialogue.relay.filter(|_| dialogue.fits(&policies)) {
+                if dialogue.exchange.as_ref().is_some_and(|open| open.answer.is_none()) {
+                    asked.extend([0, 1].map(|leg| Command::Rollback { call: relay, leg: leg_id(leg) }));
+                }
+                return (relay, None);
+            }
+            if let Some(old) = dialogue.relay.take() {
+                self.of_relay.remove(&old);
+                asked.push(Command::End { call: old });
+            }
+        }
+        asked.push(Command::CreateCall { call: new, legs: policies.to_vec() });
+        (new, Some((new, policies)))
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, to_tag: &str, said: request::Exchange, now: Instant) {
@@ -150,12 +153,7 @@ impl Calls {
         call.last_signal = unix;
         let found = call.dialogue_for_answer(&from_tag, to_tag, via_branch.as_deref());
         let Some((number, offerer)) = found else { return self.refuse(ticket, "Invalid dialogue association") };
-        let Dialogue { parties, .. } = &call.dialogues[number];
-        for (party, label) in [(parties[offerer], label), (parties[1 - offerer], to_label)] {
-            if label.is_some() {
-                call.parties[party].label = label;
-            }
-        }
+        call.name(number, offerer, label, to_label);
         let dialogue = &mut call.dialogues[number];
         let (Some(exchange), Some(relay)) = (&dialogue.exchange, dialogue.relay) else {
             return self.refuse(ticket, "Invalid dialogue association");

@@ -7,6 +7,9 @@ use model::{CallId, Description, LegPolicy};
 use super::policy::Legs;
 use crate::request::Options;
 
+/// Tags that one party may have besides its first.
+const MAX_ALIASES: usize = 64;
+
 /// Whoever sends an offer or an answer, or is to.
 #[derive(Debug, Default)]
 pub(super) struct Party {
@@ -127,6 +130,16 @@ impl Call {
         self.parties.len() - 1
     }
 
+    /// Labels the parties of a dialogue, the offerer first.
+    pub(super) fn name(&mut self, number: usize, offerer: usize, label: Option<String>, to_label: Option<String>) {
+        let parties = self.dialogues[number].parties;
+        for (party, label) in [(parties[offerer], label), (parties[1 - offerer], to_label)] {
+            if label.is_some() {
+                self.parties[party].label = label;
+            }
+        }
+    }
+
     /// The dialogues of a party, the latest first, each with the other party.
     pub(super) fn dialogues_of(&self, party: usize) -> impl Iterator<Item = (usize, usize)> {
         self.dialogues.iter().enumerate().rev().filter_map(move |(number, dialogue)| {
@@ -201,7 +214,8 @@ impl Call {
             None => answerer.tag = Some(to_tag.to_owned()),
             Some(_) if answerer.is_called(to_tag) => {}
             // The same offer went to all that may answer it, with the same ports.
-            Some(_) => answerer.aliases.push(to_tag.to_owned()),
+            Some(_) if answerer.aliases.len() < MAX_ALIASES => answerer.aliases.push(to_tag.to_owned()),
+            Some(_) => return None,
         }
         Some((number, self.dialogues[number].leg_of(from)?))
     }
