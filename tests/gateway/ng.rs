@@ -233,6 +233,33 @@ async fn a_signal_ends_a_relay_without_calls() {
     }
 }
 
+#[tokio::test]
+async fn a_signal_ends_a_relay_with_a_call_when_that_is_over_or_when_it_comes_again() {
+    let offer = |cookie: u8, call: &str| {
+        let sdp =
+            r"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+        format!(r#"{cookie} {{"command":"offer","call-id":"{call}","from-tag":"a","sdp":"{sdp}"}}"#)
+    };
+    for is_deleted in [true, false] {
+        let mut relay = Relay::start("").await;
+        let socket = Socket::connect(relay.udp).await;
+        let reply = socket.ask(&offer(1, "one")).await;
+        assert!(reply.contains(r#""result":"ok""#), "{reply}");
+        relay.stox.signal("TERM");
+        relay.stox.prints("stopping when the last call is over", PATIENCE).await;
+        let reply = socket.ask(&offer(2, "another")).await;
+        assert!(reply.contains("Parallel session limit reached"), "{reply}");
+        if is_deleted {
+            let reply = socket.ask(r#"3 {"command":"delete","call-id":"one","delete-delay":0}"#).await;
+            assert!(reply.contains(r#""result":"ok""#), "{reply}");
+        } else {
+            relay.stox.signal("TERM");
+        }
+        assert!(relay.stox.ends(PATIENCE).await.success(), "{}", relay.stox.output());
+        assert_eq!(relay.stox.output().contains("stopping at once"), !is_deleted);
+    }
+}
+
 #[test]
 fn a_relay_that_cannot_be_does_not_start() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
