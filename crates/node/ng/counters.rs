@@ -82,11 +82,15 @@ impl Counters {
     /// Counts a request.
     pub(crate) fn answered(&self, peer: IpAddr, command: &'static str, result: &'static str, time: Duration) {
         let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = answered.keys().any(|kind| kind.peer == Some(peer));
-        let mut peers: Vec<_> = answered.keys().map(|kind| kind.peer).collect();
-        peers.dedup();
-        let peer = (is_known || peers.len() < MAX_PEERS).then_some(peer);
-        let tally = answered.entry(Kind { peer, command, result }).or_default();
+        let mut kind = Kind { peer: Some(peer), command, result };
+        if !answered.contains_key(&kind) {
+            let mut peers: Vec<_> = answered.keys().filter_map(|kind| kind.peer).collect();
+            peers.dedup();
+            if peers.len() >= MAX_PEERS && !peers.contains(&peer) {
+                kind.peer = None;
+            }
+        }
+        let tally = answered.entry(kind).or_default();
         tally.count += 1;
         tally.time += time;
     }

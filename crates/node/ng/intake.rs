@@ -31,6 +31,7 @@ pub(crate) type Deliver = Box<dyn FnOnce(Arc<[u8]>) + Send>;
 
 pub(crate) struct Intake {
     asked: mpsc::Sender<Asked>,
+    /// By addresses alone, because who repeats a request over a new connection has another port.
     cookies: Mutex<Cookies<IpAddr, Deliver>>,
     peers: Vec<Prefix>,
     token: Option<Secret<String>>,
