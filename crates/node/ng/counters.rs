@@ -143,5 +143,8 @@ mod tests {
         let all = counters.all_answered();
         assert_eq!((all.len(), all[0].0.peer, all[0].1.count), (1 + MAX_PEERS, None, 1000 - MAX_PEERS as u64));
         assert_eq!((all[1].1.count, all[1].1.time), (2, Duration::from_secs(2)));
+        // One that is known keeps its name, whatever it asks.
+        counters.answered([0, 0, 0, 0].into(), "list", "ok", Duration::ZERO);
+        assert_eq!(counters.all_answered().iter().filter(|(kind, _)| kind.peer.is_none()).count(), 1);
     }
 }
