@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use model::{Description, Profile, StreamId};
 use sdp::facts::Facts;
-use sdp::rewrite::{Edits, Fate, OriginChanges, Rewriting};
+use sdp::rewrite::{Edits, Fate, Layout, OriginChanges, Rewriting};
 use sdp::{Role, RtcpAttribute, SdpError, Wording};
 
 use crate::request::{AttributeChanges, Flag, Options, Replace, SdesWord};
@@ -41,7 +41,7 @@ pub(crate) struct Edition {
     pub(crate) version: u64,
 }
 
-/// The SDP for the other party. `streams`: which one each m-line is.
+/// The SDP for the other party, laid out as clients of rtpengine know it. `streams`: which one each m-line is.
 pub(crate) fn rewrite(
     original: &str,
     options: &Options,
@@ -70,11 +70,12 @@ pub(crate) fn rewrite(
     let rtcp = match (flag(Flag::NoRtcpAttribute), flag(Flag::FullRtcpAttribute)) {
         (true, _) => RtcpAttribute::Never,
         (false, true) => RtcpAttribute::Full,
-        (false, false) => RtcpAttribute::WhereNeeded,
+        (false, false) => RtcpAttribute::Always,
     };
     let key_padding = options.sdes.words.has(SdesWord::Pad);
     let how = Rewriting {
         wording: Wording { rtcp, key_padding, trickle: flag(Flag::TrickleIce) },
+        layout: Layout::OursLast,
         origin,
         session_name: replaces(Replace::SessionName).then_some("-"),
         generate_mid: flag(Flag::GenerateMid),

@@ -46,6 +46,8 @@ pub struct Rewriting<'a> {
     pub local: &'a Description,
     /// How our transport is put in words.
     pub wording: Wording,
+    /// Where what is ours to say stands.
+    pub layout: Layout,
     /// What is replaced in the `o=` line.
     pub origin: OriginChanges<'a>,
     /// The new `s=` line.
@@ -72,6 +74,7 @@ impl<'a> Rewriting<'a> {
             lines,
             local,
             wording: Wording::default(),
+            layout: Layout::InPlace,
             origin: OriginChanges::default(),
             session_name: None,
             generate_mid: false,
@@ -82,6 +85,15 @@ impl<'a> Rewriting<'a> {
             video_edits: Edits::default(),
         }
     }
+}
+
+/// Where in an m-line stands what is ours to say, and what the sender said, too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Layout {
+    /// Where the sender said it; a static payload type (RFC 3551 §6) that it did not explain stays unexplained.
+    InPlace,
+    /// Behind all else, in our order, where it is of codecs, direction and name; each payload type is explained.
+    OursLast,
 }
 
 /// What becomes of an m-line.
@@ -269,7 +281,7 @@ impl<'a> Rewriter<'a> {
         let own = section.lines.iter().any(|line| line.kind == 'c');
         let mut connection =
             (own || !self.has_connection() || address != self.address).then(|| format!("c={}", connection(address)));
-        let mut attributes = Merge::new(section, ours, self.how.keep_direction);
+        let mut attributes = Merge::new(section, ours, self.how.keep_direction, self.how.layout);
         for line in &section.lines {
             if line.kind != 'i' {
                 lines.extend(connection.take());

@@ -32,6 +32,8 @@ impl Default for Wording {
 pub enum RtcpAttribute {
     /// Where it says anything that is not so by default.
     WhereNeeded,
+    /// Always, with its address where that is not RTP's.
+    Always,
     /// Always, with its address.
     Full,
     /// Never.
@@ -171,14 +173,22 @@ impl Writer<'_> {
 }
 
 fn write_path(path: &MediaPath, rtp: Option<SocketAddr>, wording: Wording, media: &mut Media) {
+    if let Some(value) = rtp.and_then(|rtp| rtcp_value(rtp, path, wording.rtcp)) {
+        media.add_attribute_with_value("rtcp", value);
+    }
     if path.rtcp_mux {
         media.add_attribute(Attribute::new("rtcp-mux"));
     }
     if path.rtcp_mux_only {
         media.add_attribute(Attribute::new("rtcp-mux-only"));
     }
-    if let Some(value) = rtp.and_then(|rtp| rtcp_value(rtp, path, wording.rtcp)) {
-        media.add_attribute_with_value("rtcp", value);
+    path.crypto.iter().for_each(|c| media.add_attribute_with_value("crypto", crypto::write(c, wording.key_padding)));
+    if let Some(dtls) = &path.dtls {
+        media.add_attribute_with_value("setup", dtls.setup.as_str());
+        for fingerprint in &dtls.fingerprints {
+            let value = format!("{} {}", fingerprint.hash.as_str(), fingerprint.hex());
+            media.add_attribute_with_value("fingerprint", value);
+        }
     }
     if let Some(ice) = &path.ice {
         media.add_attribute_with_value("ice-ufrag", &ice.ufrag);
@@ -191,14 +201,6 @@ fn write_path(path: &MediaPath, rtp: Option<SocketAddr>, wording: Wording, media
             media.add_attribute_with_value("ice-options", "trickle");
         }
     }
-    if let Some(dtls) = &path.dtls {
-        for fingerprint in &dtls.fingerprints {
-            let value = format!("{} {}", fingerprint.hash.as_str(), fingerprint.hex());
-            media.add_attribute_with_value("fingerprint", value);
-        }
-        media.add_attribute_with_value("setup", dtls.setup.as_str());
-    }
-    path.crypto.iter().for_each(|c| media.add_attribute_with_value("crypto", crypto::write(c, wording.key_padding)));
 }
 
 /// The value of `a=rtcp` (RFC 3605 §2.1).
@@ -210,6 +212,10 @@ fn rtcp_value(rtp: SocketAddr, path: &MediaPath, when: RtcpAttribute) -> Option<
     };
     match when {
         RtcpAttribute::Never => None,
+        RtcpAttribute::Always => {
+            let rtcp = path.rtcp.or_else(|| if path.rtcp_mux { Some(rtp) } else { next() })?;
+            Some(if rtcp.ip() == rtp.ip() { rtcp.port().to_string() } else { full(rtcp) })
+        }
         RtcpAttribute::Full => path.rtcp.or_else(|| if path.rtcp_mux { Some(rtp) } else { next() }).map(full),
         RtcpAttribute::WhereNeeded => {
             let rtcp = path.rtcp.filter(|rtcp| *rtcp != rtp && Some(*rtcp) != next())?;

@@ -151,6 +151,9 @@ fn an_offer_and_its_answer_lead_through_the_relay_and_keep_what_is_not_the_relay
     assert!(sdp.contains("c=IN IP4 198.51.100.") && !sdp.contains("c=IN IP4 192.0.2.10"), "{sdp}");
     assert!(sdp.contains("a=x-session:kept\r\n") && sdp.contains("a=x-media:kept\r\n"), "{sdp}");
     assert!(sdp.contains(&format!("m=audio {} RTP/AVP 0 8 101\r\n", port(&offered))), "{sdp}");
+    let codecs = "a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n";
+    let end = format!("a=x-media:kept\r\n{codecs}a=sendrecv\r\na=rtcp:{}\r\n", port(&offered) + 1);
+    assert!(sdp.ends_with(&end), "{sdp}");
     let answered = world.answer(&[]);
     let sdp = answered.text("sdp").expect("it was rewritten");
     assert!(sdp.contains(&format!("m=audio {} RTP/AVP 8 101\r\n", port(&answered))), "{sdp}");

@@ -3,25 +3,26 @@
 use sdp_types::{Attribute, Media};
 
 use super::renumber::Renumbering;
-use super::{first_word, is_direction, text_of};
+use super::{Layout, first_word, is_direction, text_of};
 use crate::document::{Line, Section};
 use crate::{codec, read};
 
 /// The attributes of an m-line, the sender's and ours becoming one list.
 pub(super) struct Merge<'a> {
     numbers: Renumbering,
-    /// Ours that no line has said yet.
-    ours: Vec<&'a Attribute>,
+    /// Ours that stand nowhere yet, with the sender's words for them where it had some.
+    ours: Vec<(&'a Attribute, Option<String>)>,
     keep_direction: bool,
+    layout: Layout,
 }
 
 impl<'a> Merge<'a> {
-    pub(super) fn new(section: &Section<'_>, ours: &'a Media, keep_direction: bool) -> Self {
+    pub(super) fn new(section: &Section<'_>, ours: &'a Media, keep_direction: bool, layout: Layout) -> Self {
         let theirs = section.to_media();
         let codecs = |media| codec::read(media, &mut Vec::new());
         let numbers = Renumbering::new(&codecs(&theirs), &codecs(ours));
         let left_out = |attribute: &Attribute| match attribute.attribute.as_str() {
-            "rtpmap" => {
+            "rtpmap" if layout == Layout::InPlace => {
                 // A static payload type needs none, and had none.
                 let number = first_word(attribute.value.as_deref().unwrap_or_default());
                 let mut said = theirs.get_attribute_values("rtpmap").flatten();
@@ -29,8 +30,8 @@ impl<'a> Merge<'a> {
             }
             name => keep_direction && is_direction(name),
         };
-        let ours = ours.attributes.iter().filter(|attribute| !left_out(attribute)).collect();
-        Self { numbers, ours, keep_direction }
+        let ours = ours.attributes.iter().filter(|attribute| !left_out(attribute)).map(|ours| (ours, None)).collect();
+        Self { numbers, ours, keep_direction, layout }
     }
 
     /// What stands in the place of a line of the sender.
@@ -52,13 +53,27 @@ impl<'a> Merge<'a> {
         if about.is_none() {
             return Some(text);
         }
-        let is_about = |ours: &&Attribute| subject(&ours.attribute, ours.value.as_deref().unwrap_or_default()) == about;
-        let ours = self.ours.remove(self.ours.iter().position(is_about)?);
-        Some(if says_the_same(name, &value, ours) { text } else { text_of(ours) })
+        let is_about = |(ours, words): &(&Attribute, Option<String>)| {
+            words.is_none() && subject(&ours.attribute, ours.value.as_deref().unwrap_or_default()) == about
+        };
+        let place = self.ours.iter().position(is_about)?;
+        let ours = self.ours[place].0;
+        let words = if says_the_same(name, &value, ours) { text } else { text_of(ours) };
+        let goes_last = match name {
+            "rtpmap" | "fmtp" | "mid" | "ptime" => true,
+            "rtcp-fb" => first_word(&value) != "*",
+            _ => is_direction(name),
+        };
+        if self.layout == Layout::OursLast && goes_last {
+            self.ours[place].1 = Some(words);
+            return None;
+        }
+        self.ours.remove(place);
+        Some(words)
     }
 
     pub(super) fn rest(self) -> impl Iterator<Item = String> {
-        self.ours.into_iter().map(text_of)
+        self.ours.into_iter().map(|(ours, words)| words.unwrap_or_else(|| text_of(ours)))
     }
 }
 

@@ -5,6 +5,9 @@ use model::{
     Profile, Secret, Setup, SrtpSuite, StreamId,
 };
 
+use sdp::RtcpAttribute;
+use sdp::rewrite::Layout;
+
 use super::{Passage, assert_text, ice};
 
 const GRANDSTREAM: &str = "v=0
@@ -42,6 +45,35 @@ a=rtpmap:18 G729/8000
 a=fmtp:18 annexb=no
 a=rtpmap:101 telephone-event/8000
 a=fmtp:101 0-15
+",
+    );
+}
+
+#[test]
+fn what_is_ours_to_say_may_stand_behind_all_else() {
+    let text =
+        Passage::new(&GRANDSTREAM.replace("a=rtpmap:0 PCMU/8000\n", "a=x-y:z\na=maxptime:40\n")).text_by(|how| {
+            (how.layout, how.wording.rtcp) = (Layout::OursLast, RtcpAttribute::Always);
+        });
+    assert_text(
+        &text,
+        "v=0
+o=1001 8000 8000 IN IP4 192.168.1.20
+s=SIP Call
+c=IN IP4 198.51.100.1
+t=0 0
+m=audio 30000 RTP/AVP 0 8 18 101
+a=x-y:z
+a=maxptime:40
+a=rtpmap:0 PCMU/8000
+a=rtpmap:8 PCMA/8000
+a=rtpmap:18 G729/8000
+a=fmtp:18 annexb=no
+a=rtpmap:101 telephone-event/8000
+a=fmtp:101 0-15
+a=ptime:20
+a=sendrecv
+a=rtcp:30001
 ",
     );
 }
@@ -432,12 +464,12 @@ a=rtpmap:0 PCMU/8000
 a=rtpmap:13 CN/8000
 a=rtpmap:110 telephone-event/48000
 a=rtcp-mux
+a=setup:actpass
+a=fingerprint:sha-1 AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB
 a=ice-ufrag:ours
 a=ice-pwd:ourpasswordourpassword
 a=candidate:1 1 udp 2130706431 198.51.100.1 30000 typ host
 a=end-of-candidates
-a=fingerprint:sha-1 AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB
-a=setup:actpass
 m=video 0 UDP/TLS/RTP/SAVPF 97 98
 c=IN IP4 198.51.100.1
 a=mid:1
@@ -451,11 +483,11 @@ a=rtpmap:98 rtx/90000
 a=fmtp:98 apt=97
 a=bundle-only
 a=rtcp-mux
+a=setup:actpass
+a=fingerprint:sha-1 AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB
 a=ice-ufrag:ours
 a=ice-pwd:ourpasswordourpassword
 a=end-of-candidates
-a=fingerprint:sha-1 AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB
-a=setup:actpass
 m=application 0 UDP/DTLS/SCTP webrtc-datachannel
 c=IN IP4 198.51.100.1
 a=mid:2

@@ -59,7 +59,8 @@ fn rtcp_is_told_where_it_has_to_be_or_always_or_never() {
     passage.stream(1).path.rtcp_mux = true;
     assert_eq!(of(&passage, RtcpAttribute::WhereNeeded), ["a=rtcp:31000", "a=rtcp-mux"]);
     let full = of(&passage, RtcpAttribute::Full);
-    assert_eq!(full, ["a=rtcp:31000 IN IP4 198.51.100.1", "a=rtcp-mux", "a=rtcp:30002 IN IP4 198.51.100.1"]);
+    assert_eq!(full, ["a=rtcp:31000 IN IP4 198.51.100.1", "a=rtcp:30002 IN IP4 198.51.100.1", "a=rtcp-mux"]);
+    assert_eq!(of(&passage, RtcpAttribute::Always), ["a=rtcp:31000", "a=rtcp:30002", "a=rtcp-mux"]);
     assert_eq!(of(&passage, RtcpAttribute::Never), ["a=rtcp-mux"]);
 }
 
