@@ -65,6 +65,8 @@ pub(crate) struct OpenSockets {
     resting: HashMap<SocketAddr, Bound>,
     /// What each token of the poll stands for.
     holders: Vec<Holder>,
+    /// Where the socket of each token is bound. Apart from the rest, which every packet passes by.
+    places: Vec<Place>,
     free_tokens: Vec<usize>,
     /// So many may be bound while some of them rest.
     most: usize,
@@ -76,24 +78,38 @@ pub(crate) struct OpenSockets {
 #[derive(Debug)]
 struct Bound {
     socket: UdpSocket,
+    token: usize,
+}
+
+/// What a socket was bound for.
+#[derive(Clone, Copy, Debug)]
+struct Place {
     address: SocketAddr,
     traffic: Traffic,
-    token: usize,
 }
 
 /// What a token stands for.
 #[derive(Clone, Copy, Debug)]
 enum Holder {
     Open(SocketId),
-    Resting(SocketAddr),
+    Resting,
     Nobody,
 }
 
 impl OpenSockets {
     /// None yet. As long as fewer than `most` are bound, a closed one rests.
     pub(crate) fn new(registry: Registry, options: SocketOptions, most: usize) -> Self {
-        let (open, holders, free_tokens) = (Vec::new(), Vec::new(), Vec::new());
-        Self { registry, options, open, resting: HashMap::new(), holders, free_tokens, most, late: 0 }
+        Self {
+            registry,
+            options,
+            open: Vec::new(),
+            resting: HashMap::new(),
+            holders: Vec::new(),
+            places: Vec::new(),
+            free_tokens: Vec::new(),
+            most,
+            late: 0,
+        }
     }
 
     /// The socket of a number, if it is open.
@@ -105,8 +121,8 @@ impl OpenSockets {
     pub(crate) fn readable(&mut self, token: Token) -> Option<SocketId> {
         match self.holders.get(token.0)? {
             Holder::Open(id) => return Some(*id),
-            Holder::Resting(address) => {
-                if let Some(bound) = self.resting.get(address) {
+            Holder::Resting => {
+                if let Some(bound) = self.resting.get(&self.places[token.0].address) {
                     bound.drain(&mut self.late);
                 }
             }
@@ -122,13 +138,13 @@ impl OpenSockets {
 
     pub(crate) fn close_all(&mut self) {
         (self.open, self.resting) = (Vec::new(), HashMap::new());
-        (self.holders, self.free_tokens) = (Vec::new(), Vec::new());
+        (self.holders, self.places, self.free_tokens) = (Vec::new(), Vec::new(), Vec::new());
     }
 
     /// Takes a socket that rests, as if it had just been opened.
     fn wake(&mut self, address: SocketAddr, traffic: Traffic) -> Option<Bound> {
         let bound = self.resting.remove(&address)?;
-        if bound.traffic == traffic && bound.drain(&mut self.late) {
+        if self.places[bound.token].traffic == traffic && bound.drain(&mut self.late) {
             return Some(bound);
         }
         self.drop_bound(bound);
@@ -149,10 +165,14 @@ impl OpenSockets {
         let mut socket = UdpSocket::from_std(socket.map_err(refusal)?);
         let token = self.free_tokens.last().copied().unwrap_or(self.holders.len());
         self.registry.register(&mut socket, Token(token), Interest::READABLE).map_err(refusal)?;
-        if self.free_tokens.pop().is_none() {
+        let place = Place { address, traffic };
+        if self.free_tokens.pop().is_some() {
+            self.places[token] = place;
+        } else {
             self.holders.push(Holder::Nobody);
+            self.places.push(place);
         }
-        Ok(Bound { socket, address, traffic, token })
+        Ok(Bound { socket, token })
     }
 
     /// How many are bound.
@@ -208,11 +228,12 @@ impl Sockets for OpenSockets {
 
     fn close(&mut self, id: SocketId) {
         let Some(bound) = self.open.get_mut(id.0 as usize).and_then(Option::take) else { return };
-        if self.bound() > self.most || matches!(bound.traffic, Traffic::Shared) {
+        let Place { address, traffic } = self.places[bound.token];
+        if self.bound() > self.most || matches!(traffic, Traffic::Shared) {
             return self.drop_bound(bound);
         }
-        self.holders[bound.token] = Holder::Resting(bound.address);
-        self.resting.insert(bound.address, bound);
+        self.holders[bound.token] = Holder::Resting;
+        self.resting.insert(address, bound);
     }
 }
 
