@@ -1,7 +1,6 @@
 //! What `/metrics` of `stox relay` shows.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use netio::RelayThreads;
@@ -9,6 +8,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 
+use super::counters::Kind;
 use super::intake::Intake;
 use crate::metrics::{Families, exposition};
 
@@ -46,21 +46,20 @@ impl Collector for Metrics {
         families.counter("stox_ng_repeated", "Requests that were repeated, and not done again", repeated.repeated)?;
         families.counter("stox_ng_replies_evicted", "Replies forgotten before their time", repeated.evicted)?;
         let answered = self.intake.counters.all_answered();
-        let peer_of = |peer: Option<IpAddr>| peer.map_or_else(|| "other".to_owned(), |peer| peer.to_string());
+        let labels_of = |kind: &Kind| {
+            let peer = kind.peer.map_or_else(|| "other".to_owned(), |peer| peer.to_string());
+            [("peer", peer), ("command", kind.command.into()), ("result", kind.result.into())]
+        };
         let counter = ConstCounter::new(0u64).metric_type();
         let mut requests = families.0.encode_descriptor("stox_ng_requests", "Requests answered", None, counter)?;
         for (kind, tally) in &answered {
-            let labels =
-                [("peer", peer_of(kind.peer)), ("command", kind.command.into()), ("result", kind.result.into())];
-            ConstCounter::new(tally.count).encode(requests.encode_family(&labels)?)?;
+            ConstCounter::new(tally.count).encode(requests.encode_family(&labels_of(kind))?)?;
         }
         let counter = ConstCounter::new(0.0).metric_type();
         let mut seconds =
             families.0.encode_descriptor("stox_ng_request_seconds", "Time until they were", None, counter)?;
         for (kind, tally) in &answered {
-            let labels =
-                [("peer", peer_of(kind.peer)), ("command", kind.command.into()), ("result", kind.result.into())];
-            ConstCounter::new(tally.time.as_secs_f64()).encode(seconds.encode_family(&labels)?)?;
+            ConstCounter::new(tally.time.as_secs_f64()).encode(seconds.encode_family(&labels_of(kind))?)?;
         }
         Ok(())
     }
