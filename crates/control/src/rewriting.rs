@@ -2,15 +2,29 @@
 
 use std::net::SocketAddr;
 
-use model::{Description, Profile, StreamId};
+use model::{Description, Direction, Profile, StreamId};
 use sdp::facts::Facts;
 use sdp::rewrite::{Edits, Fate, Layout, OriginChanges, Rewriting};
-use sdp::{Role, RtcpAttribute, SdpError, Wording};
+use sdp::{Role, RtcpAttribute, SdpError, Trickle, Wording};
 
 use crate::request::{AttributeChanges, Flag, Options, Replace, SdesWord};
 
-/// What a party describes, with its media where the wishes say that it is.
-pub(crate) fn described(mut description: Description, options: &Options) -> Description {
+/// What a party describes, with its media where the wishes say that it is. A party that holds by having no address may
+/// still send (RFC 3264 §8.4).
+pub(crate) fn described(
+    mut description: Description,
+    sdp: &str,
+    session: &sdp::Session,
+    options: &Options,
+) -> Description {
+    let facts = Facts::read(sdp).map(|facts| facts.lines).unwrap_or_default();
+    for (line, id) in facts.iter().zip(session.streams()) {
+        let stream = description.streams.iter_mut().find(|stream| Some(stream.id) == id);
+        if let Some(stream) = stream.filter(|_| line.held_by_address) {
+            stream.direction = line.direction.and(Direction::SendOnly);
+            stream.path.rtp = line.address.map(|none| SocketAddr::new(none, line.port));
+        }
+    }
     let source = options.received_from.filter(|_| options.flags.has(Flag::SipSourceAddress));
     if let Some(address) = options.media_address.or(source) {
         for stream in &mut description.streams {
@@ -41,6 +55,15 @@ pub(crate) struct Edition {
     pub(crate) version: u64,
 }
 
+/// Foundations as clients of rtpengine know them, of sixteen letters or digits.
+fn with_long_foundations(local: &Description) -> Description {
+    let mut local = local.clone();
+    for candidate in local.streams.iter_mut().flat_map(|stream| &mut stream.path.candidates) {
+        candidate.foundation = format!("{:0>16}", candidate.foundation);
+    }
+    local
+}
+
 /// The SDP for the other party, laid out as clients of rtpengine know it. `streams`: which one each m-line is.
 pub(crate) fn rewrite(
     original: &str,
@@ -51,6 +74,7 @@ pub(crate) fn rewrite(
     edition: Edition,
 ) -> Result<String, SdpError> {
     let facts = Facts::read(original)?;
+    let local = &with_long_foundations(local);
     let fate = |(line, stream): (&sdp::facts::MediaFacts, &Option<StreamId>)| match stream {
         Some(stream) if !options.media_remove.contains(&line.media) => Fate::Carried(*stream),
         Some(_) | None => Fate::Refused,
@@ -72,10 +96,11 @@ pub(crate) fn rewrite(
         (false, true) => RtcpAttribute::Full,
         (false, false) => RtcpAttribute::Always,
     };
+    let trickle = if flag(Flag::TrickleIce) { Trickle::Always } else { Trickle::Never };
     let key_padding = options.sdes.words.has(SdesWord::Pad);
     let how = Rewriting {
-        wording: Wording { rtcp, key_padding, trickle: flag(Flag::TrickleIce) },
-        layout: Layout::OursLast,
+        wording: Wording { rtcp, key_padding, trickle },
+        layout: Layout::ByKind,
         origin,
         session_name: replaces(Replace::SessionName).then_some("-"),
         generate_mid: flag(Flag::GenerateMid),

@@ -3,12 +3,12 @@
 use model::{IceParameters, Secret};
 use thiserror::Error;
 
-/// The ice-chars (RFC 8839 §5.4): 64 of them, so one is six bits.
-const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-/// Characters of our user name fragments, 48 bits; at least 24 are asked for (RFC 8445 §5.3).
+/// The ice-chars (RFC 8839 §5.4) without `+` and `/`: 62 of them, so one is 5.95 bits.
+const ICE_CHARS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+/// Characters of our user name fragments, 47 bits; at least 24 are asked for (RFC 8445 §5.3).
 const UFRAG_LENGTH: usize = 8;
-/// Characters of our passwords, 144 bits; at least 128 are asked for (RFC 8445 §5.3).
-const PWD_LENGTH: usize = 24;
+/// Characters of our passwords, 154 bits; at least 128 are asked for (RFC 8445 §5.3).
+const PWD_LENGTH: usize = 26;
 /// The longest ufrag of a peer that leaves room for ours in a USERNAME of 128 bytes, the most the STUN writer takes.
 const MAX_REMOTE_UFRAG: usize = 128 - 1 - UFRAG_LENGTH;
 
@@ -70,9 +70,15 @@ fn is_visible(text: &str) -> bool {
 }
 
 fn random_text(length: usize) -> String {
-    let mut bytes = vec![0; length];
-    getrandom::fill(&mut bytes).expect("a system that runs this program has a random source");
-    bytes.into_iter().map(|byte| char::from(ICE_CHARS[usize::from(byte % 64)])).collect()
+    let mut text = String::new();
+    let mut bytes = [0; 64];
+    while text.len() < length {
+        getrandom::fill(&mut bytes).expect("a system that runs this program has a random source");
+        // What is above 61 is thrown away, so that each character is as likely as any other.
+        let drawn = bytes.iter().filter_map(|byte| ICE_CHARS.get(usize::from(byte & 63)));
+        text.extend(drawn.map(|char| char::from(*char)).take(length - text.len()));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -83,7 +89,8 @@ mod tests {
     fn our_credentials_pass_our_own_check_and_never_repeat() {
         let (first, second) = (new_credentials(), new_credentials());
         assert_eq!(check(&first), Ok(()));
-        assert_eq!((first.ufrag.len(), first.pwd.reveal().len()), (8, 24));
+        assert_eq!((first.ufrag.len(), first.pwd.reveal().len()), (8, 26));
+        assert!(first.pwd.reveal().chars().all(|char| char.is_ascii_alphanumeric()));
         assert_ne!(first.ufrag, second.ufrag);
         assert_ne!(first.pwd.reveal(), second.pwd.reveal());
     }

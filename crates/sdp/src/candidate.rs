@@ -42,7 +42,7 @@ fn read_port(word: &str) -> Option<u16> {
 pub(super) fn write(candidate: &Candidate) -> String {
     let Candidate { foundation, component, priority, address, kind, related, generation } = candidate;
     let (component, ip, port) = (component.number(), address.ip(), address.port());
-    let mut value = format!("{foundation} {component} udp {priority} {ip} {port} typ {}", kind.as_str());
+    let mut value = format!("{foundation} {component} UDP {priority} {ip} {port} typ {}", kind.as_str());
     if let Some(related) = related {
         value.push_str(&format!(" raddr {} rport {}", related.ip(), related.port()));
     }

@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::SdpError;
-use super::document::{Document, Section};
+use model::Direction;
+
+use super::document::{Document, Line, Section};
+use super::{SdpError, codec};
 
 /// What one SDP says beside its streams.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +48,8 @@ pub struct MediaFacts {
     pub mid: Option<String>,
     /// The address of its `c=`, or of the session's; nothing for a name.
     pub address: Option<IpAddr>,
+    /// The direction that it says, or the session for it.
+    pub direction: Direction,
     /// Hold as in RFC 2543: no address, although there is a port.
     pub held_by_address: bool,
     /// `a=rtcp-mux` (RFC 5761 §5.1.1) or `a=rtcp-mux-only`.
@@ -92,6 +96,11 @@ impl Origin {
     }
 }
 
+/// The first direction among lines.
+fn direction(lines: &[Line<'_>]) -> Option<Direction> {
+    lines.iter().filter_map(Line::attribute).find_map(|(name, _)| codec::direction_of(name))
+}
+
 impl MediaFacts {
     fn of(document: &Document<'_>, section: &Section<'_>) -> Self {
         let own = |name| section.lines.iter().any(|line| line.is(name));
@@ -103,6 +112,7 @@ impl MediaFacts {
             formats: section.formats.iter().map(|format| (*format).to_owned()).collect(),
             mid: section.value("mid").map(|mid| mid.trim().to_owned()),
             address: document.address(section),
+            direction: direction(&section.lines).or_else(|| direction(&document.session)).unwrap_or_default(),
             held_by_address: document.held_by_address(section),
             rtcp_mux: own("rtcp-mux") || own("rtcp-mux-only"),
             ice: says("ice-ufrag"),

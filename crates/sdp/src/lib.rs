@@ -40,7 +40,7 @@ use model::{Description, MediaKind, MediaStream, StreamId};
 use thiserror::Error;
 
 use self::read::Line;
-pub use self::write::{RtcpAttribute, Wording};
+pub use self::write::{RtcpAttribute, Trickle, Wording};
 
 /// What one SDP said, as far as the neutral description can hold it.
 #[derive(Clone, Debug, PartialEq)]

@@ -21,6 +21,7 @@
 
 mod edits;
 mod merge;
+mod order;
 mod renumber;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -87,13 +88,14 @@ impl<'a> Rewriting<'a> {
     }
 }
 
-/// Where in an m-line stands what is ours to say, and what the sender said, too.
+/// Where the lines stand.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Layout {
     /// Where the sender said it; a static payload type (RFC 3551 §6) that it did not explain stays unexplained.
     InPlace,
-    /// Behind all else, in our order, where it is of codecs, direction and name; each payload type is explained.
-    OursLast,
+    /// All lines stand in an order of their own, by what they are about; the sender's where it left that open. Each m-line
+    /// has its own `c=`, and explains each payload type; one that is refused has little more than its `a=mid`.
+    ByKind,
 }
 
 /// What becomes of an m-line.
@@ -237,7 +239,8 @@ impl<'a> Rewriter<'a> {
                     lines.push(format!("o={}", self.how.origin.apply(line.value)));
                 }
                 's' => lines.push(self.how.session_name.map_or(line.text.to_owned(), |name| format!("s={name}"))),
-                'c' => lines.extend(connection.take()),
+                'c' if self.how.layout == Layout::InPlace => lines.extend(connection.take()),
+                'c' => {}
                 'a' if is_bundle(line) => lines.extend(bundle.take().map(text_of)),
                 'a' if self.is_ours(line) || SAID_BY_MEDIA.iter().any(|name| line.is(name)) => {}
                 'k' => {}
@@ -246,6 +249,9 @@ impl<'a> Rewriter<'a> {
         }
         lines.extend(bundle.map(text_of));
         lines.extend(self.ours.attributes.iter().filter(|attribute| attribute.attribute != "group").map(text_of));
+        if self.how.layout == Layout::ByKind {
+            order::sort_session(&mut lines);
+        }
         lines
     }
 
@@ -258,6 +264,12 @@ impl<'a> Rewriter<'a> {
     /// An m-line that carries nothing. Its formats and its place are the sender's.
     fn refused(&self, section: &Section<'_>, ours: &Media) -> Vec<String> {
         let mut lines = vec![m_line(ours)];
+        if self.how.layout == Layout::ByKind {
+            lines.push(format!("c={}", connection(Ipv4Addr::UNSPECIFIED.into())));
+            lines.extend(section.lines.iter().filter(|line| line.kind == 'b').map(|line| line.text.to_owned()));
+            lines.extend(ours.attributes.iter().map(text_of));
+            return lines;
+        }
         let connection = (!self.has_connection()).then(|| connection(self.address));
         let mut connection = connection.map(|connection| format!("c={connection}"));
         for line in &section.lines {
@@ -279,8 +291,8 @@ impl<'a> Rewriter<'a> {
         let mut lines = vec![m_line(ours)];
         let address = self.address_of(section, ours);
         let own = section.lines.iter().any(|line| line.kind == 'c');
-        let mut connection =
-            (own || !self.has_connection() || address != self.address).then(|| format!("c={}", connection(address)));
+        let own = own || self.how.layout == Layout::ByKind || !self.has_connection() || address != self.address;
+        let mut connection = own.then(|| format!("c={}", connection(address)));
         let mut attributes = Merge::new(section, ours, self.how.keep_direction, self.how.layout);
         for line in &section.lines {
             if line.kind != 'i' {
@@ -295,6 +307,9 @@ impl<'a> Rewriter<'a> {
         }
         lines.extend(connection);
         lines.extend(attributes.rest());
+        if self.how.layout == Layout::ByKind {
+            order::sort(&mut lines, &ours.fmt);
+        }
         lines
     }
 

@@ -17,14 +17,25 @@ pub struct Wording {
     pub rtcp: RtcpAttribute,
     /// Keys keep the `=` at the end of their base64 (RFC 4648 §3.2).
     pub key_padding: bool,
-    /// The peer may trickle, even if all our candidates are there (half trickle, RFC 8838 §16).
-    pub trickle: bool,
+    /// What is said of trickling.
+    pub trickle: Trickle,
 }
 
 impl Default for Wording {
     fn default() -> Self {
-        Self { rtcp: RtcpAttribute::WhereNeeded, key_padding: true, trickle: false }
+        Self { rtcp: RtcpAttribute::WhereNeeded, key_padding: true, trickle: Trickle::WhereNeeded }
     }
+}
+
+/// When `a=ice-options:trickle` and `a=end-of-candidates` are written (RFC 8840 §4.1.1, §8.2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trickle {
+    /// The one while candidates are still to come, the other when all are there.
+    WhereNeeded,
+    /// The one always: the peer may trickle, even if all our candidates are there (half trickle, RFC 8838 §16).
+    Always,
+    /// Neither, where all are there, as before there was trickling.
+    Never,
 }
 
 /// When `a=rtcp` is written (RFC 3605 §2.1).
@@ -194,10 +205,10 @@ fn write_path(path: &MediaPath, rtp: Option<SocketAddr>, wording: Wording, media
         media.add_attribute_with_value("ice-ufrag", &ice.ufrag);
         media.add_attribute_with_value("ice-pwd", ice.pwd.reveal());
         path.candidates.iter().for_each(|c| media.add_attribute_with_value("candidate", candidate::write(c)));
-        if path.end_of_candidates {
+        if path.end_of_candidates && wording.trickle != Trickle::Never {
             media.add_attribute(Attribute::new("end-of-candidates"));
         }
-        if wording.trickle || !path.end_of_candidates {
+        if !path.end_of_candidates || wording.trickle == Trickle::Always {
             media.add_attribute_with_value("ice-options", "trickle");
         }
     }

@@ -104,7 +104,7 @@ impl Calls {
             self.forget_if_over(&call_id);
             return self.refuse(ticket, "Failed to parse SDP");
         };
-        let offer = rewriting::described(described.description, &options);
+        let offer = rewriting::described(described.description, &sdp, &dialogue.session, &options);
         let legs = Legs::of(&offer, &options, self.config.endpoint_learning, [offerer, 1 - offerer].map(leg_id));
         call.name(number, offerer, label, to_label);
         let mut asked = Vec::new();
@@ -173,7 +173,7 @@ impl Calls {
         let Some(offer) = dialogue.remote[offerer].clone() else {
             return self.refuse(ticket, "Invalid dialogue association");
         };
-        let remote = rewriting::described(described.description, &options);
+        let remote = rewriting::described(described.description, &sdp, &dialogue.session, &options);
         let onward = codecs::answered(&offer, &remote, &options, takes_bundle);
         let mut asked = vec![Command::RemoteAnswer { call: relay, leg: leg_id(1 - offerer), answer: remote.clone() }];
         if was_answered {

@@ -1,3 +1,5 @@
+mod descriptions;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -152,7 +154,7 @@ fn an_offer_and_its_answer_lead_through_the_relay_and_keep_what_is_not_the_relay
     assert!(sdp.contains("a=x-session:kept\r\n") && sdp.contains("a=x-media:kept\r\n"), "{sdp}");
     assert!(sdp.contains(&format!("m=audio {} RTP/AVP 0 8 101\r\n", port(&offered))), "{sdp}");
     let codecs = "a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n";
-    let end = format!("a=x-media:kept\r\n{codecs}a=sendrecv\r\na=rtcp:{}\r\n", port(&offered) + 1);
+    let end = format!("{codecs}a=x-media:kept\r\na=sendrecv\r\na=rtcp:{}\r\n", port(&offered) + 1);
     assert!(sdp.ends_with(&end), "{sdp}");
     let answered = world.answer(&[]);
     let sdp = answered.text("sdp").expect("it was rewritten");

@@ -10,10 +10,9 @@ use crate::{codec, read};
 /// The attributes of an m-line, the sender's and ours becoming one list.
 pub(super) struct Merge<'a> {
     numbers: Renumbering,
-    /// Ours that stand nowhere yet, with the sender's words for them where it had some.
-    ours: Vec<(&'a Attribute, Option<String>)>,
+    /// Ours that stand nowhere yet.
+    ours: Vec<&'a Attribute>,
     keep_direction: bool,
-    layout: Layout,
 }
 
 impl<'a> Merge<'a> {
@@ -30,8 +29,8 @@ impl<'a> Merge<'a> {
             }
             name => keep_direction && is_direction(name),
         };
-        let ours = ours.attributes.iter().filter(|attribute| !left_out(attribute)).map(|ours| (ours, None)).collect();
-        Self { numbers, ours, keep_direction, layout }
+        let ours = ours.attributes.iter().filter(|attribute| !left_out(attribute)).collect();
+        Self { numbers, ours, keep_direction }
     }
 
     /// What stands in the place of a line of the sender.
@@ -53,27 +52,14 @@ impl<'a> Merge<'a> {
         if about.is_none() {
             return Some(text);
         }
-        let is_about = |(ours, words): &(&Attribute, Option<String>)| {
-            words.is_none() && subject(&ours.attribute, ours.value.as_deref().unwrap_or_default()) == about
-        };
+        let is_about = |ours: &&Attribute| subject(&ours.attribute, ours.value.as_deref().unwrap_or_default()) == about;
         let place = self.ours.iter().position(is_about)?;
-        let ours = self.ours[place].0;
-        let words = if says_the_same(name, &value, ours) { text } else { text_of(ours) };
-        let goes_last = match name {
-            "rtpmap" | "fmtp" | "mid" | "ptime" => true,
-            "rtcp-fb" => first_word(&value) != "*",
-            _ => is_direction(name),
-        };
-        if self.layout == Layout::OursLast && goes_last {
-            self.ours[place].1 = Some(words);
-            return None;
-        }
-        self.ours.remove(place);
-        Some(words)
+        let ours = self.ours.remove(place);
+        Some(if says_the_same(name, &value, ours) { text } else { text_of(ours) })
     }
 
     pub(super) fn rest(self) -> impl Iterator<Item = String> {
-        self.ours.into_iter().map(|(ours, words)| words.unwrap_or_else(|| text_of(ours)))
+        self.ours.into_iter().map(text_of)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an SDP says beside its streams.
 
+use model::Direction;
 use sdp::facts::{Facts, MediaFacts, Origin};
 
 #[test]
@@ -7,7 +8,7 @@ fn each_level_says_its_facts() {
     let text = "v=0\r\no=alice 1 2 IN IP4 host.example\r\ns=a call\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n\
                 a=stox:1\r\na=fingerprint:sha-1 x\r\n\
                 m=audio 4000/2 RTP/SAVP 8 0\r\na=mid: m1 \r\na=crypto:x\r\na=rtcp-mux-only\r\n\
-                m=image 0 udptl t38\r\nc=IN IP6 2001:db8::1/3\r\na=setup:active\r\na=ice-ufrag:x\r\n\
+                m=image 0 udptl t38\r\nc=IN IP6 2001:db8::1/3\r\na=setup:active\r\na=recvonly\r\na=ice-ufrag:x\r\n\
                 m=video 4004 RTP/AVP 99\r\nc=IN IP4 name.example\r\na=rtcp-mux\r\n";
     let facts = Facts::read(text).expect("an SDP");
     let [username, session, version, address] = ["alice", "1", "2", "host.example"].map(str::to_owned);
@@ -21,6 +22,7 @@ fn each_level_says_its_facts() {
         formats: vec!["8".to_owned(), "0".to_owned()],
         mid: Some("m1".to_owned()),
         address: Some([0, 0, 0, 0].into()),
+        direction: Direction::SendRecv,
         held_by_address: true,
         rtcp_mux: true,
         ice: false,
@@ -36,6 +38,7 @@ fn each_level_says_its_facts() {
         formats: vec!["t38".to_owned()],
         mid: None,
         address: Some("2001:db8::1".parse().expect("an address")),
+        direction: Direction::RecvOnly,
         held_by_address: false,
         rtcp_mux: false,
         ice: true,

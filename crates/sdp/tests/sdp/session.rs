@@ -360,7 +360,8 @@ proptest! {
         let mut session = Session::new(1);
         if let Ok(read) = session.read_offer(&browser) {
             let answer = session.write_answer(&read.description);
-            prop_assert_eq!(answer.matches("\r\nm=").count(), browser.matches("\nm=").count());
+            // A lone CR ends a line, too.
+            prop_assert_eq!(answer.matches("\r\nm=").count(), browser.replace('\r', "\n").matches("\nm=").count());
         }
         let _ = Session::new(1).read_answer(&browser[..cut]);
     }

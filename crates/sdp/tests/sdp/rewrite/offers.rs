@@ -1,12 +1,12 @@
 //! Offers of phones and browsers, and what of them arrives.
 
 use model::{
-    Candidate, CandidateKind, Codec, Component, Crypto, DtlsParameters, Fingerprint, HashFunction, PayloadType,
-    Profile, Secret, Setup, SrtpSuite, StreamId,
+    Candidate, CandidateKind, Codec, Component, Crypto, DtlsParameters, Fingerprint, HashFunction, MediaPath,
+    PayloadType, Profile, Secret, Setup, SrtpSuite, StreamId,
 };
 
-use sdp::RtcpAttribute;
 use sdp::rewrite::Layout;
+use sdp::{RtcpAttribute, Trickle};
 
 use super::{Passage, assert_text, ice};
 
@@ -50,32 +50,92 @@ a=fmtp:101 0-15
 }
 
 #[test]
-fn what_is_ours_to_say_may_stand_behind_all_else() {
-    let text =
-        Passage::new(&GRANDSTREAM.replace("a=rtpmap:0 PCMU/8000\n", "a=x-y:z\na=maxptime:40\n")).text_by(|how| {
-            (how.layout, how.wording.rtcp) = (Layout::OursLast, RtcpAttribute::Always);
-        });
+fn lines_may_stand_in_an_order_of_their_own() {
+    let offer = GRANDSTREAM
+        .replace(
+            "a=rtpmap:0 PCMU/8000\n",
+            "b=TIAS:64000\nb=AS:80\na=x-y:z\na=maxptime:40\na=mid:sound\na=rtcp-fb:* nack\n",
+        )
+        .replace("t=0 0\n", "b=RS:0\nb=CT:9\nt=0 0\na=x-session\n")
+        + "m=video 0 RTP/AVP 31\nc=IN IP4 192.168.1.20\nb=AS:10\na=mid:pictures\na=x-of:video\n";
+    let mut passage = Passage::new(&offer);
+    passage.stream(1).rejected = true;
+    let text = passage.text_by(|how| {
+        (how.layout, how.wording.rtcp) = (Layout::ByKind, RtcpAttribute::Always);
+    });
     assert_text(
         &text,
         "v=0
 o=1001 8000 8000 IN IP4 192.168.1.20
 s=SIP Call
-c=IN IP4 198.51.100.1
+b=CT:9
+b=RS:0
 t=0 0
+a=x-session
 m=audio 30000 RTP/AVP 0 8 18 101
-a=x-y:z
-a=maxptime:40
+c=IN IP4 198.51.100.1
+b=AS:80
+b=TIAS:64000
+a=mid:sound
 a=rtpmap:0 PCMU/8000
 a=rtpmap:8 PCMA/8000
 a=rtpmap:18 G729/8000
 a=fmtp:18 annexb=no
 a=rtpmap:101 telephone-event/8000
 a=fmtp:101 0-15
-a=ptime:20
+a=rtcp-fb:* nack
+a=x-y:z
 a=sendrecv
 a=rtcp:30001
+a=ptime:20
+a=maxptime:40
+m=video 0 RTP/AVP 31
+c=IN IP4 0.0.0.0
+b=AS:10
+a=mid:pictures
 ",
     );
+}
+
+#[test]
+fn the_transport_stands_behind_the_senders_own_attributes_when_lines_are_ordered() {
+    let mut passage = Passage::new(&GRANDSTREAM.replace("a=ptime:20\n", "a=x-y:z\n"));
+    let stream = passage.stream(0);
+    stream.codecs.truncate(1);
+    let candidate = Candidate {
+        foundation: "1".to_owned(),
+        component: Component::Rtp,
+        priority: 9,
+        address: "198.51.100.1:30000".parse().expect("an address"),
+        kind: CandidateKind::Host,
+        related: None,
+        generation: 0,
+    };
+    stream.path = MediaPath {
+        profile: Profile::Savpf,
+        rtcp_mux: true,
+        crypto: vec![Crypto::new(1, SrtpSuite::AesCm128Sha1_80, Secret::new(vec![7; 30]))],
+        ice: Some(ice()),
+        candidates: vec![candidate],
+        end_of_candidates: true,
+        ..stream.path.clone()
+    };
+    let of = |trickle| {
+        let text = passage.text_by(|how| {
+            (how.layout, how.wording.rtcp, how.wording.trickle) = (Layout::ByKind, RtcpAttribute::Always, trickle);
+        });
+        text.lines().skip_while(|line| *line != "a=sendrecv").map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    let start = "a=sendrecv
+a=rtcp:30000
+a=rtcp-mux
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH
+a=ice-ufrag:ours
+a=ice-pwd:ourpasswordourpassword
+";
+    let candidate = "a=candidate:1 1 UDP 9 198.51.100.1 30000 typ host";
+    assert_eq!(of(Trickle::Never), format!("{start}{candidate}"));
+    assert_eq!(of(Trickle::Always), format!("{start}a=ice-options:trickle\n{candidate}\na=end-of-candidates"));
 }
 
 const ASTERISK: &str = "v=0
@@ -468,7 +528,7 @@ a=setup:actpass
 a=fingerprint:sha-1 AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB
 a=ice-ufrag:ours
 a=ice-pwd:ourpasswordourpassword
-a=candidate:1 1 udp 2130706431 198.51.100.1 30000 typ host
+a=candidate:1 1 UDP 2130706431 198.51.100.1 30000 typ host
 a=end-of-candidates
 m=video 0 UDP/TLS/RTP/SAVPF 97 98
 c=IN IP4 198.51.100.1

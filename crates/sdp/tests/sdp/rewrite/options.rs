@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use model::{Crypto, Direction, Secret, SrtpSuite, StreamId};
 use sdp::rewrite::{Edits, Fate, OriginChanges, Rewriting, rewrite};
-use sdp::{Role, RtcpAttribute, SdpError};
+use sdp::{Role, RtcpAttribute, SdpError, Trickle};
 
 use super::{Passage, assert_text, crlf, ice};
 
@@ -179,7 +179,7 @@ fn ice_says_whether_the_peer_may_trickle() {
     passage.stream(0).path.ice = Some(ice());
     passage.stream(0).path.end_of_candidates = true;
     assert!(!passage.text().contains("ice-options"));
-    let text = passage.text_by(|how| how.wording.trickle = true);
+    let text = passage.text_by(|how| how.wording.trickle = Trickle::Always);
     assert!(text.contains("a=end-of-candidates\na=ice-options:trickle\nm=video"), "{text}");
     passage.stream(0).path.ice.as_mut().expect("it is there").lite = true;
     let text = passage.text();
