@@ -27,11 +27,22 @@ pub(crate) struct Phone {
     pub(crate) transport: &'static str,
     /// Frequency of the tone that is the user's voice.
     pub(crate) frequency: u32,
+    /// Where it registers; without, it is called where it listens, as `100`.
+    pub(crate) account: Option<Account>,
+}
+
+/// Who a phone is at a registrar, which listens on this port.
+#[derive(Clone, Copy)]
+pub(crate) struct Account {
+    pub(crate) user: &'static str,
+    pub(crate) password: &'static str,
+    pub(crate) registrar: u16,
 }
 
 impl Default for Phone {
     fn default() -> Self {
-        Self { codec: "PCMU/8000/1", rate: 8_000, encryption: None, transport: "udp", frequency: 880 }
+        let (codec, rate) = ("PCMU/8000/1", 8_000);
+        Self { codec, rate, encryption: None, transport: "udp", frequency: 880, account: None }
     }
 }
 
@@ -57,6 +68,9 @@ impl Baresip {
             command.arg("-f").arg(dir.path()).args(["-s", "-v", "-t", "600"]);
         });
         process.log().wait_for("baresip is ready");
+        if phone.account.is_some() {
+            process.log().wait_for("SIP/2.0 200 OK");
+        }
         let control =
             TcpStream::connect(("127.0.0.1", control)).expect("baresip listens for commands when it is ready");
         let events = Log::new("baresip's events");
@@ -86,6 +100,16 @@ impl Baresip {
     /// Takes the call up again.
     pub(crate) fn resume(&mut self) {
         self.command("resume", "");
+    }
+
+    /// Offers its media anew.
+    pub(crate) fn reinvite(&mut self) {
+        self.command("reinvite", "");
+    }
+
+    /// Presses a key.
+    pub(crate) fn press(&mut self, key: &str) {
+        self.command("sndcode", key);
     }
 
     /// Waits for an event of the phone, such as `CALL_INCOMING`.
@@ -148,8 +172,14 @@ impl Drop for Baresip {
 
 fn account(port: u16, phone: Phone) -> String {
     let encryption = phone.encryption.map(|name| format!(";mediaenc={name}")).unwrap_or_default();
+    let (user, port, more) = match phone.account {
+        Some(Account { user, password, registrar }) => {
+            (user, registrar, format!("60;auth_user={user};auth_pass={password}"))
+        }
+        None => ("100", port, "0".to_owned()),
+    };
     format!(
-        "<sip:100@127.0.0.1:{port};transport={}>;answermode=manual;regint=0;audio_codecs={}{encryption}\n",
+        "<sip:{user}@127.0.0.1:{port};transport={}>;answermode=manual;regint={more};audio_codecs={}{encryption}\n",
         phone.transport, phone.codec
     )
 }

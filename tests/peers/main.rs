@@ -12,6 +12,7 @@ mod carry;
 mod endings;
 mod errors;
 mod gateway;
+mod kamailio;
 mod lifecycle;
 mod log;
 mod odd_sip;

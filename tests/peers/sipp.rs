@@ -17,30 +17,35 @@ pub(crate) struct Sipp {
 impl Sipp {
     /// Waits for a call from the gateway at the trunk's address; `options` are SIPp's own.
     pub(crate) fn answers(gateway: &Gateway, scenario: &str, options: &[&str]) -> Self {
-        let sipp = Self::start(gateway, &read(scenario), options);
+        let sipp = Self::start(gateway.phones_port(), &read(scenario), options);
         ports::wait_taken(gateway.phones_port());
         sipp
     }
 
     /// Waits for a call from the gateway and refuses it with a status line.
     pub(crate) fn refuses(gateway: &Gateway, status: &str) -> Self {
-        let sipp = Self::start(gateway, &read("refuse").replace("@STATUS@", status), &[]);
+        let sipp = Self::start(gateway.phones_port(), &read("refuse").replace("@STATUS@", status), &[]);
         ports::wait_taken(gateway.phones_port());
         sipp
     }
 
     /// Calls `user` through the gateway, from the trunk's address.
     pub(crate) fn calls(gateway: &Gateway, scenario: &str, user: &str) -> Self {
-        Self::start(gateway, &read(scenario), &["-s", user, &format!("127.0.0.1:{}", gateway.sip_port())])
+        Self::calls_at(gateway.sip_port(), gateway.phones_port(), scenario, user)
     }
 
-    fn start(gateway: &Gateway, scenario: &str, options: &[&str]) -> Self {
+    /// Calls `user` at whoever takes SIP at `port`, from one of its own.
+    pub(crate) fn calls_at(port: u16, own: u16, scenario: &str, user: &str) -> Self {
+        Self::start(own, &read(scenario), &["-s", user, &format!("127.0.0.1:{port}")])
+    }
+
+    fn start(port: u16, scenario: &str, options: &[&str]) -> Self {
         let dir = TempDir::new("sipp");
         let scenario = dir.write("scenario.xml", scenario);
         // Its own port and the next but one are for RTP that it echoes, the others for RTCP.
         let media = ports::free(4);
         let process = Process::start("sipp", "sipp", |command| {
-            command.arg("-sf").arg(scenario).args(["-i", "127.0.0.1", "-p", &gateway.phones_port().to_string()]);
+            command.arg("-sf").arg(scenario).args(["-i", "127.0.0.1", "-p", &port.to_string()]);
             command.args(["-mp", &media.to_string(), "-rtp_echo", "-m", "1", "-nostdin", "-timeout", "60", "-f", "60"]);
             command.args(["-trace_msg", "-message_file", "messages", "-trace_err", "-error_file", "errors"]);
             command.args(options).current_dir(dir.path());

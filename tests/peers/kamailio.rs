@@ -1,0 +1,240 @@
+//! Kamailio before `stox relay`: it drives the relay by its rtpengine module, and phones register at it and call each other.
+//!
+//! Its configuration is the example of `deploy/kamailio`, as it stands there. A call is heard by the tones that the phones play;
+//! but baresip 1.0 records nothing any more once the direction or the codec has changed, and from then on it is keys pressed
+//! during the call that show whether media arrives (RFC 4733).
+
+use std::process::Command;
+
+use crate::baresip::{Account, Baresip, Phone};
+use crate::log::pause;
+use crate::ports;
+use crate::process::Process;
+use crate::sipp::Sipp;
+use crate::temp_dir::TempDir;
+
+const ALICE: u32 = 440;
+const BOB: u32 = 880;
+
+/// How Kamailio's requests come to the relay.
+#[derive(Clone, Copy)]
+enum Door {
+    Udp,
+    WebSocket,
+}
+
+/// `stox relay`, which may be killed and started again.
+struct Relay {
+    process: Option<Process>,
+    ng: u16,
+    http: u16,
+    media: u16,
+}
+
+impl Relay {
+    const MEDIA_PORTS: u16 = 100;
+
+    fn start() -> Self {
+        let (ng, http, media) = (ports::free(1), ports::free(1), ports::free(Self::MEDIA_PORTS));
+        let mut relay = Self { process: None, ng, http, media };
+        relay.start_again();
+        relay
+    }
+
+    /// Without a chance to say goodbye.
+    fn kill(&mut self) {
+        self.process = None;
+    }
+
+    fn start_again(&mut self) {
+        let Self { ng, http, media, .. } = *self;
+        let process = Process::start("stox", env!("CARGO_BIN_EXE_stox"), |command| {
+            command.args(["relay", "--address", "127.0.0.1", "--workers", "1"]);
+            command.arg("--ng").arg(format!("udp:127.0.0.1:{ng}")).arg("--ng").arg(format!("http:127.0.0.1:{http}"));
+            command.arg("--ports").arg(format!("{media}-{}", media + Self::MEDIA_PORTS - 1)).env("RUST_LOG", "debug");
+        });
+        process.log().wait_for("ready");
+        self.process = Some(process);
+    }
+}
+
+struct Kamailio {
+    _process: Process,
+    port: u16,
+    control: String,
+    _dir: TempDir,
+}
+
+impl Kamailio {
+    fn start(relay: &Relay, door: Door) -> Self {
+        let dir = TempDir::new("kamailio");
+        let port = ports::free(1);
+        let control = format!("unix:{}/control", dir.path().display());
+        let relay = match door {
+            Door::Udp => format!("udp:127.0.0.1:{}", relay.ng),
+            Door::WebSocket => format!("ws://127.0.0.1:{}/", relay.http),
+        };
+        let process = Process::start("kamailio", "kamailio", |command| {
+            command.arg("-f").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kamailio/kamailio.cfg"));
+            command.arg("-Y").arg(dir.path()).args(["-DD", "-E", "-n", "2", "-m", "32", "-M", "4"]);
+            command.arg("-A").arg(format!("LISTEN=udp:127.0.0.1:{port}"));
+            command.arg("-A").arg(format!("RELAY=\"{relay}\"")).arg("-A").arg(format!("CONTROL=\"{control}\""));
+            // A relay that is gone is missed soon.
+            command.args(["-A", "RELAY_TIMEOUT=200", "-A", "RELAY_TRIES=2", "-A", "RELAY_REST=1"]);
+            if matches!(door, Door::WebSocket) {
+                command.args(["-A", "WITH_WEBSOCKET"]);
+            }
+        });
+        let kamailio = Self { _process: process, port, control, _dir: dir };
+        kamailio.shows_relay("disabled: 0");
+        kamailio
+    }
+
+    /// What an operator is told by Kamailio's control tool.
+    fn ask(&self, words: &[&str]) -> String {
+        let output = Command::new("kamcmd").arg("-s").arg(&self.control).args(words).output();
+        let output = output.unwrap_or_else(|error| panic!("cannot start kamcmd: {error}"));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Waits until Kamailio shows its relay so.
+    fn shows_relay(&self, status: &str) {
+        let mut shown = String::new();
+        for _ in 0..200 {
+            shown = self.ask(&["rtpengine.show", "all"]);
+            if shown.contains(status) {
+                return;
+            }
+            pause();
+        }
+        panic!("Kamailio's relay is not {status}: {shown}");
+    }
+
+    fn phone(&self, user: &'static str, phone: Phone) -> Baresip {
+        if phone.encryption.is_some() {
+            self.ask(&["htable.sets", "profiles", &format!("s:{user}"), "RTP/SAVP"]);
+        }
+        let account = Some(Account { user, password: "change-me", registrar: self.port });
+        // baresip takes the port above its own as well.
+        Baresip::start(ports::free(2), Phone { account, ..phone })
+    }
+}
+
+/// Two phones, Kamailio, and the relay.
+struct Scene {
+    alice: Baresip,
+    bob: Baresip,
+    kamailio: Kamailio,
+    relay: Relay,
+}
+
+impl Scene {
+    fn start(door: Door, alice: Phone, bob: Phone) -> Self {
+        let relay = Relay::start();
+        let kamailio = Kamailio::start(&relay, door);
+        let alice = kamailio.phone("100", Phone { frequency: ALICE, ..alice });
+        let bob = kamailio.phone("200", Phone { frequency: BOB, ..bob });
+        Self { alice, bob, kamailio, relay }
+    }
+
+    fn bob_uri(&self) -> String {
+        format!("sip:200@127.0.0.1:{}", self.kamailio.port)
+    }
+
+    fn alice_calls_bob(&mut self) {
+        self.alice.dial(&self.bob_uri());
+        self.bob.event("CALL_INCOMING");
+        self.bob.answer();
+        self.alice.hears(BOB);
+        self.bob.hears(ALICE);
+    }
+
+    fn alice_holds_and_resumes(&mut self) {
+        self.alice.hold();
+        self.bob.log().wait_for("a=sendonly");
+        self.alice.log().wait_for("a=recvonly");
+        self.bob.log().mark();
+        self.alice.log().mark();
+        self.alice.resume();
+        self.bob.log().wait_for("a=sendrecv");
+        self.alice.log().wait_for("call: got SDP answer");
+        self.alice.press("5");
+        assert_eq!(self.bob.event("CALL_DTMF_START")["param"], "5");
+        self.bob.press("7");
+        assert_eq!(self.alice.event("CALL_DTMF_START")["param"], "7");
+    }
+
+    fn bob_hangs_up(&mut self) {
+        self.bob.hang_up();
+        self.alice.event("CALL_CLOSED");
+    }
+}
+
+#[test]
+#[ignore = "needs Kamailio and baresip"]
+fn phones_of_kamailio_call_through_the_relay() {
+    let mut scene = Scene::start(Door::Udp, Phone::default(), Phone::default());
+    scene.alice_calls_bob();
+    scene.alice_holds_and_resumes();
+    scene.bob_hangs_up();
+}
+
+#[test]
+#[ignore = "needs Kamailio and baresip"]
+fn a_phone_with_srtp_and_one_without_call_each_other() {
+    let secure = Phone { encryption: Some("srtp-mand"), ..Phone::default() };
+    for (alice, bob) in [(secure, Phone::default()), (Phone::default(), secure)] {
+        let mut scene = Scene::start(Door::Udp, alice, bob);
+        scene.alice_calls_bob();
+        scene.alice_holds_and_resumes();
+        scene.bob_hangs_up();
+    }
+}
+
+#[test]
+#[ignore = "needs Kamailio and baresip"]
+fn kamailio_may_ask_over_web_socket() {
+    let mut scene = Scene::start(Door::WebSocket, Phone::default(), Phone::default());
+    scene.alice_calls_bob();
+    scene.alice_holds_and_resumes();
+    scene.bob_hangs_up();
+}
+
+#[test]
+#[ignore = "needs Kamailio, baresip and SIPp"]
+fn codecs_may_change_their_order_in_a_call_with_a_phone_behind_nat() {
+    let relay = Relay::start();
+    let kamailio = Kamailio::start(&relay, Door::Udp);
+    let mut bob = kamailio.phone("200", Phone { codec: "PCMU/8000/1,PCMA/8000/1", frequency: BOB, ..Phone::default() });
+    // SIPp sends back what it hears: who hears himself, was heard.
+    let sipp = Sipp::calls_at(kamailio.port, ports::free(1), "codec_order", "200");
+    bob.event("CALL_INCOMING");
+    bob.answer();
+    bob.log().wait_for("Set audio encoder: PCMU");
+    bob.hears(BOB);
+    // Then it is SIPp's turn.
+    bob.reinvite();
+    bob.log().wait_for("Set audio decoder: PCMA");
+    bob.log().wait_for("Set audio encoder: PCMA");
+    bob.press("5");
+    assert_eq!(bob.event("CALL_DTMF_START")["param"], "5");
+    bob.hang_up();
+    sipp.succeeds();
+}
+
+#[test]
+#[ignore = "needs Kamailio and baresip"]
+fn kamailio_sees_the_relay_leave_and_come_back() {
+    let mut scene = Scene::start(Door::Udp, Phone::default(), Phone::default());
+    scene.alice_calls_bob();
+    scene.relay.kill();
+    scene.bob_hangs_up();
+    scene.kamailio.shows_relay("disabled: 1");
+    scene.alice.forget_past();
+    scene.bob.forget_past();
+    scene.alice.dial(&scene.bob_uri());
+    scene.alice.call_ended("503 No Media Relay");
+    scene.relay.start_again();
+    scene.alice_calls_bob();
+    scene.kamailio.shows_relay("disabled: 0");
+}
