@@ -90,6 +90,14 @@ pub(crate) struct Relay {
     /// With --mode churn: how long a call lasts [default: 1s].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     hold: Option<Duration>,
+    /// With --mode churn: calls have no media. As many as --calls come and go at once, each as soon as another has ended.
+    ///
+    /// What is measured is how fast the relay takes offers, answers and ends, and how long its replies take.
+    #[arg(long)]
+    no_media: bool,
+    /// With --no-media: calls that stay up meanwhile.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    open: u32,
     /// What the generator does to its own packets: loss=1%,jitter=10ms,reorder=1%,duplicate=1%.
     ///
     /// By chance, but the same for the same --seed. It is accounted for: a packet that was never sent is not lost. Not with
@@ -211,9 +219,14 @@ impl Relay {
     fn plan(self) -> anyhow::Result<Plan> {
         let relay = self.own_relay()?;
         let churn = self.mode == "churn";
-        for (name, given) in [("rate", self.rate.is_some()), ("hold", self.hold.is_some())] {
+        let of_media = [("rate", self.rate.is_some()), ("hold", self.hold.is_some())];
+        for (name, given) in of_media.into_iter().chain([("no-media", self.no_media)]) {
             ensure!(churn || !given, "--{name} is for --mode churn, but the mode is {}", self.mode);
         }
+        for (name, given) in of_media {
+            ensure!(!self.no_media || !given, "--{name} is for calls with media");
+        }
+        ensure!(self.no_media || self.open == 0, "--open is for --no-media");
         if let Some(pid) = self.pid {
             ensure!(Path::new(&format!("/proc/{pid}")).exists(), "--pid is {pid}, but there is no such process");
         }
@@ -229,6 +242,8 @@ impl Relay {
             mode: self.mode,
             rate: self.rate,
             hold: self.hold.unwrap_or(RawPlan::default().hold),
+            no_media: self.no_media,
+            open: self.open,
             impair: self.impair.unwrap_or_default(),
             payload: self.payload,
             ptime: self.ptime,
@@ -326,7 +341,7 @@ fn mode() -> [PossibleValue; 4] {
     [
         PossibleValue::new("paced").help("each end sends a packet every ptime, by a schedule that waits for nothing"),
         PossibleValue::new("saturate").help("each end sends as fast as packets come through"),
-        PossibleValue::new("churn").help("calls come and go, with media"),
+        PossibleValue::new("churn").help("calls come and go, with media or without"),
         PossibleValue::new("find-max").help("searches for the most calls within --max-loss and --max-p99"),
     ]
 }

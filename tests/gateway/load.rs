@@ -64,6 +64,7 @@ fn what_cannot_be_run_is_refused_by_its_name_and_value() {
         (["--target", "ng:localhost"], ["--target is ng:localhost", "ng:HOST:PORT or channel"]),
         (["--impair", "loss=200%"], ["--impair is loss=200%", "loss=1%,jitter=10ms"]),
         (["--hold", "2s"], ["--hold is for --mode churn", "paced"]),
+        (["--open", "2"], ["--open is for --no-media", "error"]),
         (["--pid", "4194305"], ["--pid is 4194305", "no such process"]),
         (["--json", "/nonexistent/r.json"], ["--json /nonexistent/r.json", "No such file"]),
         (["--html", "/nonexistent/r.html"], ["--html /nonexistent/r.html", "No such file"]),
@@ -103,6 +104,20 @@ fn a_run_of_two_calls_is_reported_in_every_form() {
     assert!(errors.contains("measuring: 2 calls, "), "{errors}");
     let page = fs::read_to_string(html).expect("it is written");
     assert!(page.starts_with("<!doctype html>") && page.contains("<svg") && page.contains("sdes-cm80"));
+}
+
+#[test]
+fn calls_without_media_are_reported_by_the_replies_of_the_relay() {
+    let run = ["relay", "--target", "channel", "--calls", "4", "--duration", "300ms", "--mode", "churn", "--no-media"];
+    let (code, text, errors) = load(&[&run[..], &["--open", "20"]].concat());
+    assert_eq!(code, Some(0), "{text}{errors}");
+    assert!(text.contains("4 calls at once that come and go without media, beside 20 open"), "{text}");
+    for row in ["offer", "answer", "delete"] {
+        let replies = text.lines().find_map(|line| line.trim().strip_prefix(row)?.split_whitespace().next());
+        let replies: u32 = replies.and_then(|count| count.replace(',', "").parse().ok()).expect("it is counted");
+        assert!(replies > 4, "{text}");
+    }
+    assert!(!text.contains("lost"), "{text}");
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod process;
 mod schedule;
 mod search;
 mod seat;
+mod signalling;
 mod stamp;
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,7 @@ pub fn run(plan: &Plan, target: &mut dyn Target, show: &mut Show<'_>) -> Report 
     match plan.mode {
         Mode::Paced | Mode::Saturate => trial.steady(),
         Mode::Churn { rate, hold } => trial.churn(rate, hold),
+        Mode::Signalling { open } => trial.signalling(open),
         Mode::FindMax => trial.find_max(),
     }
     trial.finish()
@@ -242,7 +244,7 @@ impl<'a> Trial<'a> {
                 max_loss: self.plan.limits.max_loss.or(SEARCH_LIMITS.max_loss),
                 max_p99: self.plan.limits.max_p99.or(SEARCH_LIMITS.max_p99),
             },
-            Mode::Paced | Mode::Saturate | Mode::Churn { .. } => self.plan.limits,
+            Mode::Paced | Mode::Saturate | Mode::Churn { .. } | Mode::Signalling { .. } => self.plan.limits,
         }
     }
 

@@ -28,6 +28,10 @@ pub struct RawPlan {
     pub rate: Option<f64>,
     /// In the mode `churn`: how long a call lasts.
     pub hold: Duration,
+    /// In the mode `churn`: calls have no media, and begin as others end.
+    pub no_media: bool,
+    /// Without media: calls that stay up meanwhile.
+    pub open: u32,
     /// What [`Impairment`] reads; empty for none.
     pub impair: String,
     /// Bytes of payload of a packet.
@@ -60,6 +64,8 @@ impl Default for RawPlan {
             mode: "paced".into(),
             rate: None,
             hold: Duration::from_secs(1),
+            no_media: false,
+            open: 0,
             impair: String::new(),
             payload: 160,
             ptime: Duration::from_millis(20),
@@ -176,6 +182,11 @@ pub enum Mode {
         /// How long a call lasts.
         hold: Duration,
     },
+    /// Calls without media come and go, each as soon as another has ended: what the relay is asked, and nothing else.
+    Signalling {
+        /// Calls that stay up meanwhile.
+        open: u32,
+    },
     /// Paced steps with more and fewer calls, until the highest load within the limits is known.
     FindMax,
 }
@@ -256,6 +267,10 @@ fn mode(raw: &RawPlan) -> Result<Mode, PlanError> {
         "paced" => Ok(Mode::Paced),
         "saturate" => Ok(Mode::Saturate),
         "find-max" => Ok(Mode::FindMax),
+        "churn" if raw.no_media => {
+            within("open", raw.open, 0..=Plan::MOST_CALLS, "at most 100000")?;
+            Ok(Mode::Signalling { open: raw.open })
+        }
         "churn" => {
             duration("hold", raw.hold, 20..=3_600_000, "from 20ms to an hour")?;
             let rate = raw.rate.unwrap_or(f64::from(raw.calls) / raw.hold.as_secs_f64());

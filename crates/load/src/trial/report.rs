@@ -36,6 +36,9 @@ pub struct Report {
     pub generator: Generator,
     /// How calls were set up.
     pub set_up: SetUp,
+    /// How long the relay took to answer, by what it was asked; empty where calls have media.
+    #[serde(default)]
+    pub requests: Vec<Requests>,
     /// The steps of a search, in the order in which they were made; empty in other modes.
     pub steps: Vec<Step>,
 }
@@ -60,6 +63,7 @@ impl Report {
             process: None,
             generator: Generator::default(),
             set_up: SetUp::default(),
+            requests: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -499,6 +503,23 @@ pub struct SetUp {
     /// Processor time of the process under test per call, in microseconds, over the time in which calls were set up
     /// without media.
     pub cpu_us_per_call: Option<f64>,
+}
+
+/// Requests of one kind, from the sending until the reply was read, in microseconds.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Requests {
+    /// What was asked.
+    pub command: String,
+    /// Replies.
+    pub count: u64,
+    /// Median.
+    pub p50_us: f64,
+    /// 99th percentile.
+    pub p99_us: f64,
+    /// 99.9th percentile.
+    pub p99_9_us: f64,
+    /// The longest.
+    pub max_us: f64,
 }
 
 /// One step of a search.

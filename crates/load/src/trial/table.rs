@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::fmt::{self, Write as _};
 
 use super::plan::Mode;
-use super::report::{Flows, Report, Spread, Step, Verdict};
+use super::report::{Flows, Report, Requests, Spread, Step, Verdict};
 use super::unit::{bits, bytes, count, duration, micros, number, percent, seconds, share};
 
 /// Columns of the first cell of a row.
@@ -26,6 +26,7 @@ impl fmt::Display for Table<'_> {
         latency(f, report)?;
         flows(f, &report.flows)?;
         set_up(f, report)?;
+        requests(f, &report.requests)?;
         processor(f, report)?;
         steps(f, &report.steps)?;
         drops(f, &report.relay_drops)?;
@@ -35,6 +36,9 @@ impl fmt::Display for Table<'_> {
 }
 
 fn packets(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
+    if matches!(report.plan.mode, Mode::Signalling { .. }) {
+        return Ok(());
+    }
     let (totals, rates) = (&report.totals, &report.rates);
     head(f, "packets", &["sent", "received", "lost", "loss", "reordered", "duplicates"])?;
     let counts = [totals.sent, totals.received, totals.lost].map(count);
@@ -77,6 +81,17 @@ fn set_up(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
     let cpu = set_up.cpu_us_per_call.map_or_else(String::new, micros);
     let cells = [count(set_up.calls), count(set_up.failed), number(set_up.per_second)];
     row(f, "set-up", cells.into_iter().chain(took).chain([cpu]))
+}
+
+fn requests(f: &mut fmt::Formatter<'_>, requests: &[Requests]) -> fmt::Result {
+    if requests.is_empty() {
+        return Ok(());
+    }
+    head(f, "replies", &["count", "p50", "p99", "p99.9", "max"])?;
+    for Requests { command, count: replies, p50_us, p99_us, p99_9_us, max_us } in requests {
+        row(f, command, [count(*replies)].into_iter().chain([*p50_us, *p99_us, *p99_9_us, *max_us].map(micros)))?;
+    }
+    Ok(())
 }
 
 fn processor(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
@@ -160,7 +175,7 @@ pub(super) fn remarks(report: &Report) -> Vec<String> {
         remarks.push(format!("{} datagrams came that are none of this trial's", count(totals.strays)));
     }
     let planned = report.plan.duration.as_secs_f64();
-    if !matches!(report.plan.mode, Mode::FindMax) && report.rates.seconds < planned * 0.9 {
+    if !matches!(report.plan.mode, Mode::FindMax | Mode::Signalling { .. }) && report.rates.seconds < planned * 0.9 {
         let measured = seconds(report.rates.seconds);
         remarks.push(format!("media was measured for {measured} of {}", duration(report.plan.duration)));
     }

@@ -1,10 +1,11 @@
 //! The relay under test, as the engine sees it.
 //!
 //! - `ng`: a relay that speaks the ng protocol; [`channel`]: one of our own
-//! - `calls`: the setting up of many calls at once; `side`: one end of a call meanwhile
+//! - `calls`: the setting up of many calls at once, `empty`: of calls that nobody takes part in; `side`: one end of a call meanwhile
 
 mod calls;
 pub mod channel;
+mod empty;
 mod ng;
 mod side;
 
@@ -45,6 +46,20 @@ pub trait Target: Send {
     /// The first that occurred; the other calls are torn down all the same.
     fn tear_down(&mut self, calls: &[CallNumber]) -> Result<(), TargetError>;
 
+    /// Sets up calls that nobody takes part in, and leaves them up.
+    ///
+    /// # Errors
+    ///
+    /// One of them was refused.
+    fn open(&mut self, calls: &[CallNumber]) -> Result<(), TargetError>;
+
+    /// Sets up calls that nobody takes part in and tears each down at once, so many side by side, for a time.
+    ///
+    /// # Errors
+    ///
+    /// One of them was refused.
+    fn churn(&mut self, first: CallNumber, at_once: usize, time: Duration) -> Result<Churned, TargetError>;
+
     /// The process under test, if the target started it itself.
     fn pid(&self) -> Option<u32> {
         None
@@ -55,6 +70,17 @@ pub trait Target: Send {
     fn dropped(&mut self) -> Vec<(String, u64)> {
         Vec::new()
     }
+}
+
+/// What came of calls that nobody took part in.
+#[derive(Debug, Default)]
+pub struct Churned {
+    /// Calls that came and went.
+    pub calls: u64,
+    /// How long that took.
+    pub took: Duration,
+    /// How long the relay took to reply to each offer, answer and end, in nanoseconds.
+    pub replies: [Vec<u64>; 3],
 }
 
 /// What the two ends of every call are.

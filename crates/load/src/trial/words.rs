@@ -33,7 +33,7 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Self::Paced => "paced",
             Self::Saturate => "saturate",
-            Self::Churn { .. } => "churn",
+            Self::Churn { .. } | Self::Signalling { .. } => "churn",
             Self::FindMax => "find-max",
         })
     }
@@ -63,6 +63,9 @@ impl fmt::Display for Plan {
             Mode::Churn { rate, hold } => {
                 let (rate, hold) = (number(rate), duration(hold));
                 write!(f, "{rate} new calls a second that last {hold}, {bytes}-byte packets every {ptime} each way")?;
+            }
+            Mode::Signalling { open } => {
+                write!(f, "{calls} calls at once that come and go without media, beside {} open", count(open.into()))?;
             }
             Mode::FindMax => {
                 write!(f, "search up to {calls} calls, {bytes}-byte packets every {ptime} each way")?;
@@ -130,6 +133,9 @@ impl Plan {
         let mode = match self.mode {
             Mode::Churn { rate, hold } => {
                 format!("{}, {} calls a second for {}", self.mode, number(rate), duration(hold))
+            }
+            Mode::Signalling { open } => {
+                format!("{}, without media, beside {} open calls", self.mode, count(open.into()))
             }
             Mode::Paced | Mode::Saturate | Mode::FindMax => self.mode.to_string(),
         };

@@ -18,7 +18,7 @@ use crate::trial::end::{End, Protection};
 use crate::trial::plan::{Plan, RawPlan};
 use crate::trial::progress::Phase;
 use crate::trial::report::{Reason, Report, Verdict};
-use crate::trial::target::{CallNumber, ReadyCall, Target, TargetError};
+use crate::trial::target::{CallNumber, Churned, ReadyCall, Target, TargetError};
 
 /// What the relay does beside forwarding.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -176,6 +176,19 @@ fn calls_come_and_go() {
 }
 
 #[test]
+fn calls_without_media_are_reported_by_their_requests() {
+    let raw = RawPlan { mode: "churn".into(), no_media: true, ..quick() };
+    let report = trial(Fault::Nothing, Keys::None, raw.clone());
+    assert_eq!(serious(&report), Vec::<Reason>::new());
+    assert_eq!((report.set_up.calls, report.set_up.per_second), (10, 20.0));
+    let found: Vec<_> =
+        report.requests.iter().map(|one| (one.command.as_str(), one.count, one.p99_us.round())).collect();
+    assert_eq!(found, [("offer", 10, 1_000.0), ("answer", 10, 2_001.0), ("delete", 10, 3_000.0)]);
+    let report = trial(Fault::Refuses, Keys::None, raw);
+    assert!(matches!(&serious(&report)[..], [Reason::CallsFailed { .. }]), "{:?}", report.verdict);
+}
+
+#[test]
 fn a_search_never_passes_what_the_relay_does_not_bear() {
     let report = trial(Fault::Overloaded, Keys::None, RawPlan { calls: 60, mode: "find-max".into(), ..quick() });
     assert!(report.steps.len() >= 2, "{:?}", report.steps);
@@ -303,6 +316,15 @@ impl Target for Relay {
     fn set_up(&mut self, calls: &[CallNumber]) -> Vec<Result<ReadyCall, TargetError>> {
         let refused = || Err(TargetError::Refused("no room".into()));
         calls.iter().map(|call| if self.fault == Fault::Refuses { refused() } else { Ok(self.call(*call)) }).collect()
+    }
+
+    fn open(&mut self, _calls: &[CallNumber]) -> Result<(), TargetError> {
+        if self.fault == Fault::Refuses { Err(TargetError::Refused("no room".into())) } else { Ok(()) }
+    }
+
+    fn churn(&mut self, _first: CallNumber, at_once: usize, time: Duration) -> Result<Churned, TargetError> {
+        let replies = [vec![1_000_000; at_once], vec![2_000_000; at_once], vec![3_000_000; at_once]];
+        Ok(Churned { calls: at_once as u64, took: time, replies })
     }
 
     fn tear_down(&mut self, calls: &[CallNumber]) -> Result<(), TargetError> {

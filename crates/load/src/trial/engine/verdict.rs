@@ -52,7 +52,7 @@ pub(super) fn reasons(
     process: Option<&Process>,
 ) -> Vec<Reason> {
     let mut reasons = totals.wrong.reasons();
-    if totals.received == 0 {
+    if totals.received == 0 && !matches!(plan.mode, Mode::Signalling { .. }) {
         reasons.push(Reason::Silence);
     }
     reasons.extend(bottleneck(plan, generator, process));

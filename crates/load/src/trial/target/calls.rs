@@ -23,12 +23,12 @@ use mio::{Events, Interest, Poll, Token};
 use model::Description;
 
 use super::side::{Side, Terms};
-use super::{CallNumber, Ends, ReadyCall, Target, TargetError};
+use super::{CallNumber, Churned, Ends, ReadyCall, Target, TargetError};
 use crate::negotiation::NegotiationError;
 use crate::trial::plan::MediaSecurity;
 
 /// Calls that are set up or torn down at once: enough to keep a relay busy, not so many that its queues overflow.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 
 /// How long a call may take from its first request until media can flow.
 const SET_UP_WITHIN: Duration = Duration::from_secs(15);
@@ -97,8 +97,8 @@ pub(super) enum Told {
 
 /// The calls of a trial at one relay.
 pub(super) struct Calls<C> {
-    control: C,
-    terms: [Arc<Terms>; 2],
+    pub(super) control: C,
+    pub(super) terms: [Arc<Terms>; 2],
     poll: Poll,
     events: Events,
     /// Those that are being set up, and those that are ready but not handed out yet.
@@ -183,7 +183,7 @@ impl<C: Control> Calls<C> {
     }
 
     /// Waits until something happens, and does what it calls for.
-    fn turn(&mut self) -> Result<(), TargetError> {
+    pub(super) fn turn(&mut self) -> Result<(), TargetError> {
         let until = self.control.poll_timeout().map_or(self.next_tick, |at| at.min(self.next_tick));
         match self.poll.poll(&mut self.events, Some(until.saturating_duration_since(now()))) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -324,6 +324,14 @@ impl<C: Control> Calls<C> {
 }
 
 impl<C: Control> Target for Calls<C> {
+    fn open(&mut self, calls: &[CallNumber]) -> Result<(), TargetError> {
+        self.set_up_empty(calls)
+    }
+
+    fn churn(&mut self, first: CallNumber, at_once: usize, time: Duration) -> Result<Churned, TargetError> {
+        self.churn_empty(first, at_once, time)
+    }
+
     fn set_up(&mut self, calls: &[CallNumber]) -> Vec<Result<ReadyCall, TargetError>> {
         let mut waiting = calls.iter();
         loop {
@@ -398,6 +406,6 @@ fn call_of(token: Token) -> Option<(CallNumber, usize)> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the shell that gives the ends their time")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
