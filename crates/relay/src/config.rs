@@ -17,6 +17,7 @@ pub struct Config {
     /// it is looked into.
     pub ice_port: Option<u16>,
     /// How long a port rests after a call before another may use it, so that what the old peer still sends reaches nobody.
+    /// Where no other is left, at least a fiftieth of it.
     pub port_quarantine: Duration,
     /// Whose certificate a leg shows.
     pub certificates: CertificatePolicy,

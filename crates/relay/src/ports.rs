@@ -8,15 +8,19 @@ use crate::PortShare;
 /// The pairs of one worker's share that are not in use.
 ///
 /// A pair rests before it is used again, so that what a peer still sends to a call that is over never reaches the next
-/// one. Once it has, it comes before those that were never used: its sockets may still be at hand.
+/// one. Once it has, it comes before those that were never used: its sockets may still be at hand. Where none is left that
+/// did not have to rest, a short rest is better than a call refused: the pair that has rested longest comes next.
 #[derive(Debug)]
 pub(crate) struct Ports {
-    /// Those that were used, and from when on they may be again. All rest equally long, so the first is the first that may.
+    /// Those that were used, and since when they rest: the first has rested longest.
     rested: VecDeque<(PortPair, Instant)>,
     /// Those that never were, or could not be.
     unused: VecDeque<PortPair>,
     quarantine: Duration,
 }
+
+/// The part of the quarantine that a pair rests even where no other is left.
+const SHORTEST_REST: u32 = 50;
 
 /// A pair of ports that is in use.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -41,13 +45,22 @@ impl Ports {
         Self { rested: VecDeque::new(), unused, quarantine }
     }
 
-    /// Takes the pair that has rested longest, if that is long enough, or one that was never used.
+    /// Takes the pair that has rested longest, if that is long enough, or one that was never used, or else one that has
+    /// rested a little.
     pub(crate) fn take(&mut self, now: Instant) -> Option<PortPair> {
-        match self.rested.front() {
-            // Its sockets close at the end of the turn that gave it back.
-            Some((_, from)) if *from < now => self.rested.pop_front().map(|(pair, _)| pair),
-            Some(_) | None => self.unused.pop_front(),
+        self.take_rested(self.quarantine, now)
+            .or_else(|| self.unused.pop_front())
+            .or_else(|| self.take_rested(self.quarantine / SHORTEST_REST, now))
+    }
+
+    /// Takes the pair that has rested longest, if that is longer than so long: its sockets close at the end of the turn
+    /// that gave it back.
+    fn take_rested(&mut self, rest: Duration, now: Instant) -> Option<PortPair> {
+        let (_, since) = self.rested.front()?;
+        if now.saturating_duration_since(*since) <= rest {
+            return None;
         }
+        self.rested.pop_front().map(|(pair, _)| pair)
     }
 
     /// Takes note that something else has a port of a pair: it is tried again after all others.
@@ -57,7 +70,7 @@ impl Ports {
 
     /// Gives a pair back.
     pub(crate) fn give_back(&mut self, pair: PortPair, now: Instant) {
-        self.rested.push_back((pair, now + self.quarantine));
+        self.rested.push_back((pair, now));
     }
 }
 
@@ -111,6 +124,19 @@ mod tests {
         let early = now + REST - Duration::from_millis(1);
         assert_eq!(ports.take(early), Some(PortPair { rtp: 104, rtcp: 105 }));
         assert_eq!(rest(&mut ports, now + REST + TURN), [102, 100]);
+    }
+
+    #[test]
+    fn where_no_other_is_left_the_pair_that_rested_longest_rests_a_little() {
+        let mut ports = Ports::new(&share(100, 103, 0, 1), 0, REST);
+        let (now, little) = (start(), REST / SHORTEST_REST);
+        let [first, second] = [0, 1].map(|_| ports.take(now).expect("two are free"));
+        ports.give_back(second, now);
+        ports.give_back(first, now + TURN);
+        assert_eq!(ports.take(now + little), None);
+        assert_eq!(ports.take(now + little + TURN), Some(second));
+        assert_eq!(ports.take(now + little + TURN), None);
+        assert_eq!(ports.take(now + little + 3 * TURN), Some(first));
     }
 
     #[test]
