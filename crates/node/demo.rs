@@ -46,7 +46,7 @@ const LISTEN: Duration = Duration::from_millis(1500);
 
 /// Runs the demonstration. With `hold` the second call stays up until Ctrl-C.
 pub(crate) fn demo(hold: bool) -> ExitCode {
-    match crate::runtime().block_on(run(hold)) {
+    match crate::two_threads().block_on(run(hold)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("\nFAILED: {error:#}");

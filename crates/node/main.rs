@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use crate::config::Config;
 
@@ -89,16 +90,16 @@ fn run(path: &std::path::Path) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    serve(&config.log.clone(), gateway::run(config))
+    serve(&config.log.clone(), two_threads(), gateway::run(config))
 }
 
 /// Runs what serves until a signal ends it.
-fn serve(log: &config::Log, service: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+fn serve(log: &config::Log, runtime: Runtime, service: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     log::start(log);
     if let Err(error) = netio::raise_open_files() {
         tracing::warn!("the number of open files stays as it is: {error}");
     }
-    match runtime().block_on(service) {
+    match runtime.block_on(service) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -107,12 +108,17 @@ fn serve(log: &config::Log, service: impl Future<Output = anyhow::Result<()>>) -
     }
 }
 
-/// The runtime of the signalling side. Media has threads of its own.
-fn runtime() -> tokio::runtime::Runtime {
+/// The runtime of a signalling side with more to do than one thread can. Media has threads of its own.
+fn two_threads() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
         .thread_name("signaling")
         .build()
         .expect("a process may have three threads")
+}
+
+/// The runtime of a signalling side in which one thing leads to the next: no request waits for another thread to wake.
+fn one_thread() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a process may wait for its sockets")
 }

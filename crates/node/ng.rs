@@ -47,7 +47,7 @@ const MAX_TOLD: usize = 256;
 /// Runs the relay until a signal ends it and no call is left, or a second one comes.
 pub(crate) fn relay(flags: RelayFlags) -> ExitCode {
     match RelayConfig::read(flags) {
-        Ok(config) => crate::serve(&config.log, run(&config)),
+        Ok(config) => crate::serve(&config.log, crate::one_thread(), run(&config)),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(2)

@@ -43,6 +43,8 @@ struct Running {
 struct WorkerHandle {
     inbox: SyncSender<Request>,
     waker: Arc<Waker>,
+    /// It was woken, and has not looked into its inbox since.
+    woken: Arc<AtomicBool>,
     published: Arc<Published>,
 }
 
@@ -87,8 +89,10 @@ impl RelayThreads {
     ) -> io::Result<()> {
         let (inbox, outbox) = mpsc::sync_channel(config.command_queue);
         let published = Arc::new(Published::default());
+        let woken = Arc::<AtomicBool>::default();
         let outside = Outside {
             inbox: outbox,
+            woken: Arc::clone(&woken),
             sink: Arc::clone(&self.sink),
             published: Arc::clone(&published),
             stopping: Arc::clone(&self.stopping),
@@ -106,7 +110,7 @@ impl RelayThreads {
             supervise(worker, number);
         })?;
         self.running().handles.push(handle);
-        self.workers.push(WorkerHandle { inbox, waker, published });
+        self.workers.push(WorkerHandle { inbox, waker, woken, published });
         Ok(())
     }
 
@@ -116,7 +120,7 @@ impl RelayThreads {
         let id = request.id;
         let worker = &self.workers[self.worker_of(request.command.call())];
         let refusal = match worker.inbox.try_send(request) {
-            Ok(()) => return worker.wake(),
+            Ok(()) => return worker.wake_once(),
             Err(TrySendError::Full(_)) => CommandError::Overloaded,
             Err(TrySendError::Disconnected(_)) => CommandError::Stopping,
         };
@@ -169,6 +173,13 @@ impl Drop for RelayThreads {
 }
 
 impl WorkerHandle {
+    /// Wakes it, unless it is still to look after it was woken before. What is in its inbox by now it will see.
+    fn wake_once(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
     fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "a worker cannot be woken");

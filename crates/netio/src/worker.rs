@@ -47,6 +47,8 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Outside {
     /// Commands; the waker tells of them.
     pub(crate) inbox: Receiver<Request>,
+    /// Set when the waker told of commands; cleared before they are taken.
+    pub(crate) woken: Arc<AtomicBool>,
     /// Replies and events.
     pub(crate) sink: Sink,
     /// Counters.
@@ -287,6 +289,8 @@ impl Worker {
         if self.outside.stopping.load(Ordering::Relaxed) {
             return Turn::Stop;
         }
+        // What is put into the inbox from here on wakes again.
+        self.outside.woken.swap(false, Ordering::AcqRel);
         for _ in 0..MESSAGES_PER_TURN {
             if let Some(told) = self.handshakes.next() {
                 self.relay.handle_dtls(told, now);
