@@ -243,7 +243,13 @@ impl Calls {
         }
         let asked =
             call.commands(&numbers, |call| if at_once { Command::End { call } } else { Command::Query { call } });
-        let finish = if at_once { Finish::Deleted { numbers, ends_all, is_fast } } else { Finish::Told { of: None } };
+        if is_fast {
+            // Nothing of what the relay has to say is told.
+            asked.into_iter().for_each(|(_, command)| self.tell(command));
+            self.deleted(&delete.call_id, &numbers, ends_all);
+            return self.replies.push_back((ticket, ok()));
+        }
+        let finish = if at_once { Finish::Deleted { numbers, ends_all } } else { Finish::Told { of: None } };
         self.ask(Some(ticket), delete.call_id.clone(), asked, finish);
     }
 
@@ -378,7 +384,13 @@ impl Calls {
     }
 
     fn handle_event(&mut self, Event { call, news }: Event) {
-        let Some((call_id, number)) = self.of_relay.get(&call) else { return };
+        let Some((call_id, number)) = self.of_relay.get(&call) else {
+            // The relay had too much to do when it was told to end the call.
+            if matches!(news, News::MediaTimeout { .. }) {
+                self.tell(Command::End { call });
+            }
+            return;
+        };
         let (call_id, number) = (call_id.clone(), *number);
         let Some(dialogue) = self.calls.get_mut(&call_id).and_then(|call| call.dialogues.get_mut(number)) else {
             return;

@@ -30,7 +30,7 @@ pub(super) enum Finish {
     /// To reply to an answer.
     Answered { number: usize, answer: Box<Said>, described: Box<Description> },
     /// To reply to `delete`, with what was counted.
-    Deleted { numbers: Vec<usize>, ends_all: bool, is_fast: bool },
+    Deleted { numbers: Vec<usize>, ends_all: bool },
     /// To reply with what is known.
     Told { of: Option<usize> },
     /// To reply that it is done.
@@ -213,11 +213,8 @@ impl Calls {
                 Some(call) => figures::of_call(call, of, &figures),
                 None => ok(),
             },
-            (Finish::Deleted { numbers, ends_all, is_fast }, _) => {
-                let reply = match self.calls.get(&call_id) {
-                    Some(call) if !is_fast => figures::of_call(call, None, &figures),
-                    Some(_) | None => ok(),
-                };
+            (Finish::Deleted { numbers, ends_all }, _) => {
+                let reply = self.calls.get(&call_id).map_or_else(ok, |call| figures::of_call(call, None, &figures));
                 self.deleted(&call_id, &numbers, ends_all);
                 reply
             }
@@ -298,7 +295,7 @@ impl Calls {
         }
     }
 
-    fn deleted(&mut self, call_id: &str, numbers: &[usize], ends_all: bool) {
+    pub(super) fn deleted(&mut self, call_id: &str, numbers: &[usize], ends_all: bool) {
         if ends_all {
             self.counts.deleted += 1;
             if let Some(call) = self.forget(call_id) {
