@@ -150,9 +150,10 @@ impl Section<'_> {
     }
 
     fn path(&self, profile: Profile, address: Option<IpAddr>, losses: &mut Vec<String>) -> MediaPath {
-        let reachable = address.filter(|address| !address.is_unspecified());
-        let rtp = reachable.filter(|_| self.media.port != 0).map(|ip| SocketAddr::new(ip, self.media.port));
         let ice = self.ice(losses);
+        // Beside ICE such an address stands for none; else it says that nothing is to be sent (RFC 3264 §8.4).
+        let named = address.filter(|address| ice.is_none() || !address.is_unspecified());
+        let rtp = named.filter(|_| self.media.port != 0).map(|ip| SocketAddr::new(ip, self.media.port));
         let trickles = self.both("ice-options").any(|options| options.split_whitespace().any(|o| o == "trickle"));
         MediaPath {
             rtp,

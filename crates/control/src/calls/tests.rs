@@ -204,6 +204,27 @@ fn either_party_may_offer_anew_and_keeps_its_ports() {
 }
 
 #[test]
+fn a_party_may_hold_a_call_by_naming_no_address() {
+    let held = |sdp: &str| {
+        sdp.replace("c=IN IP4 192.0.2.10", "c=IN IP4 0.0.0.0").replace("c=IN IP4 192.0.2.20", "c=IN IP4 0.0.0.0")
+    };
+    let offer = |world: &mut World, sdp: String| {
+        let offer = request("offer", "", &[("from-tag", "alice")]);
+        world.ask(&offer.with("sdp", sdp))
+    };
+    let answer = |world: &mut World, sdp: String| {
+        let answer = request("answer", "", &[("from-tag", "alice"), ("to-tag", "bob")]);
+        world.ask(&answer.with("sdp", sdp))
+    };
+    let mut world = World::new();
+    for (offered, answered) in [(held(OFFER), ANSWER.to_owned()), (OFFER.to_owned(), held(ANSWER))] {
+        for reply in [offer(&mut world, offered), answer(&mut world, answered)] {
+            assert_eq!(error(&reply), None, "{reply:?}");
+        }
+    }
+}
+
+#[test]
 fn branches_of_a_forked_offer_have_ports_of_their_own_and_end_by_themselves() {
     let mut world = World::new();
     let first = world.offer(&[("via-branch", "1")]);
