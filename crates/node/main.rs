@@ -68,6 +68,11 @@ enum Ng {
     ///
     /// Exit code 0: it was done. 1: it was not, or nobody answered.
     Send(ng::send::Arguments),
+    /// Says in words what a relay does with flags, or with a request, and what is wrong with them. Nothing is sent.
+    ///
+    /// Exit code 0: all is understood, and done. 1: something contradicts itself, is unknown or has no effect, or the
+    /// request would be refused. 2: it cannot be read.
+    Explain(ng::explain::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +82,7 @@ fn main() -> ExitCode {
         Command::Demo { hold } => demo::demo(hold),
         Command::Check { config } => check::check(&config),
         Command::Ng(Ng::Send(arguments)) => ng::send::send(&arguments),
+        Command::Ng(Ng::Explain(arguments)) => ng::explain::run(&arguments),
         Command::Load(command) => command.run(),
     }
 }

@@ -9,9 +9,10 @@
 //! - [`listen`]: where requests are taken; `udp`, `tcp`, `http`: how
 //! - [`intake`]: who may ask, cookies, encodings; [`peers`], [`counters`]
 //! - [`control::calls`]: what is done
-//! - [`send`]: the other end, for the command line
+//! - [`send`]: the other end, for the command line; [`explain`]: what would be done, in words
 
 mod counters;
+pub(crate) mod explain;
 mod http;
 mod intake;
 mod listen;
@@ -121,13 +122,14 @@ impl Loop {
     }
 
     fn handle_request(&mut self, Asked { request, reply_to }: Asked) {
-        match Request::read(&request) {
-            Ok(request) => {
-                request.findings.iter().for_each(|finding| self.tell(finding, &reply_to));
+        let (action, findings) = Request::read_with_findings(&request);
+        findings.iter().for_each(|finding| self.tell(finding, &reply_to));
+        match action {
+            Ok(action) => {
                 let ticket = Ticket(self.next);
                 self.next += 1;
                 self.asking.insert(ticket, reply_to);
-                self.calls.handle_request(ticket, request, now());
+                self.calls.handle_request(ticket, Request { action, findings }, now());
             }
             Err(error) => reply_to.send(&Reply::error(&error.to_string())),
         }

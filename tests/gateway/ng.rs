@@ -1,6 +1,7 @@
 //! `stox relay` as other people's gateways meet it: the ng protocol over every transport.
 
 mod client;
+mod explain;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -312,6 +313,16 @@ async fn a_request_may_be_sent_from_the_command_line() {
         let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         assert_eq!((output.status.code(), text.contains(said)), (Some(code), true), "{words:?}: {text}");
     }
+}
+
+#[tokio::test]
+async fn what_is_odd_about_a_request_is_logged_also_where_it_is_refused() {
+    let relay = Relay::start("").await;
+    let socket = Socket::connect(relay.udp).await;
+    let reply = socket.ask(r#"1 {"command":"offer","flags":["x-y","symmetric","asymmetric"]}"#).await;
+    assert!(reply.contains("No SDP body in message"), "{reply}");
+    relay.stox.prints("unknown flag", PATIENCE).await;
+    relay.stox.prints("`symmetric` and `asymmetric` contradict each other", PATIENCE).await;
 }
 
 fn target(relay: SocketAddr, media: &str, ice: bool) -> Box<dyn Target> {

@@ -20,11 +20,13 @@
 //! - [`value`]: what a dictionary holds
 //! - [`bencode`], [`json`]: its two encodings
 //! - [`request`]: what is asked of a relay
+//! - [`explain`]: the same in words
 //! - [`reply`]: how a request went
 
 pub mod bencode;
 pub mod calls;
 pub mod cookies;
+pub mod explain;
 pub mod frame;
 pub mod json;
 pub mod reply;

@@ -345,12 +345,19 @@ impl Request {
     ///
     /// There is no such command, or it lacks what it is about.
     pub fn read(dictionary: &Dictionary<'_>) -> Result<Self, RequestError> {
-        let (name, kind) = command(dictionary)?;
-        let Some(kind) = kind else {
-            return Ok(Self { action: Action::Unsupported(name), findings: Vec::new() });
+        let (action, findings) = Self::read_with_findings(dictionary);
+        Ok(Self { action: action?, findings })
+    }
+
+    /// Reads a request, whose findings are told also where it is refused.
+    pub fn read_with_findings(dictionary: &Dictionary<'_>) -> (Result<Action, RequestError>, Vec<Finding>) {
+        let (name, kind) = match command(dictionary) {
+            Ok((name, Some(kind))) => (name, kind),
+            Ok((name, None)) => return (Ok(Action::Unsupported(name)), Vec::new()),
+            Err(error) => return (Err(error), Vec::new()),
         };
         let (said, findings) = Reader::read(name, kind, dictionary);
-        Ok(Self { action: said.into_action(kind)?, findings })
+        (said.into_action(kind), findings)
     }
 }
 
@@ -375,6 +382,34 @@ impl Action {
 /// There is none that is known.
 pub fn command_name(dictionary: &Dictionary<'_>) -> Result<&'static str, RequestError> {
     command(dictionary).map(|(name, _)| name)
+}
+
+/// The commands that heed a key or a flag.
+pub(crate) fn heeded_by(said: &str) -> Vec<&'static str> {
+    let known = COMMANDS.iter().filter_map(|(name, kind)| Some((*name, (*kind)?)));
+    let key = keys::KEYS.iter().find(|key| key.names.iter().any(|name| words::same(name, said)));
+    match (key, Flag::find(said)) {
+        // Of the same name there may be a key, which all commands heed.
+        (_, Some(flag)) => known.filter(|(_, kind)| flag.is_heeded_by(*kind)).map(|(name, _)| name).collect(),
+        (Some(key), None) => known.filter(|(_, kind)| (key.is_heeded_by)(*kind)).map(|(name, _)| name).collect(),
+        // Values of a key: what is not for one of them is for the other.
+        (None, None) if said == "transport protocol=accept" => vec!["answer"],
+        (None, None) if said == "DTLS=passive" || said.starts_with("codec ") => vec!["offer"],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// What is done where two wishes contradict each other.
+pub(crate) fn done_instead(one: &str, other: &str) -> &'static str {
+    let row = contradiction::CONTRADICTIONS.iter().find(|(a, b, _)| (a.0, b.0) == (one, other));
+    row.map_or("", |(_, _, instead)| instead)
+}
+
+/// Keys and flags by their usual names.
+pub(crate) fn known_words() -> impl Iterator<Item = &'static str> {
+    let keys = keys::KEYS.iter().flat_map(|key| key.names.iter().copied());
+    let flags = Flag::WORDS.iter().map(|(name, _)| *name).chain(flag::VALUES.iter().map(|(name, ..)| *name));
+    keys.chain(flags)
 }
 
 fn command(dictionary: &Dictionary<'_>) -> Result<(&'static str, Option<Kind>), RequestError> {

@@ -182,7 +182,7 @@ fn inside(value: &Value<'_>, depth: usize, text: &mut String) {
 }
 
 /// Text without what a terminal would obey.
-fn shown(bytes: &[u8]) -> String {
+pub(super) fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace(char::is_control, "\u{FFFD}")
 }
 

@@ -664,7 +664,7 @@ fn every_contradiction_is_found() {
         "WebRTC rtcp-mux-demux",
     ];
     assert_eq!(LINES.len(), CONTRADICTIONS.len());
-    for (words, ((one, _), (other, _))) in LINES.iter().zip(CONTRADICTIONS) {
+    for (words, ((one, _), (other, _), _)) in LINES.iter().zip(CONTRADICTIONS) {
         let contradictions: Vec<_> = line(words).1.into_iter().filter(Finding::is_contradiction).collect();
         assert_eq!(contradictions, [Finding::Contradiction(one, other)], "{words}");
     }

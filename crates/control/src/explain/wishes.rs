@@ -1,0 +1,449 @@
+//! What an offer or an answer asks for, wish by wish.
+
+use super::Effect::{Does, Nothing, Usual};
+use super::flags::{self, NOT_YET, SETTLED};
+use super::{Note, Side};
+use crate::request::{
+    AliasKey, AttributeChanges, Bundle, CodecMatch, CodecName, Codecs, DropTraffic, Dtls, DtlsReverse,
+    EndpointLearning, Extmap, Flag, Ice, IceLite, Interfaces, MediaEcho, Options, Osrtp, Replace, RtcpMux, Sdes,
+    SdesWord, SdpAttributes, Set, Switch, Tos, Transport, Words,
+};
+use model::{HashFunction, SrtpSuite};
+
+const NO_TRANSCODING: &str = "Nothing is transcoded: codecs pass as they are, or not at all.";
+
+/// Notes, as they are made.
+struct Wishes {
+    side: Side,
+    notes: Vec<Note>,
+}
+
+/// What comes of what is wished for.
+pub(super) fn of(options: &Options, side: Side) -> Vec<Note> {
+    // A new wish has to be put in words here.
+    let Options {
+        flags,
+        interfaces,
+        address_family,
+        received_from,
+        media_address,
+        transport,
+        ice,
+        ice_lite,
+        ice2,
+        dtls,
+        dtls_reverse,
+        fingerprint,
+        sdes,
+        osrtp,
+        rtcp_mux,
+        bundle,
+        replace,
+        codecs,
+        ptime,
+        ptime_reverse,
+        tos,
+        supports: _,
+        sip_message: _,
+        sip_code: _,
+        endpoint_learning,
+        generate_rtcp,
+        media_echo,
+        drop_traffic,
+        extmap,
+        sdp_attributes,
+        media_remove,
+        alias_key,
+    } = options;
+    let mut wishes = Wishes { side, notes: Vec::new() };
+    if flags.has(Flag::WebRtc) {
+        wishes.flag(Flag::WebRtc);
+    }
+    wishes.transport(*transport);
+    wishes.ice(*ice, *ice_lite, *ice2);
+    wishes.dtls(*dtls, *dtls_reverse, *fingerprint);
+    wishes.sdes(sdes);
+    wishes.osrtp(*osrtp);
+    wishes.rtcp(*rtcp_mux, *generate_rtcp);
+    wishes.bundle(*bundle);
+    wishes.interfaces(interfaces);
+    let family = address_family.map(|family| format!("address-family={}", family.as_str()));
+    wishes.nothing(family, NOT_YET);
+    let by_source = flags.has(Flag::SipSourceAddress);
+    if let Some(address) = received_from.filter(|_| !by_source) {
+        wishes.offer(format!("received-from={address}"), "Media of the sender may come from there, too.");
+    }
+    if let Some(address) = media_address {
+        wishes.does(format!("media-address={address}"), "Media of the sender is there, whatever its SDP says.");
+    }
+    wishes.learning(*endpoint_learning, flags.has(Flag::Asymmetric));
+    wishes.codecs(codecs);
+    wishes.nothing(ptime.map(|ms| format!("ptime={ms}")), NO_TRANSCODING);
+    wishes.nothing(ptime_reverse.map(|ms| format!("ptime-reverse={ms}")), NO_TRANSCODING);
+    wishes.replaced(*replace);
+    wishes.extmap(extmap);
+    wishes.attributes(sdp_attributes);
+    for media in media_remove {
+        wishes.does(format!("sdp-media-remove={media}"), "M-lines of this kind have port 0 towards the receiver.");
+    }
+    let byte = |tos: Tos| match tos {
+        Tos::Set(byte) => format!("TOS={byte}"),
+        Tos::Keep => "TOS=-1".to_owned(),
+    };
+    wishes.nothing(tos.map(byte), "All calls have `[relay] dscp` and `dscp_video`.");
+    wishes.nothing(media_echo.map(MediaEcho::as_str).map(|word| format!("media-echo={word}")), NOT_YET);
+    wishes.nothing(drop_traffic.map(DropTraffic::as_str).map(|word| format!("drop-traffic={word}")), NOT_YET);
+    match alias_key {
+        Some(AliasKey::Off) => wishes.usual("alias-key=off".to_owned(), "An unknown tag of an offer is a new party."),
+        Some(key @ (AliasKey::Sdp | AliasKey::Address)) => {
+            wishes.nothing(Some(format!("alias-key={}", key.as_str())), NOT_YET);
+        }
+        None => {}
+    }
+    wishes.flags(*flags);
+    wishes.notes
+}
+
+/// What comes of what an offer does not say.
+pub(super) fn otherwise(options: &Options) -> Vec<&'static str> {
+    let unless = |said: bool, text: &'static str| (!said).then_some(text);
+    let lines = [
+        unless(options.transport.is_some(), "The receiver is offered the profile that the sender offers."),
+        unless(
+            options.ice.is_some(),
+            "The receiver is offered ICE if the sender offers it, with our candidates alone.",
+        ),
+        unless(
+            options.dtls.is_some() || options.sdes != Sdes::default(),
+            "An encrypted profile has keys by DTLS where it says so (UDP/TLS), and otherwise by SDES, or by DTLS if the sender \
+             offers only that; suites of the sender come first, all others after them.",
+        ),
+        unless(!options.rtcp_mux.is_empty(), "rtcp-mux is taken from the sender, and offered on if it was offered."),
+        unless(!options.bundle.is_empty(), "Bundles are not taken: each m-line has ports of its own."),
+        unless(
+            options.endpoint_learning.is_some() || options.flags.has(Flag::Asymmetric),
+            "Without ICE, addresses are learnt from packets as `[ng] endpoint_learning` says, and then kept.",
+        ),
+        unless(
+            options.codecs != Codecs::default(),
+            "Codecs stay as they are, but for those that the relay does not know.",
+        ),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+impl Wishes {
+    fn does(&mut self, said: String, text: impl Into<String>) {
+        self.notes.push(Note::new(said, Does, text));
+    }
+
+    fn usual(&mut self, said: String, text: &str) {
+        self.notes.push(Note::new(said, Usual, text));
+    }
+
+    fn nothing(&mut self, said: Option<String>, text: &str) {
+        self.notes.extend(said.map(|said| Note::new(said, Nothing, text)));
+    }
+
+    /// Something that only an offer settles.
+    fn offer(&mut self, said: String, text: impl Into<String>) {
+        match self.side {
+            Side::Offer => self.does(said, text),
+            Side::Answer => self.nothing(Some(said), SETTLED),
+        }
+    }
+
+    fn transport(&mut self, transport: Option<Transport>) {
+        match transport {
+            Some(Transport::Profile(profile)) => {
+                let text = format!("The receiver is offered {profile}; the sender is answered with what it offered.");
+                self.offer(profile.to_string(), text);
+            }
+            Some(Transport::Accept) => {
+                self.nothing(
+                    Some("transport-protocol=accept".to_owned()),
+                    "The offerer is answered with what it offered.",
+                );
+            }
+            None => {}
+        }
+    }
+
+    fn ice(&mut self, ice: Option<Ice>, lite: Option<IceLite>, ice2: bool) {
+        if let Some(ice) = ice {
+            let said = format!("ICE={}", ice.as_str());
+            match ice {
+                Ice::Remove => self.offer(said, "The receiver is offered no ICE."),
+                Ice::Force => self.offer(said, "The receiver is offered ICE with our candidates, and no others."),
+                Ice::Optional => {
+                    self.offer(said, "As `force`: others' candidates never stay, since media would pass the relay by.");
+                }
+                Ice::Default if self.side == Side::Offer => {
+                    self.usual(said, "The receiver is offered ICE if the sender offers it, with our candidates alone.");
+                }
+                Ice::Default => self.nothing(Some(said), SETTLED),
+            }
+        }
+        match lite {
+            Some(IceLite::Off) => self.usual("ICE-lite=off".to_owned(), "The relay is a full agent."),
+            Some(lite) => {
+                let said = format!("ICE-lite={}", lite.as_str());
+                self.nothing(Some(said), "The relay is a full agent towards everybody, which lite peers can talk to.");
+            }
+            None => {}
+        }
+        self.nothing(ice2.then(|| "ICE=ice2".to_owned()), "`ice2` is not written; RFC 8445 is followed all the same.");
+    }
+
+    fn dtls(&mut self, dtls: Option<Dtls>, reverse: Option<DtlsReverse>, hash: Option<HashFunction>) {
+        match dtls {
+            Some(Dtls::Off) => {
+                self.offer("DTLS=off".to_owned(), "The receiver is offered keys by SDES, and no fingerprint.");
+            }
+            Some(Dtls::Passive) => self.nothing(
+                Some("DTLS=passive".to_owned()),
+                "An offer says `actpass`, so that the receiver chooses; an answer makes us the client where it may.",
+            ),
+            Some(Dtls::Active) => self.usual("DTLS=active".to_owned(), "We are the client where we may choose."),
+            None => {}
+        }
+        match reverse {
+            Some(DtlsReverse::Passive) => {
+                self.nothing(Some("DTLS-reverse=passive".to_owned()), "We are the client where we may choose.");
+            }
+            Some(DtlsReverse::Active) => {
+                self.usual("DTLS-reverse=active".to_owned(), "We are the client where we may choose.");
+            }
+            None => {}
+        }
+        let said = |hash: HashFunction| format!("DTLS-fingerprint={}", hash.as_str());
+        match hash {
+            Some(HashFunction::Sha256) => self.usual(said(HashFunction::Sha256), "Our fingerprint is by SHA-256."),
+            Some(hash) => self.nothing(Some(said(hash)), "Our fingerprint is by SHA-256."),
+            None => {}
+        }
+    }
+
+    fn sdes(&mut self, sdes: &Sdes) {
+        let Sdes { words, only, no, order, offerer_pref } = sdes;
+        for (name, word) in words_of(*words) {
+            let said = format!("SDES={name}");
+            match word {
+                SdesWord::Off => self.offer(said, "The receiver is offered no keys in the SDP: DTLS, where encrypted."),
+                SdesWord::NoNew => self.offer(said, "No suite is offered on that the sender does not offer."),
+                SdesWord::Pad => self.does(said, "Keys in the SDP have the padding of base64."),
+                SdesWord::Prefer => {
+                    self.offer(said, "The sender's SDES is taken rather than its DTLS, if it offers both.")
+                }
+                SdesWord::Lifetime => self.nothing(Some(said), "Keys have no lifetime in the SDP."),
+                SdesWord::Static => self.nothing(Some(said), "A suite stays anyway if it is still offered."),
+                SdesWord::EncryptedSrtp | SdesWord::EncryptedSrtcp | SdesWord::AuthenticatedSrtp => {
+                    self.usual(said, "Nothing of SRTP is ever left without protection.");
+                }
+            }
+        }
+        if let Some(only) = only {
+            self.offer(
+                format!("SDES=only-{}", names(only)),
+                "These suites are offered to the receiver, and no others.",
+            );
+        }
+        if !no.is_empty() {
+            self.offer(format!("SDES=no-{}", names(no)), "These suites are not offered to the receiver.");
+        }
+        if !order.is_empty() {
+            self.offer(
+                format!("SDES=order:{}", names(order)),
+                "These suites come first in what the receiver is offered.",
+            );
+        }
+        let preferred = (!offerer_pref.is_empty()).then(|| format!("SDES=offerer_pref:{}", names(offerer_pref)));
+        self.nothing(preferred, "The first suite of the sender that the relay knows is taken.");
+    }
+
+    fn osrtp(&mut self, osrtp: Set<Osrtp>) {
+        for (name, word) in words_of(osrtp) {
+            let said = format!("OSRTP={name}");
+            match word {
+                Osrtp::Offer => self.offer(said, "Keys are offered beside a plain profile (RFC 8643)."),
+                Osrtp::AcceptRfc | Osrtp::Accept => {
+                    self.offer(said, "The sender's keys are taken where it offers them beside a plain profile.");
+                }
+                Osrtp::OfferLegacy | Osrtp::AcceptLegacy => {
+                    self.nothing(
+                        Some(said),
+                        "Of two m-lines, a plain and an encrypted one, none is made and none dropped.",
+                    );
+                }
+            }
+        }
+    }
+
+    fn rtcp(&mut self, mux: Set<RtcpMux>, generate: Option<Switch>) {
+        for (name, word) in words_of(mux) {
+            let said = format!("rtcp-mux={name}");
+            match word {
+                RtcpMux::Offer => {
+                    self.offer(said, "The receiver is offered rtcp-mux, even if the sender did not offer it.")
+                }
+                RtcpMux::Require => self.offer(said, "As `offer`: the receiver is offered rtcp-mux in any case."),
+                RtcpMux::Demux => self.offer(said, "rtcp-mux is taken from the sender, and not offered on."),
+                RtcpMux::Reject => self.offer(said, "The sender is refused rtcp-mux."),
+                RtcpMux::Accept if self.side == Side::Offer => {
+                    self.usual(said, "rtcp-mux is taken from the sender, and offered on if it was offered.");
+                }
+                RtcpMux::Accept => self.nothing(Some(said), SETTLED),
+            }
+        }
+        match generate {
+            Some(Switch::On) => {
+                self.offer(
+                    "generate-RTCP".to_owned(),
+                    "What parties report by RTCP ends here; we report to both ourselves.",
+                );
+            }
+            Some(Switch::Off) => {
+                self.usual("generate-RTCP=off".to_owned(), "Parties' reports go on to each other, in our numbers.");
+            }
+            None => {}
+        }
+    }
+
+    fn bundle(&mut self, bundle: Set<Bundle>) {
+        for (name, word) in words_of(bundle) {
+            let said = format!("bundle={name}");
+            match word {
+                Bundle::Accept => self.offer(said, "The sender's bundle is taken: its m-lines share one port."),
+                Bundle::Offer => self.offer(said, "The receiver is offered a bundle."),
+                Bundle::Require => self.offer(said, "As `offer`: without `a=bundle-only`."),
+                Bundle::Strict => self.nothing(Some(said), "Bundles are read leniently."),
+                Bundle::Reject => self.usual(said, "Bundles are not taken unless `bundle=accept` says so."),
+            }
+        }
+    }
+
+    fn interfaces(&mut self, interfaces: &Interfaces) {
+        let Interfaces { from, to } = interfaces;
+        for (name, key, whom) in [(from, "from", "sender"), (to, "to", "receiver")] {
+            let Some(name) = name else { continue };
+            let text = format!("The {whom} is told addresses of this name; if the relay has none of it, any.");
+            self.offer(format!("{key}-interface={name}"), text);
+        }
+    }
+
+    fn learning(&mut self, learning: Option<EndpointLearning>, is_off: bool) {
+        let Some(learning) = learning else { return };
+        let said = format!("endpoint-learning={}", learning.as_str());
+        match learning {
+            EndpointLearning::Off => {
+                self.offer(said, "No address is learnt from packets: media goes where the SDPs say.")
+            }
+            _ if is_off => self.nothing(Some(said), "`asymmetric` turns it off."),
+            EndpointLearning::Immediate | EndpointLearning::Delayed | EndpointLearning::Heuristic => {
+                self.offer(
+                    said,
+                    "Without ICE, addresses are learnt from the first packets, and then kept: not later, and by \
+                     no other rule.",
+                );
+            }
+        }
+    }
+
+    fn codecs(&mut self, codecs: &Codecs) {
+        let Codecs { strip, except, offer, transcode, mask, consume, accept, ignore, set } = codecs;
+        let heeded = [
+            ("strip", strip, "Not named to the receiver; if none would be left, all are."),
+            ("except", except, "Named in spite of `strip`."),
+            ("offer", offer, "Named in spite of `strip`, first, in this order."),
+            ("ignore", ignore, "As if the sender had not named them."),
+        ];
+        for (list, codecs, text) in heeded {
+            if !codecs.is_empty() {
+                self.does(said_of(list, codecs), text);
+            }
+        }
+        for (list, codecs) in
+            [("transcode", transcode), ("mask", mask), ("consume", consume), ("accept", accept), ("set", set)]
+        {
+            self.nothing((!codecs.is_empty()).then(|| said_of(list, codecs)), NO_TRANSCODING);
+        }
+    }
+
+    fn replaced(&mut self, replace: Set<Replace>) {
+        for (name, word) in words_of(replace) {
+            let text = match word {
+                Replace::Origin => "The address in `o=` becomes the relay's.",
+                Replace::OriginFull => {
+                    "`o=` becomes ours, and is the same for all that a party gets but for its version."
+                }
+                Replace::SessionName => "`s=` becomes `-`.",
+                Replace::Username => "The user name in `o=` becomes `-`.",
+                Replace::SdpVersion => "The version in `o=` becomes ours.",
+                Replace::ForceIncrement => "The version in `o=` becomes ours, and counts up each time.",
+                Replace::ZeroAddress => {
+                    "`0.0.0.0` and `::` in `c=`, by which a call is held, become the relay's address."
+                }
+            };
+            self.does(format!("replace-{name}"), text);
+        }
+    }
+
+    fn extmap(&mut self, extmap: &Extmap) {
+        let Extmap { strip, mask } = extmap;
+        for (list, uris) in [("strip", strip), ("mask", mask)] {
+            self.nothing((!uris.is_empty()).then(|| format!("extmap {list}=[{}]", uris.join(" "))), NOT_YET);
+        }
+    }
+
+    fn attributes(&mut self, attributes: &SdpAttributes) {
+        let SdpAttributes { session, audio, video } = attributes;
+        for (part, changes) in [("global", session), ("audio", audio), ("video", video)] {
+            let AttributeChanges { add, remove, substitute } = changes;
+            for line in remove {
+                self.does(
+                    format!("sdp-attr {part} remove {line}"),
+                    "Attributes that are this, or begin so, are taken out.",
+                );
+            }
+            for (from, to) in substitute {
+                self.does(format!("sdp-attr {part} substitute {from}>{to}"), "The first becomes the second.");
+            }
+            for line in add {
+                self.does(format!("sdp-attr {part} add {line}"), format!("`a={line}` is added."));
+            }
+        }
+    }
+
+    fn flags(&mut self, flags: Set<Flag>) {
+        for (_, flag) in words_of(flags).into_iter().filter(|(_, flag)| *flag != Flag::WebRtc) {
+            self.flag(flag);
+        }
+    }
+
+    fn flag(&mut self, flag: Flag) {
+        let (effect, text) = flags::effect(flag, self.side);
+        self.notes.push(Note::new(flag.as_str(), effect, text));
+    }
+}
+
+/// Those of a set, each by its usual spelling.
+fn words_of<T: Words>(set: Set<T>) -> Vec<(&'static str, T)> {
+    let all = T::WORDS.iter().copied();
+    all.filter(|(name, word)| set.has(*word) && word.as_str() == *name).collect()
+}
+
+fn names(suites: &[SrtpSuite]) -> String {
+    suites.iter().map(|suite| suite.as_str()).collect::<Vec<_>>().join(";")
+}
+
+fn said_of(list: &str, codecs: &[CodecMatch]) -> String {
+    let name = |one: &CodecMatch| match one {
+        CodecMatch::All => "all".to_owned(),
+        CodecMatch::Full => "full".to_owned(),
+        CodecMatch::Codec(CodecName { name, clock_rate, channels, .. }) => {
+            let number = |number: &Option<u32>| number.map_or_else(String::new, |number| format!("/{number}"));
+            format!("{name}{}{}", number(clock_rate), number(channels))
+        }
+    };
+    format!("codec {list}=[{}]", codecs.iter().map(name).collect::<Vec<_>>().join(" "))
+}
