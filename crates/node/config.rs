@@ -5,6 +5,7 @@
 
 mod flags;
 mod raw;
+mod rtpengine;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,7 @@ use signaling::{CallerForm, JmiMode, RouteRow, TrunkMedia};
 use sip::agent::{Listen, Tls};
 
 pub(crate) use self::flags::RelayFlags;
+pub(crate) use self::rtpengine::Imported;
 use crate::ng;
 
 /// Everything that can be set, checked.
@@ -198,10 +200,32 @@ impl RelayConfig {
         Self::parse(&text.unwrap_or_default(), flags)
     }
 
+    /// The same, where the file was imported.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RelayConfig::read`].
+    pub(crate) fn of(imported: &Imported, flags: RelayFlags) -> Result<Self, ConfigError> {
+        Self::parse(&imported.toml, flags)
+    }
+
     fn parse(text: &str, flags: RelayFlags) -> Result<Self, ConfigError> {
         let mut raw = parse(text)?;
         raw.overrule(flags);
         raw.check_relay()
+    }
+}
+
+impl Imported {
+    /// Reads an `rtpengine.conf`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or lines of it cannot.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        rtpengine::import(&read(path)?).map_err(|error| {
+            ConfigError(error.0.iter().map(|problem| format!("{}: {problem}", path.display())).collect())
+        })
     }
 }
 
@@ -300,13 +324,13 @@ to = "xmpp:{1}@localhost"
     fn the_command_line_wins_over_the_file() {
         let text = |text: &str| Some(text.to_owned());
         let flags = RelayFlags {
-            config: None,
             ng: vec!["tcp:127.0.0.1:1".to_owned(), "http:[::1]:2".to_owned()],
             peer: vec!["192.0.2.0/24".to_owned()],
             address: ["in/10.0.0.1!192.0.2.1", "2001:db8::1", "internal=in"].map(str::to_owned).to_vec(),
             ports: text("20000-20099"),
             workers: Some(3),
             endpoint_learning: text("off"),
+            ..RelayFlags::default()
         };
         let config = RelayConfig::parse(&uncommented(), flags).expect("it is right");
         assert_eq!(

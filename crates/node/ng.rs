@@ -38,7 +38,7 @@ use self::intake::{Asked, Intake, ReplyTo};
 pub(crate) use self::listen::Listen;
 use self::metrics::Metrics;
 pub(crate) use self::peers::Prefix;
-use crate::config::{RelayConfig, RelayFlags};
+use crate::config::{Imported, RelayConfig, RelayFlags};
 use crate::gateway::{now, since_1970, until};
 use crate::settings;
 
@@ -47,7 +47,19 @@ const MAX_TOLD: usize = 256;
 
 /// Runs the relay until a signal ends it and no call is left, or a second one comes.
 pub(crate) fn relay(flags: RelayFlags) -> ExitCode {
-    match RelayConfig::read(flags) {
+    let is_print = flags.print_config;
+    let config = match flags.import_rtpengine_conf.clone() {
+        None => RelayConfig::read(flags),
+        Some(path) => Imported::read(&path).and_then(|imported| {
+            imported.notes.iter().for_each(|note| eprintln!("{}: {note}", path.display()));
+            if is_print {
+                print!("{}", imported.toml);
+            }
+            RelayConfig::of(&imported, flags)
+        }),
+    };
+    match config {
+        Ok(_) if is_print => ExitCode::SUCCESS,
         Ok(config) => crate::serve(&config.log, crate::one_thread(), run(&config)),
         Err(error) => {
             eprintln!("{error}");

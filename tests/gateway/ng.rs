@@ -2,6 +2,7 @@
 
 mod client;
 mod explain;
+mod import;
 
 use std::fs;
 use std::net::SocketAddr;

@@ -8,6 +8,12 @@ pub(crate) struct RelayFlags {
     /// A configuration file, of which `[relay]`, `[ng]`, `[log]` and `max_calls` of `[call]` are read.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// An rtpengine.conf, of which is taken what has an equivalent; what has none is listed on standard error.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub(crate) import_rtpengine_conf: Option<PathBuf>,
+    /// Prints what was imported as a configuration file, and ends.
+    #[arg(long, requires = "import_rtpengine_conf")]
+    pub(crate) print_config: bool,
     /// Where requests are taken: udp:ADDRESS:PORT, tcp:… or http:…, the last with WebSocket; udp:127.0.0.1:2223 if left out.
     #[arg(long, value_name = "TRANSPORT:ADDRESS:PORT")]
     pub(crate) ng: Vec<String>,
