@@ -2,12 +2,19 @@
 
 use std::net::SocketAddr;
 
-use model::{Description, Direction, Profile, StreamId};
+use model::{AddressFamily, Description, Direction, Profile, StreamId};
 use sdp::facts::Facts;
 use sdp::rewrite::{Edits, Fate, Layout, OriginChanges, Rewriting};
 use sdp::{Role, RtcpAttribute, SdpError, Trickle, Wording};
 
 use crate::request::{AttributeChanges, Flag, Options, Replace, SdesWord};
+
+/// The family of the address that a party names, even where it names none of it.
+pub(crate) fn family(sdp: &str) -> Option<AddressFamily> {
+    let lines = Facts::read(sdp).ok()?.lines;
+    let carried = lines.iter().find(|line| line.port != 0).or(lines.first());
+    carried?.address.map(AddressFamily::of)
+}
 
 /// What a party describes, with its media where the wishes say that it is. A party that holds by having no address may
 /// still send (RFC 3264 §8.4).
@@ -99,7 +106,7 @@ pub(crate) fn rewrite(
     let trickle = if flag(Flag::TrickleIce) { Trickle::Always } else { Trickle::Never };
     let key_padding = options.sdes.words.has(SdesWord::Pad);
     let how = Rewriting {
-        wording: Wording { rtcp, key_padding, trickle },
+        wording: Wording { rtcp, key_padding, trickle, tls_id: !flag(Flag::NoTlsId) },
         layout: Layout::ByKind,
         origin,
         session_name: replaces(Replace::SessionName).then_some("-"),

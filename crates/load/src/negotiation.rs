@@ -173,7 +173,11 @@ impl Local<'_> {
     }
 
     fn dtls(&self, setup: Setup) -> Option<DtlsParameters> {
-        self.fingerprint.clone().map(|fingerprint| DtlsParameters { fingerprints: vec![fingerprint], setup })
+        self.fingerprint.clone().map(|fingerprint| DtlsParameters {
+            fingerprints: vec![fingerprint],
+            setup,
+            tls_id: None,
+        })
     }
 }
 

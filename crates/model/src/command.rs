@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    CallId, CallStatistics, Candidate, Description, Direction, Event, IceParameters, LegId, SrtpSuite, StreamId,
+    CallId, CallStatistics, Candidate, Description, Direction, Event, HashFunction, IceParameters, LegId, SrtpSuite,
+    StreamId,
 };
 
 /// Everything that travels to a relay.
@@ -214,18 +215,49 @@ pub struct LegPolicy {
     pub sender: Option<IpAddr>,
     /// What protects its media, best first. We offer the first; we accept any of them from the peer, and nothing else.
     pub security: Vec<Security>,
+    /// We offer all of `security` that can stand together in one description, and the answer chooses.
+    #[serde(default)]
+    pub offers_all: bool,
+    /// In DTLS we are the server where the peer leaves that to us; otherwise the client (RFC 5763 §5).
+    #[serde(default)]
+    pub dtls_server: bool,
+    /// The hash function of our fingerprint; otherwise that of the peer's, or SHA-256.
+    #[serde(default)]
+    pub fingerprint: Option<HashFunction>,
     /// The suites for DTLS and SDES, best first.
     pub suites: Vec<SrtpSuite>,
     /// We offer `rtcp-mux`, and take it where it is offered.
     pub rtcp_mux: bool,
+    /// What we offer has no port of its own for RTCP, whatever the answer says of that (RFC 8858).
+    #[serde(default)]
+    pub rtcp_mux_only: bool,
     /// Only addresses of this name are used, where the relay has named ones.
     pub address: Option<String>,
+    /// The family of the address that the peer is told first; otherwise that of `sender`, or any.
+    #[serde(default)]
+    pub family: Option<AddressFamily>,
     /// Who reports to its peer by RTCP. If the relay does so on one leg of a call, it does on both.
     #[serde(default)]
     pub reporting: Reporting,
     /// An SDES key is taken also where the peer asks for RTCP in clear with it (RFC 4568 §6.3.2). We never ask for it.
     #[serde(default)]
     pub unencrypted_srtcp: bool,
+}
+
+/// A version of IP.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum AddressFamily {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl AddressFamily {
+    /// The family of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
 }
 
 /// Who reports to a leg's peer by RTCP.
@@ -242,15 +274,10 @@ impl LegPolicy {
     /// The usual Jingle leg: full ICE and DTLS-SRTP, RTP and RTCP on one port.
     pub fn jingle(leg: LegId) -> Self {
         Self {
-            leg,
             path: PathPolicy::Ice { role: IceRole::Offerer, required: true },
-            sender: None,
             security: vec![Security::Dtls],
-            suites: SrtpSuite::USUAL.to_vec(),
             rtcp_mux: true,
-            address: None,
-            reporting: Reporting::Translated,
-            unencrypted_srtcp: false,
+            ..Self::plain_sip(leg)
         }
     }
 
@@ -261,9 +288,14 @@ impl LegPolicy {
             path: PathPolicy::Plain { learning: Learning::Off },
             sender: None,
             security: vec![Security::Rtp],
+            offers_all: false,
+            dtls_server: false,
+            fingerprint: None,
             suites: SrtpSuite::USUAL.to_vec(),
             rtcp_mux: false,
+            rtcp_mux_only: false,
             address: None,
+            family: None,
             reporting: Reporting::Translated,
             unencrypted_srtcp: false,
         }

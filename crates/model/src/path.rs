@@ -139,6 +139,9 @@ pub struct DtlsParameters {
     pub fingerprints: Vec<Fingerprint>,
     /// Who opens the association.
     pub setup: Setup,
+    /// What the writer calls the association; another name is another association (RFC 8842 §5.1).
+    #[serde(default)]
+    pub tls_id: Option<String>,
 }
 
 /// The hash of a certificate (RFC 8122 §5).
@@ -368,11 +371,11 @@ impl SrtpSuite {
         Self::AeadAes256Gcm,
         Self::AeadAes128Gcm,
         Self::Aes256CmSha1_80,
-        Self::AesCm128Sha1_80,
-        Self::AesCm128Sha1_32,
         Self::Aes256CmSha1_32,
         Self::Aes192CmSha1_80,
         Self::Aes192CmSha1_32,
+        Self::AesCm128Sha1_80,
+        Self::AesCm128Sha1_32,
     ];
 
     /// Those that are used where nobody names any, in the order in which we offer them.

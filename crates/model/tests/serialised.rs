@@ -226,7 +226,7 @@ fn description() -> Description {
         ice: Some(ice()),
         candidates: candidates(),
         end_of_candidates: true,
-        dtls: Some(DtlsParameters { fingerprints: vec![fingerprint], setup: Setup::Actpass }),
+        dtls: Some(DtlsParameters { fingerprints: vec![fingerprint], setup: Setup::Actpass, tls_id: None }),
         crypto: crypto.to_vec(),
     };
     let stream = MediaStream {

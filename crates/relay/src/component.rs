@@ -516,8 +516,16 @@ impl Component {
 
     // DTLS.
 
-    /// Takes what was agreed on about DTLS. An association that fits goes on, another one is replaced (RFC 8842 §3.1).
-    pub(crate) fn protect_by_dtls(&mut self, terms: DtlsTerms, afresh: bool, name: Name, resources: &mut Resources) {
+    /// Takes what was agreed on about DTLS. An association that fits goes on, another one is replaced (RFC 8842 §3.1):
+    /// then it says so.
+    pub(crate) fn protect_by_dtls(
+        &mut self,
+        terms: DtlsTerms,
+        afresh: bool,
+        name: Name,
+        resources: &mut Resources,
+    ) -> bool {
+        let mut replaced = false;
         if matches!(self.protection, Protection::Plain { .. }) {
             self.protection = Protection::Nothing;
         }
@@ -525,16 +533,18 @@ impl Component {
             Dtls::Undecided { early } | Dtls::Agreed { early, .. } => early,
             Dtls::Open { association, terms: open } if open.goes_on(&terms) && !afresh => {
                 self.dtls = Dtls::Open { association, terms };
-                return;
+                return false;
             }
             Dtls::Open { association, .. } => {
                 resources.close_association(association);
+                replaced = true;
                 Vec::new()
             }
             Dtls::None => Vec::new(),
         };
         self.dtls = Dtls::Agreed { terms, early };
         self.open_dtls(name, resources);
+        replaced
     }
 
     /// Sends a STUN request that needs no answer, so that a translator between us and a peer whose ClientHello we wait

@@ -17,8 +17,8 @@ use media::demux::Media;
 use media::rtcp::PictureRequests;
 use media::rtp::Header;
 use model::{
-    Candidate, CommandError, Description, Direction, IceParameters, IceRole, LegId, LegPolicy, LegStatistics,
-    MediaKind, MediaPath, MediaStream, PathPolicy, Reporting, RestartedPath, Security, StreamId,
+    AddressFamily, Candidate, CommandError, Description, Direction, IceParameters, IceRole, LegId, LegPolicy,
+    LegStatistics, MediaKind, MediaPath, MediaStream, PathPolicy, Reporting, RestartedPath, Security, StreamId,
 };
 use smallvec::SmallVec;
 
@@ -131,7 +131,8 @@ impl Leg {
         let named = |address: &&Address| policy.address.is_none() || policy.address == address.name;
         let mut addresses: Vec<Address> = resources.config.addresses.iter().filter(named).cloned().collect();
         // A peer that is told one address, before it has named one of its own, is told one of the family it signals in.
-        addresses.sort_by_key(|ours| policy.sender.is_some_and(|theirs| theirs.is_ipv4() != ours.bind.is_ipv4()));
+        let family = policy.family.or(policy.sender.map(AddressFamily::of));
+        addresses.sort_by_key(|ours| family.is_some_and(|family| family != AddressFamily::of(ours.bind)));
         if addresses.is_empty() {
             return Err(CommandError::NoUsableAddress);
         }
@@ -247,7 +248,7 @@ impl Leg {
         self.exchange = Exchange::Settled;
         for stream in &mut answer.streams {
             let transport = self.transport_of(stream.id);
-            stream.path = transport.map_or_else(MediaPath::default, Transport::answer);
+            stream.path = transport.map(|transport| transport.answer(policy_of(&self.policy))).unwrap_or_default();
         }
         answer.bundle.retain(|id| self.streams.iter().any(|stream| stream.id == *id));
         Ok(answer)
@@ -338,7 +339,7 @@ impl Leg {
             .find(|known| known.agreed.is_some() && bundle.contains(&stream.id) && bundle.contains(&known.id));
         let transport = match joined.map(|known| known.transport) {
             Some(transport) => transport,
-            None => self.open_transport(None, true, traffic([stream.kind]), work)?,
+            None => self.open_transport(None, !self.policy.rtcp_mux_only, traffic([stream.kind]), work)?,
         };
         self.add_stream(LegStream::new(stream.id, stream.kind, transport, &mut work.resources.random), work.resources);
         Ok(())
@@ -787,6 +788,9 @@ fn bounded(mut description: Description, resources: &mut Resources) -> Descripti
 fn policy_of(policy: &LegPolicy) -> Policy<'_> {
     Policy {
         security: &policy.security,
+        offers_all: policy.offers_all,
+        dtls_server: policy.dtls_server,
+        fingerprint: policy.fingerprint,
         suites: &policy.suites,
         path: policy.path,
         sender: policy.sender,

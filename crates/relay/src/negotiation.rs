@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use media::srtp::MasterKey;
 use model::{
-    CommandError, Crypto, Description, DtlsParameters, Fingerprint, IceParameters, MediaPath, MediaStream, PathPolicy,
-    Profile, Secret, Security, Setup, SrtpSuite, StreamId,
+    CommandError, Crypto, Description, DtlsParameters, Fingerprint, HashFunction, IceParameters, MediaPath,
+    MediaStream, PathPolicy, Profile, Secret, Security, Setup, SrtpSuite, StreamId,
 };
 
 use crate::relay::Random;
@@ -52,6 +52,12 @@ impl Keying {
 pub(crate) struct Policy<'a> {
     /// What may protect media, best first.
     pub(crate) security: &'a [Security],
+    /// All of it that can stand together is offered.
+    pub(crate) offers_all: bool,
+    /// In DTLS we are the server where the peer leaves that to us.
+    pub(crate) dtls_server: bool,
+    /// The hash function of our fingerprint.
+    pub(crate) fingerprint: Option<HashFunction>,
     /// The suites allowed, best first.
     pub(crate) suites: &'a [SrtpSuite],
     /// How the peer is to be reached.
@@ -105,6 +111,44 @@ impl Policy<'_> {
         }
     }
 
+    /// Says whether our offer has one way of protecting media: the one agreed on before, or else the first of the policy
+    /// or, if it is to have all, each that can stand beside the first.
+    pub(crate) fn offers(self, way: Security, agreed: Option<Security>) -> bool {
+        match agreed {
+            Some(agreed) => agreed == way,
+            None if self.offers_all => self.security.contains(&way),
+            None => self.security.first() == Some(&way),
+        }
+    }
+
+    /// What the peer's answer chooses of what we offered.
+    ///
+    /// # Errors
+    ///
+    /// It chooses nothing that we offered, or nothing that protects where the policy wants it.
+    pub(crate) fn chosen(self, offered: &MediaPath, answer: &MediaPath) -> Result<Security, CommandError> {
+        let offers_keys = !offered.crypto.is_empty();
+        if offered.dtls.is_some() && (answer.dtls.is_some() || !offers_keys) {
+            return if answer.dtls.is_some() { Ok(Security::Dtls) } else { Err(CommandError::SecurityRequired) };
+        }
+        if offers_keys && !answer.crypto.is_empty() {
+            return Ok(Security::Sdes);
+        }
+        let is_secure = answer.dtls.is_some() || answer.profile.is_secure();
+        match offers_keys {
+            // Beside a profile that does not ask for keys they are an offer that may be declined (RFC 8643 §3).
+            true if self.offers_all && self.security.contains(&Security::Rtp) && !is_secure => Ok(Security::Rtp),
+            true => Err(CommandError::SecurityRequired),
+            false if is_secure => Err(CommandError::AnswerMismatch),
+            false => Ok(Security::Rtp),
+        }
+    }
+
+    /// Our role in DTLS where the peer leaves it to us.
+    pub(crate) const fn preferred_role(self) -> dtls::Role {
+        if self.dtls_server { dtls::Role::Server } else { dtls::Role::Client }
+    }
+
     /// The suites that DTLS may negotiate.
     pub(crate) fn dtls_suites(self) -> Vec<SrtpSuite> {
         self.suites.iter().copied().filter(|suite| suite.dtls_id().is_some()).collect()
@@ -112,10 +156,14 @@ impl Policy<'_> {
 }
 
 /// Our role in an association that the peer offers (RFC 5763 §5, RFC 8842 §5.3): the one we have already where the
-/// peer leaves it to us, active where there is none.
-pub(crate) fn role_from_offer(offered: Setup, present: Option<dtls::Role>) -> Option<dtls::Role> {
+/// peer leaves it to us, `preferred` where there is none.
+pub(crate) fn role_from_offer(
+    offered: Setup,
+    present: Option<dtls::Role>,
+    preferred: dtls::Role,
+) -> Option<dtls::Role> {
     match offered {
-        Setup::Actpass => Some(present.unwrap_or(dtls::Role::Client)),
+        Setup::Actpass => Some(present.unwrap_or(preferred)),
         Setup::Passive => Some(dtls::Role::Client),
         Setup::Active => Some(dtls::Role::Server),
         Setup::Holdconn => None,
@@ -143,6 +191,12 @@ pub(crate) const fn answered_setup(role: Option<dtls::Role>) -> Setup {
         Some(dtls::Role::Server) => Setup::Passive,
         None => Setup::Holdconn,
     }
+}
+
+/// Says whether a peer gives its DTLS association another name (RFC 8842 §5.1).
+pub(crate) fn is_renamed(before: &MediaPath, now: &MediaPath) -> bool {
+    let name = |path: &'_ MediaPath| path.dtls.as_ref().and_then(|dtls| dtls.tls_id.clone());
+    name(before).zip(name(now)).is_some_and(|(before, now)| before != now)
 }
 
 /// The profile of a stream that we offer.
@@ -221,6 +275,9 @@ mod tests {
 
     const POLICY: Policy<'static> = Policy {
         security: &[Security::Dtls, Security::Sdes, Security::Rtp],
+        offers_all: false,
+        dtls_server: false,
+        fingerprint: None,
         suites: &SrtpSuite::ALL,
         path: PathPolicy::Ice { role: model::IceRole::Offerer, required: true },
         sender: None,
@@ -228,7 +285,11 @@ mod tests {
     };
 
     fn dtls(setup: Setup) -> DtlsParameters {
-        DtlsParameters { fingerprints: vec![Fingerprint { hash: HashFunction::Sha1, digest: vec![0; 20] }], setup }
+        DtlsParameters {
+            fingerprints: vec![Fingerprint { hash: HashFunction::Sha1, digest: vec![0; 20] }],
+            setup,
+            tls_id: None,
+        }
     }
 
     fn crypto() -> Crypto {
@@ -256,6 +317,31 @@ mod tests {
     }
 
     #[test]
+    fn of_several_ways_in_one_offer_the_answer_chooses() {
+        let none = MediaPath::default();
+        let by_dtls = MediaPath { dtls: Some(dtls(Setup::Active)), ..none.clone() };
+        let by_keys = MediaPath { crypto: vec![crypto()], ..none.clone() };
+        let both = MediaPath { crypto: vec![crypto()], ..by_dtls.clone() };
+        let secure = MediaPath { profile: Profile::Savp, ..none.clone() };
+        let all = Policy { offers_all: true, ..POLICY };
+        let strict = Policy { security: &[Security::Sdes, Security::Dtls], ..all };
+        for (policy, offered, answer, expected) in [
+            (strict, &both, &by_dtls, Ok(Security::Dtls)),
+            (strict, &both, &by_keys, Ok(Security::Sdes)),
+            (strict, &both, &none, Err(CommandError::SecurityRequired)),
+            (all, &by_keys, &none, Ok(Security::Rtp)),
+            (all, &by_keys, &secure, Err(CommandError::SecurityRequired)),
+            (POLICY, &by_keys, &none, Err(CommandError::SecurityRequired)),
+            (POLICY, &by_dtls, &by_keys, Err(CommandError::SecurityRequired)),
+            (POLICY, &none, &by_dtls, Err(CommandError::AnswerMismatch)),
+        ] {
+            assert_eq!(policy.chosen(offered, answer), expected, "{offered:?} {answer:?}");
+        }
+        assert!(all.offers(Security::Sdes, None) && !POLICY.offers(Security::Sdes, None));
+        assert!(!all.offers(Security::Sdes, Some(Security::Dtls)), "a later offer keeps to what was agreed on");
+    }
+
+    #[test]
     fn rtcp_in_clear_needs_leave() {
         let [encrypted, clear] = [false, true].map(|unencrypted_srtcp| Crypto { unencrypted_srtcp, ..crypto() });
         let lenient = Policy { unencrypted_srtcp: true, ..POLICY };
@@ -277,10 +363,12 @@ mod tests {
 
     #[test]
     fn an_answer_to_actpass_is_active_and_actpass_is_no_answer() {
-        assert_eq!(answered_setup(role_from_offer(Setup::Actpass, None)), Setup::Active);
-        assert_eq!(answered_setup(role_from_offer(Setup::Active, None)), Setup::Passive);
-        assert_eq!(answered_setup(role_from_offer(Setup::Passive, None)), Setup::Active);
-        let kept = role_from_offer(Setup::Actpass, Some(dtls::Role::Server));
+        assert_eq!(answered_setup(role_from_offer(Setup::Actpass, None, dtls::Role::Client)), Setup::Active);
+        assert_eq!(answered_setup(role_from_offer(Setup::Active, None, dtls::Role::Client)), Setup::Passive);
+        assert_eq!(answered_setup(role_from_offer(Setup::Passive, None, dtls::Role::Client)), Setup::Active);
+        let server = role_from_offer(Setup::Actpass, None, dtls::Role::Server);
+        assert_eq!(answered_setup(server), Setup::Passive, "where that is preferred");
+        let kept = role_from_offer(Setup::Actpass, Some(dtls::Role::Server), dtls::Role::Client);
         assert_eq!(answered_setup(kept), Setup::Passive, "a later offer does not change roles");
         assert_eq!(role_from_answer(&dtls(Setup::Actpass)), Err(CommandError::BadSetup));
         assert_eq!(role_from_answer(&dtls(Setup::Active)), Ok(Some(dtls::Role::Server)));

@@ -39,6 +39,8 @@ pub(crate) struct Transport {
     /// Keys of ours that we offered, one for each suite; a later offer repeats them.
     offered: Vec<Crypto>,
     bindings: Vec<(Ssrc, StreamId)>,
+    /// What we call our DTLS association (RFC 8842 §5.1).
+    tls_id: [u8; 16],
     /// The RTCP that was sent and received.
     pub(crate) rtcp: RtcpTraffic,
 }
@@ -124,8 +126,12 @@ impl Transport {
             terms: None,
             offered: Vec::new(),
             bindings: Vec::new(),
+            tls_id: [0; 16],
             rtcp: RtcpTraffic::NONE,
         };
+        if transport.certificate.is_some() {
+            (work.resources.random)(&mut transport.tls_id);
+        }
         if let Some(role) = new.ice
             && let Err(error) = transport.begin_ice(role)
         {
@@ -230,37 +236,38 @@ impl Transport {
         profile: Profile,
         resources: &mut Resources,
     ) -> MediaPath {
-        let security = match &self.terms {
-            Some(terms) => terms.keying.security(),
-            None => policy.security.first().copied().unwrap_or(Security::Rtp),
-        };
+        let agreed = self.terms.as_ref().map(|terms| terms.keying.security());
+        let by_keys = policy.offers(Security::Sdes, agreed);
         let profile = self.terms.as_ref().map_or(profile, |terms| terms.profile);
-        if security == Security::Sdes && self.offered.is_empty() {
+        if by_keys && self.offered.is_empty() {
             let present = self.sdes_key().cloned();
+            let mut suites = policy.suites.to_vec();
+            suites.sort_by_key(|suite| present.as_ref().is_some_and(|key| key.suite != *suite));
             self.offered = (1..)
-                .zip(policy.suites)
+                .zip(suites)
                 .map(|(tag, suite)| match &present {
-                    Some(key) if key.suite == *suite => Crypto { tag, ..key.clone() },
-                    Some(_) | None => negotiation::new_crypto(tag, *suite, &mut resources.random),
+                    Some(key) if key.suite == suite => Crypto { tag, ..key.clone() },
+                    Some(_) | None => negotiation::new_crypto(tag, suite, &mut resources.random),
                 })
                 .collect();
         }
+        let by_dtls = policy.offers(Security::Dtls, agreed);
         MediaPath {
             profile,
             rtcp_mux: rtcp_mux || self.separate.is_none(),
-            dtls: if security == Security::Dtls { self.dtls_parameters(Setup::Actpass) } else { None },
-            crypto: if security == Security::Sdes { self.offered.clone() } else { Vec::new() },
+            dtls: if by_dtls { self.dtls_parameters(Setup::Actpass, policy) } else { None },
+            crypto: if by_keys { self.offered.clone() } else { Vec::new() },
             ..self.addresses()
         }
     }
 
     /// Our path in an answer, once the terms are in force.
-    pub(crate) fn answer(&self) -> MediaPath {
+    pub(crate) fn answer(&self, policy: Policy<'_>) -> MediaPath {
         let Some(terms) = &self.terms else { return self.addresses() };
         let (dtls, crypto) = match &terms.keying {
             Keying::Plain => (None, Vec::new()),
             Keying::Sdes { ours, .. } => (None, vec![ours.clone()]),
-            Keying::Dtls { role, .. } => (self.dtls_parameters(negotiation::answered_setup(*role)), Vec::new()),
+            Keying::Dtls { role, .. } => (self.dtls_parameters(negotiation::answered_setup(*role), policy), Vec::new()),
         };
         MediaPath {
             profile: terms.profile,
@@ -283,9 +290,12 @@ impl Transport {
         }
     }
 
-    fn dtls_parameters(&self, setup: Setup) -> Option<DtlsParameters> {
+    fn dtls_parameters(&self, setup: Setup, policy: Policy<'_>) -> Option<DtlsParameters> {
         let certificate = self.certificate.as_ref()?;
-        Some(DtlsParameters { fingerprints: vec![certificate.fingerprint(HashFunction::Sha256)], setup })
+        let theirs = self.terms.as_ref().and_then(|terms| terms.remote.dtls.as_ref()?.fingerprints.first());
+        let hash = policy.fingerprint.or(theirs.map(|fingerprint| fingerprint.hash));
+        let fingerprints = vec![certificate.fingerprint(hash.unwrap_or(HashFunction::Sha256))];
+        Some(DtlsParameters { fingerprints, setup, tls_id: Some(format!("{:032x}", u128::from_be_bytes(self.tls_id))) })
     }
 
     /// Our candidates.
@@ -328,7 +338,7 @@ impl Transport {
             Security::Dtls => {
                 let dtls = offer.dtls.as_ref().ok_or(CommandError::NoUsableKey)?;
                 let present = present.and_then(|transport| transport.rtp.dtls_role());
-                let role = negotiation::role_from_offer(dtls.setup, present);
+                let role = negotiation::role_from_offer(dtls.setup, present, policy.preferred_role());
                 Keying::Dtls { role, fingerprints: dtls.fingerprints.clone() }
             }
         };
@@ -352,8 +362,8 @@ impl Transport {
         answer: &MediaPath,
         resources: &Resources,
     ) -> Result<Terms, CommandError> {
-        let keying = match (&offered.dtls, offered.crypto.is_empty()) {
-            (Some(_), _) => {
+        let keying = match policy.chosen(offered, answer)? {
+            Security::Dtls => {
                 let dtls = answer.dtls.as_ref().ok_or(CommandError::SecurityRequired)?;
                 let role = negotiation::role_from_answer(dtls)?;
                 if dtls.fingerprints.is_empty() {
@@ -361,10 +371,7 @@ impl Transport {
                 }
                 Keying::Dtls { role, fingerprints: dtls.fingerprints.clone() }
             }
-            (None, false) => {
-                if answer.crypto.is_empty() {
-                    return Err(CommandError::SecurityRequired);
-                }
+            Security::Sdes => {
                 let theirs = policy.usable_crypto(&answer.crypto).ok_or(CommandError::NoUsableKey)?;
                 let answered = |ours: &&Crypto| {
                     (ours.tag, ours.suite, ours.unencrypted_srtcp)
@@ -373,10 +380,7 @@ impl Transport {
                 let ours = offered.crypto.iter().find(answered);
                 Keying::Sdes { ours: ours.ok_or(CommandError::NoUsableKey)?.clone(), theirs: theirs.clone() }
             }
-            (None, true) if answer.dtls.is_some() || answer.profile.is_secure() => {
-                return Err(CommandError::AnswerMismatch);
-            }
-            (None, true) => Keying::Plain,
+            Security::Rtp => Keying::Plain,
         };
         Self::refuse_to_lose_dtls(Some(self), &keying)?;
         let rtcp_mux = self.separate.is_none() || (offered.rtcp_mux && answer.rtcp_mux);
@@ -429,6 +433,7 @@ impl Transport {
             rtcp.close(work.resources, work.now);
         }
         let moved = self.terms.as_ref().is_some_and(|before| before.reached != terms.reached);
+        let renamed = self.terms.as_ref().is_some_and(|before| negotiation::is_renamed(&before.remote, &terms.remote));
         match &terms.reached {
             Reached::ByIce(remote) => self.continue_ice(remote, name, work),
             Reached::At { rtp, rtcp } => self.leave_ice(policy, *rtp, *rtcp, terms.again, work.now),
@@ -444,6 +449,7 @@ impl Transport {
             self.offered.clear(); // if keys are wanted again, their indices would begin anew
         }
         let certificate = self.certificate.clone();
+        let mut is_new = false;
         for component in self.components_mut() {
             match &terms.keying {
                 Keying::Plain => component.protect_nothing(work.resources),
@@ -459,12 +465,16 @@ impl Transport {
                         certificate,
                     };
                     // Without ICE and tls-id, another address is another association (RFC 8842 §3.2).
-                    component.protect_by_dtls(dtls, without_ice && moved, name, work.resources);
+                    let afresh = renamed || (without_ice && moved);
+                    is_new |= component.protect_by_dtls(dtls, afresh, name, work.resources);
                     if without_ice && *role == dtls::Role::Server {
                         component.knock(work.resources);
                     }
                 }
             }
+        }
+        if is_new {
+            (work.resources.random)(&mut self.tls_id);
         }
         self.terms = Some(terms);
     }

@@ -229,7 +229,8 @@ impl Section<'_> {
             Role::Answer => Setup::Passive,
         };
         let setup = self.inherited("setup").and_then(|setup| setup.trim().parse().ok()).unwrap_or(default);
-        Some(DtlsParameters { fingerprints, setup })
+        let tls_id = self.inherited("tls-id").map(|name| name.trim().to_owned());
+        Some(DtlsParameters { fingerprints, setup, tls_id })
     }
 
     fn crypto(&self, losses: &mut Vec<String>) -> Vec<model::Crypto> {

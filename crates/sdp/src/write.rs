@@ -19,11 +19,13 @@ pub struct Wording {
     pub key_padding: bool,
     /// What is said of trickling.
     pub trickle: Trickle,
+    /// `a=tls-id` is written (RFC 8842 §5.1), which some old peers do not know.
+    pub tls_id: bool,
 }
 
 impl Default for Wording {
     fn default() -> Self {
-        Self { rtcp: RtcpAttribute::WhereNeeded, key_padding: true, trickle: Trickle::WhereNeeded }
+        Self { rtcp: RtcpAttribute::WhereNeeded, key_padding: true, trickle: Trickle::WhereNeeded, tls_id: false }
     }
 }
 
@@ -199,6 +201,9 @@ fn write_path(path: &MediaPath, rtp: Option<SocketAddr>, wording: Wording, media
         for fingerprint in &dtls.fingerprints {
             let value = format!("{} {}", fingerprint.hash.as_str(), fingerprint.hex());
             media.add_attribute_with_value("fingerprint", value);
+        }
+        if let Some(name) = dtls.tls_id.as_ref().filter(|_| wording.tls_id) {
+            media.add_attribute_with_value("tls-id", name);
         }
     }
     if let Some(ice) = &path.ice {

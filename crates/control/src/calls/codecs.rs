@@ -2,6 +2,8 @@
 
 use model::{Codec, Description, Direction, MediaPath, MediaStream};
 
+use sdp::Role;
+
 use crate::request::{CodecMatch, CodecName, Codecs, Flag, Options};
 
 /// What the receiver is offered: what the sender offers, as far as the wishes let it pass, by the same numbers.
@@ -15,27 +17,34 @@ pub(super) fn offered(offer: &Description, options: &Options, with_bundle: bool)
 }
 
 fn passed(stream: &MediaStream, options: &Options) -> MediaStream {
-    let codecs = chosen(&stream.codecs, options);
+    let codecs = chosen(&stream.codecs, options, Role::Offer);
     let rejected = stream.rejected || !codecs.iter().any(is_medium);
-    MediaStream { codecs, rejected, path: MediaPath::default(), ..stream.clone() }
+    let ptime = options.ptime.or(stream.ptime);
+    MediaStream { codecs, rejected, ptime, path: MediaPath::default(), ..stream.clone() }
 }
 
-/// What an offerer is answered: of what it offered, what the answerer takes, in the answerer's order. The numbers are
-/// the offerer's.
+/// The wishes that came with an offer and with its answer.
+#[derive(Clone, Copy)]
+pub(super) struct Wishes<'a> {
+    pub(super) offer: &'a Options,
+    pub(super) answer: &'a Options,
+}
+
+/// What an offerer is answered: of what it offered, what the answerer takes, in the answerer's order.
 pub(super) fn answered(
     offer: &Description,
     answer: &Description,
-    options: &Options,
+    wishes: Wishes<'_>,
     takes_bundle: bool,
 ) -> Description {
     let streams: Vec<MediaStream> =
-        offer.streams.iter().map(|stream| answered_stream(stream, answer, options)).collect();
+        offer.streams.iter().map(|stream| answered_stream(stream, answer, wishes)).collect();
     let carried = |id: &_| streams.iter().any(|stream| stream.id == *id && !stream.rejected);
     let bundle = if takes_bundle { offer.bundle.iter().copied().filter(carried).collect() } else { Vec::new() };
     Description { streams, bundle }
 }
 
-fn answered_stream(offered: &MediaStream, answer: &Description, options: &Options) -> MediaStream {
+fn answered_stream(offered: &MediaStream, answer: &Description, wishes: Wishes<'_>) -> MediaStream {
     let taken = answer.streams.iter().find(|stream| stream.id == offered.id && !stream.rejected && !offered.rejected);
     let Some(taken) = taken else {
         let name = offered.name.clone();
@@ -46,28 +55,60 @@ fn answered_stream(offered: &MediaStream, answer: &Description, options: &Option
             ..MediaStream::new(offered.id, name, offered.kind)
         };
     };
-    let mut codecs: Vec<Codec> = Vec::new();
-    for codec in chosen(&taken.codecs, options) {
-        let known = offered.codecs.iter().find(|known| known.is_same_format(&codec));
-        if let Some(known) = known.filter(|known| codecs.iter().all(|one| one.payload_type != known.payload_type)) {
-            codecs.push(Codec { payload_type: known.payload_type, ..codec });
-        }
-    }
-    if options.flags.has(Flag::SingleCodec) {
+    let mut codecs = numbered(&offered.codecs, &chosen(&taken.codecs, wishes.answer, Role::Answer), wishes);
+    if wishes.answer.flags.has(Flag::SingleCodec) {
         let first = codecs.iter().find(|codec| is_medium(codec)).map(|codec| codec.payload_type);
         codecs.retain(|codec| Some(codec.payload_type) == first || !is_medium(codec));
     }
     let rejected = !codecs.iter().any(is_medium);
-    MediaStream { name: offered.name.clone(), codecs, rejected, path: MediaPath::default(), ..taken.clone() }
+    // Who was told another packet time than the offerer's does not answer that.
+    let is_own = wishes.offer.ptime.is_none() && wishes.offer.ptime_reverse.is_none();
+    let answered_ptime = taken.ptime.filter(|_| is_own);
+    let ptime = wishes.offer.ptime_reverse.or(answered_ptime).or(offered.ptime);
+    MediaStream { name: offered.name.clone(), codecs, rejected, ptime, path: MediaPath::default(), ..taken.clone() }
+}
+
+/// The codecs of an answer that were offered, by the offerer's numbers. One that the answerer calls by another number
+/// stays only if nothing else does, if that was wished for, or with the answerer's number if that is allowed.
+fn numbered(offered: &[Codec], answered: &[Codec], wishes: Wishes<'_>) -> Vec<Codec> {
+    let keeps_numbers = wishes.answer.flags.has(Flag::AllowAsymmetricCodecs);
+    let is_same_number = |codec: &Codec| {
+        offered.iter().any(|known| known.payload_type == codec.payload_type && known.is_same_format(codec))
+    };
+    let is_accepted = |codec: &Codec| wishes.offer.codecs.accept.iter().any(|one| names(one, codec));
+    let has_own = answered.iter().any(|codec| is_same_number(codec) && is_medium(codec));
+    let mut codecs: Vec<Codec> = Vec::new();
+    for codec in answered {
+        let is_free = |number| codecs.iter().all(|one| one.payload_type != number);
+        let same = || offered.iter().filter(|known| known.is_same_format(codec));
+        let number = if is_same_number(codec) || (keeps_numbers && same().next().is_some()) {
+            Some(codec.payload_type)
+        } else if !has_own || is_accepted(codec) {
+            same().map(|known| known.payload_type).find(|number| is_free(*number))
+        } else {
+            None
+        };
+        if let Some(payload_type) = number.filter(|number| is_free(*number)) {
+            codecs.push(Codec { payload_type, ..codec.clone() });
+        }
+    }
+    codecs
 }
 
 /// The codecs that the wishes let pass, in their order. Where none is left, all are, unless that is wished for.
-fn chosen(codecs: &[Codec], options: &Options) -> Vec<Codec> {
-    let Codecs { strip, except, offer, ignore, .. } = &options.codecs;
+fn chosen(codecs: &[Codec], options: &Options, role: Role) -> Vec<Codec> {
+    let Codecs { strip, mask, consume, except, offer, transcode, ignore, .. } = &options.codecs;
     let named = |list: &[CodecMatch], codec: &Codec| list.iter().any(|one| names(one, codec));
     let present: Vec<Codec> =
         codecs.iter().filter(|codec| codec.is_same_format(codec) && !named(ignore, codec)).cloned().collect();
-    let stays = |codec: &&Codec| !named(strip, codec) || named(except, codec) || named(offer, codec);
+    // What may only be offered to be translated is not offered, and what is to be added is there already.
+    let (out, back): (&[&Vec<CodecMatch>], &[&Vec<CodecMatch>]) = match role {
+        Role::Offer => (&[strip, mask, consume], &[except, offer, transcode]),
+        Role::Answer => (&[strip], &[except, offer]),
+    };
+    let goes = |codec: &Codec| out.iter().any(|list| named(list, codec));
+    let returns = |codec: &Codec| back.iter().any(|list| named(list, codec));
+    let stays = |codec: &&Codec| !goes(codec) || returns(codec);
     let mut left: Vec<Codec> = present.iter().filter(stays).cloned().collect();
     if !left.iter().any(is_medium) && !options.flags.has(Flag::AllowNoCodecMedia) {
         left = present;

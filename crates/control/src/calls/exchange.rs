@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use model::{CallId, Command, CommandError, Description, LegPolicy, PathPolicy};
+use model::{CallId, Command, CommandError, Description, LegPolicy, PathPolicy, Profile, Security};
 
 use sdp::fragment::{Fragment, Trickled};
 use sdp::{Role, SdpError};
@@ -25,7 +25,7 @@ pub(super) enum Finish {
         exchange: Box<Exchange>,
         offer: Box<Description>,
         /// The call of the relay that was made for it, and the legs' policies.
-        made: Option<(CallId, [LegPolicy; 2])>,
+        made: Option<Box<(CallId, [LegPolicy; 2])>>,
     },
     /// To reply to an answer.
     Answered { number: usize, answer: Box<Said>, described: Box<Description> },
@@ -105,7 +105,9 @@ impl Calls {
             return self.refuse(ticket, "Failed to parse SDP");
         };
         let offer = rewriting::described(described.description, &sdp, &dialogue.session, &options);
-        let legs = Legs::of(&offer, &options, self.config.endpoint_learning, [offerer, 1 - offerer].map(leg_id));
+        let (family, before) = (rewriting::family(&sdp), dialogue.profiles(offerer));
+        let order = [offerer, 1 - offerer].map(leg_id);
+        let legs = Legs::of(&offer, family, before, &options, self.config.endpoint_learning, order);
         call.name(number, offerer, label, to_label);
         let mut asked = Vec::new();
         let policies =
@@ -115,7 +117,8 @@ impl Calls {
         asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer: offer.clone() });
         asked.push(Command::LocalOffer { call: relay, leg: leg_id(1 - offerer), offer: onward });
         let exchange = Exchange { offerer, offer: Said { sdp, options, rewritten: None }, legs, answer: None };
-        let finish = Finish::Offered { number, exchange: Box::new(exchange), offer: Box::new(offer), made };
+        let finish =
+            Finish::Offered { number, exchange: Box::new(exchange), offer: Box::new(offer), made: made.map(Box::new) };
         self.ask(Some(ticket), call_id, asked.into_iter().map(|command| (number, command)).collect(), finish);
     }
 
@@ -174,7 +177,8 @@ impl Calls {
             return self.refuse(ticket, "Invalid dialogue association");
         };
         let remote = rewriting::described(described.description, &sdp, &dialogue.session, &options);
-        let onward = codecs::answered(&offer, &remote, &options, takes_bundle);
+        let wishes = codecs::Wishes { offer: &exchange.offer.options, answer: &options };
+        let onward = codecs::answered(&offer, &remote, wishes, takes_bundle);
         let mut asked = vec![Command::RemoteAnswer { call: relay, leg: leg_id(1 - offerer), answer: remote.clone() }];
         if was_answered {
             // To the relay another answer is one to the same offer made again.
@@ -192,7 +196,7 @@ impl Calls {
         let reply = match (finish, failed) {
             (Finish::Silent { leg }, _) => return self.fell_silent(&call_id, leg, &figures),
             (Finish::Offered { number, made, .. }, Some(error)) => {
-                self.undo_offer(&call_id, number, made.map(|(relay, _)| relay), &error);
+                self.undo_offer(&call_id, number, made.map(|made| made.0), &error);
                 error_reply(&error)
             }
             (Finish::Answered { .. }, Some(error)) => {
@@ -203,7 +207,7 @@ impl Calls {
             }
             (Finish::Done, Some(error)) => error_reply(&error),
             (Finish::Offered { number, exchange, offer, made }, None) => {
-                self.offered(&call_id, number, *exchange, *offer, made, local)
+                self.offered(&call_id, number, *exchange, *offer, made.map(|made| *made), local)
             }
             (Finish::Answered { number, answer, described }, None) => {
                 self.answered(&call_id, number, *answer, *described, local)
@@ -337,13 +341,25 @@ impl Dialogue {
         rewriting::rewrite(&said.sdp, &said.options, role, &self.session.streams(), local, edition)
     }
 
+    /// The profiles that a party wrote, and its partner was told, last.
+    fn profiles(&self, offerer: usize) -> Option<[Profile; 2]> {
+        let of = |said: &Option<Description>| {
+            let carried = said.as_ref()?.streams.iter().find(|stream| !stream.rejected)?;
+            Some(carried.path.profile)
+        };
+        Some([of(&self.remote[offerer])?, of(&self.local[1 - offerer])?])
+    }
+
     /// Says whether the legs that the relay has will do for an offer.
     fn fits(&self, wanted: &[LegPolicy; 2]) -> bool {
         let Some(policies) = &self.policies else { return false };
         policies.iter().zip(wanted).all(|(has, wants)| {
             let by_ice = |policy: &LegPolicy| matches!(policy.path, PathPolicy::Ice { .. });
             by_ice(has) == by_ice(wants)
-                && wants.security.first().is_some_and(|first| has.security.contains(first))
+                && wants.security.iter().any(|way| {
+                    // Doing without is no reason to keep a leg that could not do better.
+                    (*way != Security::Rtp || wants.security.len() == 1) && has.security.contains(way)
+                })
                 && (wants.address.is_none() || wants.address == has.address)
         })
     }

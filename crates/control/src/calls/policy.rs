@@ -1,11 +1,13 @@
 //! What an offer and the wishes beside it come to for the two legs of a dialogue.
 
 use model::{
-    Description, IceRole, Learning, LegId, LegPolicy, MediaPath, PathPolicy, Profile, Reporting, Security, SrtpSuite,
+    AddressFamily, Description, IceRole, Learning, LegId, LegPolicy, MediaPath, PathPolicy, Profile, Reporting,
+    Security, SrtpSuite,
 };
 
 use crate::request::{
-    Bundle, Dtls, EndpointLearning, Flag, Ice, Options, Osrtp, RtcpMux, Sdes, SdesWord, Switch, Transport,
+    self, Bundle, Dtls, DtlsReverse, EndpointLearning, Flag, Ice, Options, Osrtp, RtcpMux, Sdes, SdesWord, Switch,
+    Transport,
 };
 
 /// The legs of a dialogue, seen from an offer: its sender's and its receiver's.
@@ -22,13 +24,25 @@ pub(super) struct Legs {
 }
 
 impl Legs {
-    /// Reads the wishes of an offer.
-    pub(super) fn of(offer: &Description, options: &Options, learning: EndpointLearning, legs: [LegId; 2]) -> Self {
+    /// Reads the wishes of an offer, whose sender says to be reached in a family of addresses. `before`: the profiles that
+    /// the sender wrote, and the receiver was told, last.
+    pub(super) fn of(
+        offer: &Description,
+        family: Option<AddressFamily>,
+        before: Option<[Profile; 2]>,
+        options: &Options,
+        learning: EndpointLearning,
+        legs: [LegId; 2],
+    ) -> Self {
         let carried = offer.streams.iter().find(|stream| !stream.rejected).or(offer.streams.first());
         let path = carried.map(|stream| stream.path.clone()).unwrap_or_default();
         let profile = match options.transport {
             Some(Transport::Profile(profile)) => profile,
-            Some(Transport::Accept) | None => path.profile,
+            // What was wished for once stays so until the sender changes its own.
+            Some(Transport::Accept) | None => match before {
+                Some([sender, receiver]) if sender == path.profile => receiver,
+                Some(_) | None => path.profile,
+            },
         };
         let reporting = match options.generate_rtcp {
             Some(Switch::On) => Reporting::Terminated,
@@ -43,7 +57,9 @@ impl Legs {
             security: offered(&path, options),
             suites: SrtpSuite::ALL.to_vec(),
             rtcp_mux: path.rtcp_mux && !options.rtcp_mux.has(RtcpMux::Reject),
+            dtls_server: options.dtls == Some(Dtls::Passive) || options.dtls_reverse == Some(DtlsReverse::Passive),
             address: options.interfaces.from.clone(),
+            family,
             reporting,
             ..LegPolicy::plain_sip(legs[0])
         };
@@ -54,10 +70,14 @@ impl Legs {
         };
         let receiver = LegPolicy {
             path: if with_ice { ice } else { plain },
-            security: wanted(profile, &path, options),
+            security: wanted(profile, options),
+            offers_all: true,
+            fingerprint: options.fingerprint,
             suites: suites(&path, &options.sdes),
             rtcp_mux: offers_mux(&path, options),
+            rtcp_mux_only: options.rtcp_mux.has(RtcpMux::Require),
             address: options.interfaces.to.clone(),
+            family: options.address_family.map(family_of).or(family),
             reporting,
             ..LegPolicy::plain_sip(legs[1])
         };
@@ -94,20 +114,34 @@ fn offered(path: &MediaPath, options: &Options) -> Vec<Security> {
     }
 }
 
-/// What is to protect the media of the receiver.
-fn wanted(profile: Profile, path: &MediaPath, options: &Options) -> Vec<Security> {
-    let no_dtls = options.dtls == Some(Dtls::Off);
-    let no_keys = options.sdes.words.has(SdesWord::Off);
-    match profile {
+/// What may protect the media of the receiver: what goes together with the profile, as far as it is wished for. The answer
+/// chooses.
+fn wanted(profile: Profile, options: &Options) -> Vec<Security> {
+    let takes = |way: &Security| match way {
+        Security::Dtls => options.dtls != Some(Dtls::Off),
+        Security::Sdes => !options.sdes.words.has(SdesWord::Off),
+        Security::Rtp => true,
+    };
+    let ways = match profile {
         Profile::Avp | Profile::Avpf if options.osrtp.has(Osrtp::Offer) => vec![Security::Sdes, Security::Rtp],
         Profile::Avp | Profile::Avpf => vec![Security::Rtp],
-        Profile::TlsSavp | Profile::TlsSavpf if no_dtls && !no_keys => vec![Security::Sdes],
         Profile::TlsSavp | Profile::TlsSavpf => vec![Security::Dtls],
-        Profile::Savp | Profile::Savpf if no_keys && !no_dtls => vec![Security::Dtls],
-        Profile::Savp | Profile::Savpf if path.dtls.is_some() && path.crypto.is_empty() && !no_dtls => {
-            vec![Security::Dtls, Security::Sdes]
-        }
-        Profile::Savp | Profile::Savpf => vec![Security::Sdes],
+        Profile::Savp | Profile::Savpf => vec![Security::Sdes, Security::Dtls],
+    };
+    let taken: Vec<Security> = ways.iter().copied().filter(takes).collect();
+    match taken.first() {
+        Some(_) => taken,
+        // A profile that asks for keys gets some, whatever else is wished for.
+        None if !options.sdes.words.has(SdesWord::Off) => vec![Security::Sdes],
+        None => ways.into_iter().take(1).collect(),
+    }
+}
+
+/// Our word for a family of addresses.
+const fn family_of(said: request::AddressFamily) -> AddressFamily {
+    match said {
+        request::AddressFamily::Ip4 => AddressFamily::Ipv4,
+        request::AddressFamily::Ip6 => AddressFamily::Ipv6,
     }
 }
 

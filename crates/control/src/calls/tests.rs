@@ -48,13 +48,13 @@ impl World {
             bind: IpAddr::from(Ipv4Addr::new(198, 51, 100, last)),
             advertise: None,
         };
+        Self::on(vec![address("internal", 1), address("external", 2)], max_calls, range)
+    }
+
+    fn on(addresses: Vec<Address>, max_calls: usize, range: std::ops::RangeInclusive<u16>) -> Self {
         let config = relay::Config {
             port_quarantine: Duration::ZERO,
-            ..relay::Config::new(
-                vec![address("internal", 1), address("external", 2)],
-                PortShare { range, number: 0, of: 1 },
-                CertificatePolicy::PerCall,
-            )
+            ..relay::Config::new(addresses, PortShare { range, number: 0, of: 1 }, CertificatePolicy::PerCall)
         };
         #[expect(clippy::disallowed_methods, reason = "any time will do to begin with")]
         let now = Instant::now();

@@ -27,7 +27,7 @@ pub(super) const fn effect(flag: Flag, side: Side) -> (Effect, &'static str) {
         Flag::Recrypt => (Usual, "SRTP is always opened and sealed anew: a relay of two legs has keys for each."),
         Flag::Unidirectional => (Usual, "Media that flows one way is forwarded like any other."),
         Flag::InjectDtmf => (Usual, "`play DTMF` works in every call."),
-        Flag::NoTlsId => (Usual, "stox writes no `a=tls-id`."),
+        Flag::NoTlsId => (Does, "A fingerprint of ours has no `a=tls-id` beside it."),
         Flag::Asymmetric => for_offers(side, "No address is learnt from packets: media goes where the SDPs say."),
         Flag::RejectIce => for_offers(side, "The sender is answered without ICE."),
         Flag::GenerateMid => (Does, "Every m-line gets an `a=mid`."),
@@ -55,7 +55,11 @@ pub(super) const fn effect(flag: Flag, side: Side) -> (Effect, &'static str) {
         Flag::Debug => (Nothing, DEBUG),
         Flag::BlockDtmf => (Nothing, NOT_YET),
         Flag::DetectDtmf => (Nothing, "Key presses are not reported."),
-        Flag::AllowAsymmetricCodecs | Flag::ReuseCodecs | Flag::StaticCodecs => {
+        Flag::AllowAsymmetricCodecs => match side {
+            Side::Answer => (Does, "Codecs that the answerer calls by other numbers stay, by its numbers."),
+            Side::Offer => (Nothing, "It is for answers, where numbers may be other than those offered."),
+        },
+        Flag::ReuseCodecs | Flag::StaticCodecs => {
             (Nothing, "Codecs are those that both parties name; nothing is transcoded.")
         }
         Flag::LoopProtect | Flag::PierceNat | Flag::NatWait => (Nothing, NOT_YET),

@@ -38,6 +38,7 @@ fn offers() -> Vec<String> {
         format!("{start}m=audio 4000 RTP/AVP 0 8 101\r\n{codecs}{keys}"),
         format!("{start}a=group:BUNDLE 0\r\nm=audio 4000 UDP/TLS/RTP/SAVPF 0 8 101\r\na=mid:0\r\n{codecs}{dtls}{ice}"),
         format!("{start}m=audio 4000 RTP/SAVP 0 8 101\r\n{codecs}{keys}{dtls}"),
+        format!("{start}m=audio 4000 RTP/AVP 0 8 101\r\nc=IN IP6 2001:db8::9\r\n{codecs}"),
     ]
 }
 
@@ -45,7 +46,8 @@ fn offers() -> Vec<String> {
 const ANSWERS: [&str; 2] = [
     "v=0\r\no=bob 2 7 IN IP4 192.0.2.20\r\ns=x\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\na=x:y\r\n\
      m=audio 5000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n",
-    "v=0\r\no=bob 2 7 IN IP4 192.0.2.20\r\ns=x\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 5000 RTP/AVP 8 0 101\r\na=recvonly\r\n",
+    "v=0\r\no=bob 2 7 IN IP4 192.0.2.20\r\ns=x\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 5000 RTP/AVP 8 0 102\r\n\
+     a=rtpmap:102 telephone-event/8000\r\na=recvonly\r\n",
 ];
 
 /// What else is wished for, so that each wish can show.

@@ -68,7 +68,9 @@ pub(super) fn of(options: &Options, side: Side) -> Vec<Note> {
     wishes.bundle(*bundle);
     wishes.interfaces(interfaces);
     let family = address_family.map(|family| format!("address-family={}", family.as_str()));
-    wishes.nothing(family, NOT_YET);
+    if let Some(family) = family {
+        wishes.offer(family, "The receiver is told an address of this family first, if the relay has one.");
+    }
     let by_source = flags.has(Flag::SipSourceAddress);
     if let Some(address) = received_from.filter(|_| !by_source) {
         wishes.offer(format!("received-from={address}"), "Media of the sender may come from there, too.");
@@ -78,8 +80,13 @@ pub(super) fn of(options: &Options, side: Side) -> Vec<Note> {
     }
     wishes.learning(*endpoint_learning, flags.has(Flag::Asymmetric));
     wishes.codecs(codecs);
-    wishes.nothing(ptime.map(|ms| format!("ptime={ms}")), NO_TRANSCODING);
-    wishes.nothing(ptime_reverse.map(|ms| format!("ptime-reverse={ms}")), NO_TRANSCODING);
+    for (said, whom) in [
+        (ptime.map(|ms| format!("ptime={ms}")), "receiver"),
+        (ptime_reverse.map(|ms| format!("ptime-reverse={ms}")), "sender"),
+    ] {
+        let text = format!("The {whom} is told this packet time; nothing is put into other packets.");
+        said.into_iter().for_each(|said| wishes.offer(said, text.clone()));
+    }
     wishes.replaced(*replace);
     wishes.extmap(extmap);
     wishes.attributes(sdp_attributes);
@@ -115,8 +122,8 @@ pub(super) fn otherwise(options: &Options) -> Vec<&'static str> {
         ),
         unless(
             options.dtls.is_some() || options.sdes != Sdes::default(),
-            "An encrypted profile has keys by DTLS where it says so (UDP/TLS), and otherwise by SDES, or by DTLS if the sender \
-             offers only that; suites of the sender come first, all others after them.",
+            "An encrypted profile has keys by DTLS where it says so (UDP/TLS), and otherwise both keys by SDES and a \
+             fingerprint, of which the answer chooses; suites of the sender come first, all others after them.",
         ),
         unless(!options.rtcp_mux.is_empty(), "rtcp-mux is taken from the sender, and offered on if it was offered."),
         unless(!options.bundle.is_empty(), "Bundles are not taken: each m-line has ports of its own."),
@@ -200,16 +207,16 @@ impl Wishes {
             Some(Dtls::Off) => {
                 self.offer("DTLS=off".to_owned(), "The receiver is offered keys by SDES, and no fingerprint.");
             }
-            Some(Dtls::Passive) => self.nothing(
-                Some("DTLS=passive".to_owned()),
-                "An offer says `actpass`, so that the receiver chooses; an answer makes us the client where it may.",
+            Some(Dtls::Passive) => self.offer(
+                "DTLS=passive".to_owned(),
+                "The sender's DTLS has us as its server where it leaves that to us; what we offer says `actpass`.",
             ),
             Some(Dtls::Active) => self.usual("DTLS=active".to_owned(), "We are the client where we may choose."),
             None => {}
         }
         match reverse {
             Some(DtlsReverse::Passive) => {
-                self.nothing(Some("DTLS-reverse=passive".to_owned()), "We are the client where we may choose.");
+                self.offer("DTLS-reverse=passive".to_owned(), "As `DTLS=passive`.");
             }
             Some(DtlsReverse::Active) => {
                 self.usual("DTLS-reverse=active".to_owned(), "We are the client where we may choose.");
@@ -218,8 +225,10 @@ impl Wishes {
         }
         let said = |hash: HashFunction| format!("DTLS-fingerprint={}", hash.as_str());
         match hash {
-            Some(HashFunction::Sha256) => self.usual(said(HashFunction::Sha256), "Our fingerprint is by SHA-256."),
-            Some(hash) => self.nothing(Some(said(hash)), "Our fingerprint is by SHA-256."),
+            Some(hash) => {
+                let text = format!("The fingerprint that the receiver is offered is by {}.", hash.as_str());
+                self.offer(said(hash), text);
+            }
             None => {}
         }
     }
@@ -286,7 +295,7 @@ impl Wishes {
                 RtcpMux::Offer => {
                     self.offer(said, "The receiver is offered rtcp-mux, even if the sender did not offer it.")
                 }
-                RtcpMux::Require => self.offer(said, "As `offer`: the receiver is offered rtcp-mux in any case."),
+                RtcpMux::Require => self.offer(said, "As `offer`, and there is no port for RTCP alone."),
                 RtcpMux::Demux => self.offer(said, "rtcp-mux is taken from the sender, and not offered on."),
                 RtcpMux::Reject => self.offer(said, "The sender is refused rtcp-mux."),
                 RtcpMux::Accept if self.side == Side::Offer => {
@@ -353,7 +362,7 @@ impl Wishes {
         let Codecs { strip, except, offer, transcode, mask, consume, accept, ignore, set } = codecs;
         let heeded = [
             ("strip", strip, "Not named to the receiver; if none would be left, all are."),
-            ("except", except, "Named in spite of `strip`."),
+            ("except", except, "Named in spite of `strip` and `mask`."),
             ("offer", offer, "Named in spite of `strip`, first, in this order."),
             ("ignore", ignore, "As if the sender had not named them."),
         ];
@@ -362,9 +371,15 @@ impl Wishes {
                 self.does(said_of(list, codecs), text);
             }
         }
-        for (list, codecs) in
-            [("transcode", transcode), ("mask", mask), ("consume", consume), ("accept", accept), ("set", set)]
-        {
+        for (list, codecs) in [("mask", mask), ("consume", consume)] {
+            if !codecs.is_empty() {
+                self.offer(
+                    said_of(list, codecs),
+                    "Not named to the receiver; nothing is transcoded, so not used at all.",
+                );
+            }
+        }
+        for (list, codecs) in [("transcode", transcode), ("accept", accept), ("set", set)] {
             self.nothing((!codecs.is_empty()).then(|| said_of(list, codecs)), NO_TRANSCODING);
         }
     }

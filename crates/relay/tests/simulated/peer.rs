@@ -298,8 +298,11 @@ impl Peer {
                     .flat_map(ice::Agent::local_candidates)
                     .collect(),
                 end_of_candidates: transport.ice.is_some(),
-                dtls: (self.habits.security == Security::Dtls)
-                    .then(|| DtlsParameters { fingerprints: vec![digest], setup }),
+                dtls: (self.habits.security == Security::Dtls).then(|| DtlsParameters {
+                    fingerprints: vec![digest],
+                    setup,
+                    tls_id: None,
+                }),
                 crypto: transport.crypto.clone(),
                 ..MediaPath::default()
             };

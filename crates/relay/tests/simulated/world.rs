@@ -81,19 +81,16 @@ pub(crate) fn seeded(seed: u64) -> relay::Random {
 
 pub(crate) fn policy(leg: LegId, habits: &Habits) -> LegPolicy {
     LegPolicy {
-        leg,
         path: if habits.ice {
             PathPolicy::Ice { role: IceRole::Offerer, required: true }
         } else {
             PathPolicy::Plain { learning: Learning::Off }
         },
-        sender: None,
         security: vec![habits.security],
         suites: SrtpSuite::ALL.to_vec(),
         rtcp_mux: habits.rtcp_mux,
-        address: None,
         reporting: habits.reporting,
-        unencrypted_srtcp: false,
+        ..LegPolicy::plain_sip(leg)
     }
 }
 

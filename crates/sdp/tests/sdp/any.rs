@@ -81,7 +81,11 @@ fn dtls() -> impl Strategy<Value = DtlsParameters> {
         Fingerprint { hash, digest }
     });
     let setup = prop_oneof![Just(Setup::Active), Just(Setup::Passive), Just(Setup::Actpass), Just(Setup::Holdconn)];
-    (vec(fingerprint, 1..3), setup).prop_map(|(fingerprints, setup)| DtlsParameters { fingerprints, setup })
+    (vec(fingerprint, 1..3), setup).prop_map(|(fingerprints, setup)| DtlsParameters {
+        fingerprints,
+        setup,
+        tls_id: None,
+    })
 }
 
 fn crypto(tag: u32) -> impl Strategy<Value = Crypto> {

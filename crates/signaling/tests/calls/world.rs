@@ -324,6 +324,7 @@ fn completed(description: &Description, leg: LegId, offer: bool) -> Description 
                 dtls: Some(DtlsParameters {
                     fingerprints: vec![Fingerprint { hash: HashFunction::Sha256, digest: vec![0xab; 32] }],
                     setup: if offer { Setup::Actpass } else { Setup::Active },
+                    tls_id: None,
                 }),
                 ..MediaPath::default()
             }

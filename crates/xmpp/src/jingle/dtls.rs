@@ -19,7 +19,7 @@ pub(super) fn parse(transport: &Element, action: Action) -> Option<DtlsParameter
     }
     let setup = elements.iter().find_map(|fingerprint| value(fingerprint, "setup")?.parse().ok());
     let fingerprints = elements.iter().filter_map(|fingerprint| parse_fingerprint(fingerprint)).collect();
-    Some(DtlsParameters { fingerprints, setup: setup.unwrap_or(default_setup(action)) })
+    Some(DtlsParameters { fingerprints, setup: setup.unwrap_or(default_setup(action)), tls_id: None })
 }
 
 fn parse_fingerprint(fingerprint: &Element) -> Option<Fingerprint> {

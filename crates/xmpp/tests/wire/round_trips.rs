@@ -77,7 +77,11 @@ fn dtls() -> impl Strategy<Value = DtlsParameters> {
     let fingerprint = select(HashFunction::ALL.to_vec())
         .prop_flat_map(|hash| vec(any::<u8>(), hash.length()).prop_map(move |digest| Fingerprint { hash, digest }));
     let setup = select(vec![Setup::Active, Setup::Passive, Setup::Actpass, Setup::Holdconn]);
-    (vec(fingerprint, 1..4), setup).prop_map(|(fingerprints, setup)| DtlsParameters { fingerprints, setup })
+    (vec(fingerprint, 1..4), setup).prop_map(|(fingerprints, setup)| DtlsParameters {
+        fingerprints,
+        setup,
+        tls_id: None,
+    })
 }
 
 fn crypto() -> impl Strategy<Value = Crypto> {
@@ -363,6 +367,7 @@ fn candidates_and_fingerprints_are_written_for_strict_readers() {
     stream.path.dtls = Some(DtlsParameters {
         fingerprints: vec![Fingerprint { hash: HashFunction::Sha256, digest }],
         setup: Setup::Active,
+        tls_id: None,
     });
     let description = Description { streams: vec![stream], bundle: vec![StreamId(0)] };
     let (contents, bundle) = contents(&description, Party::Responder, Party::Initiator);

@@ -2,9 +2,16 @@
 
 use super::*;
 
+/// A relay with an address of each family.
+fn both_families() -> World {
+    let address = |bind: &str| Address { name: None, bind: bind.parse().expect("an address"), advertise: None };
+    World::on(vec![address("198.51.100.1"), address("2001:db8::1")], 100, 30_000..=30_099)
+}
+
 /// An SDP of one phone, given from its `m=` lines on.
 fn phone(address: &str, media: &str) -> String {
-    format!("v=0\no=- 1 1 IN IP4 {address}\ns=-\nc=IN IP4 {address}\nt=0 0\n{media}").replace('\n', "\r\n")
+    let family = if address.contains(':') { "IP6" } else { "IP4" };
+    format!("v=0\no=- 1 1 IN {family} {address}\ns=-\nc=IN {family} {address}\nt=0 0\n{media}").replace('\n', "\r\n")
 }
 
 /// A request about the call between `a` and `b`, with wishes in one string.
@@ -22,9 +29,17 @@ fn offered(world: &mut World, wishes: &'static str, media: &str) -> String {
     ask(world, "offer", wishes, phone("192.0.2.10", media))
 }
 
+/// What an answer becomes.
+fn answered(world: &mut World, wishes: &'static str, media: &str) -> String {
+    ask(world, "answer", wishes, phone("192.0.2.20", media))
+}
+
 /// A line, with a word in the place of what the relay draws.
 fn masked(line: &str) -> String {
     let drawn = |name: &str| line.starts_with(name).then(|| format!("{name}{}", line.len() - name.len()));
+    if let Some((start, key)) = line.split_once("inline:") {
+        return format!("{start}inline:{}", key.len());
+    }
     let mut words: Vec<&str> = line.split(' ').collect();
     match line.split([':', '=']).nth(usize::from(line.starts_with("a="))).unwrap_or_default() {
         "m" if words[1] != "0" => words[1] = "PORT",
@@ -32,7 +47,8 @@ fn masked(line: &str) -> String {
         "rtcp" => return "a=rtcp:PORT".to_owned(),
         _ => {}
     }
-    drawn("a=ice-ufrag:").or_else(|| drawn("a=ice-pwd:")).unwrap_or_else(|| words.join(" "))
+    let secrets = ["a=ice-ufrag:", "a=ice-pwd:", "a=tls-id:", "a=fingerprint:sha-256 ", "a=fingerprint:sha-1 "];
+    secrets.iter().find_map(|name| drawn(name)).unwrap_or_else(|| words.join(" "))
 }
 
 #[test]
@@ -74,4 +90,126 @@ a=candidate:0000000000000001 2 UDP 2130706430 198.51.100.2 PORT typ host
     let told = offered(&mut World::new(), "ICE=force trickle-ICE", "m=audio 3000 RTP/AVP 8\n");
     assert!(told.contains("\na=ice-pwd:26\na=ice-options:trickle\na=candidate:"), "{told}");
     assert!(told.ends_with("typ host\na=end-of-candidates\n"), "{told}");
+}
+
+#[test]
+fn the_receiver_is_told_an_address_of_the_family_that_is_asked_for_or_of_the_senders() {
+    let connection = |wishes, address: &str, ice: &str| {
+        let media = format!("m=audio 3000 RTP/AVP 8\n{ice}");
+        let told = ask(&mut both_families(), "offer", wishes, phone(address, &media));
+        let of_interest = |line: &&str| line.starts_with("c=") || line.starts_with("a=candidate");
+        told.lines().filter(of_interest).map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(connection("", "192.0.2.10", ""), "c=IN IP4 198.51.100.1");
+    assert_eq!(connection("", "2001:db8::9", ""), "c=IN IP6 2001:db8::1");
+    assert_eq!(connection("address-family=IP6", "192.0.2.10", ""), "c=IN IP6 2001:db8::1");
+    assert_eq!(connection("address-family=IP6", "0.0.0.0", ""), "c=IN IP6 ::");
+    assert_eq!(connection("", "::", ""), "c=IN IP6 ::");
+    let ice = "a=ice-ufrag:abcd\na=ice-pwd:0123456789012345678901\na=ice-options:trickle\na=rtcp-mux\n";
+    assert_eq!(
+        connection("rtcp-mux=[require]", "::", ice),
+        "c=IN IP6 2001:db8::1
+a=candidate:0000000000000001 1 UDP 2130706431 2001:db8::1 PORT typ host
+a=candidate:0000000000000002 1 UDP 2130706175 198.51.100.1 PORT typ host"
+    );
+}
+
+#[test]
+fn keys_and_a_fingerprint_are_offered_together_and_the_answer_chooses() {
+    let keys = "a=crypto:7 AES_CM_128_HMAC_SHA1_80 inline:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n";
+    let dtls = format!("a=setup:active\na=fingerprint:sha-256 {}\n", ["AB"; 32].join(":"));
+    let start = "m=audio PORT RTP/SAVP 0
+c=IN IP4 198.51.100.1
+a=rtpmap:0 PCMU/8000
+a=sendrecv
+a=rtcp:PORT
+";
+    for (answer, chosen) in [(keys, "a=crypto"), (&dtls, "a=setup")] {
+        let mut world = both_families();
+        assert_eq!(
+            offered(&mut world, "transport-protocol=RTP/SAVP", "m=audio 3000 RTP/AVP 0\n"),
+            format!(
+                "{start}a=crypto:1 AEAD_AES_256_GCM inline:59
+a=crypto:2 AEAD_AES_128_GCM inline:38
+a=crypto:3 AES_256_CM_HMAC_SHA1_80 inline:62
+a=crypto:4 AES_256_CM_HMAC_SHA1_32 inline:62
+a=crypto:5 AES_192_CM_HMAC_SHA1_80 inline:51
+a=crypto:6 AES_192_CM_HMAC_SHA1_32 inline:51
+a=crypto:7 AES_CM_128_HMAC_SHA1_80 inline:40
+a=crypto:8 AES_CM_128_HMAC_SHA1_32 inline:40
+a=setup:actpass
+a=fingerprint:sha-256 95
+a=tls-id:32
+"
+            )
+        );
+        let told = answered(&mut world, "", &format!("m=audio 4000 RTP/SAVP 0\n{answer}"));
+        assert_eq!(told, start.replace("SAVP", "AVP"));
+        let again = offered(&mut world, "", "m=audio 3002 RTP/AVP 0\n");
+        assert!(again.starts_with(start), "what was wished for once stays: {again}");
+        let kinds = ["a=crypto", "a=setup"].map(|kind| again.contains(kind));
+        assert_eq!(kinds, ["a=crypto", "a=setup"].map(|kind| kind == chosen), "{again}");
+    }
+    let alone = |wishes| offered(&mut both_families(), wishes, "m=audio 3000 RTP/AVP 0\n");
+    assert!(!alone("RTP/SAVP SDES-off").contains("a=crypto") && !alone("RTP/SAVP DTLS=off").contains("a=setup"));
+    assert!(!alone("RTP/SAVP no-tls-id").contains("a=tls-id"));
+    assert!(alone("RTP/SAVP DTLS-fingerprint=SHA-1").contains("a=fingerprint:sha-1 59\n"));
+}
+
+#[test]
+fn an_offer_with_a_fingerprint_is_answered_in_the_role_that_is_asked_for() {
+    let dtls = format!("a=setup:actpass\na=fingerprint:sha-1 {}\n", ["AB"; 20].join(":"));
+    for (wishes, setup) in [("RTP/AVP", "active"), ("RTP/AVP DTLS=passive", "passive")] {
+        let mut world = World::new();
+        offered(&mut world, wishes, &format!("m=audio 3000 RTP/SAVP 0\n{dtls}"));
+        let told = answered(&mut world, "", "m=audio 4000 RTP/AVP 0\n");
+        let end = format!("a=setup:{setup}\na=fingerprint:sha-1 59\na=tls-id:32\n");
+        assert!(told.starts_with("m=audio PORT RTP/SAVP 0\n") && told.ends_with(&end), "{told}");
+    }
+}
+
+#[test]
+fn a_number_that_was_not_offered_is_not_answered_unless_that_is_allowed() {
+    let answer = |offer, wishes, media: &str| {
+        let mut world = World::new();
+        offered(&mut world, offer, "m=audio 3000 RTP/AVP 8 0 101\na=rtpmap:101 telephone-event/8000\n");
+        answered(&mut world, wishes, media).lines().next().map(str::to_owned).unwrap_or_default()
+    };
+    let renumbered = "m=audio 4000 RTP/AVP 8 97\na=rtpmap:97 telephone-event/8000\n";
+    assert_eq!(answer("", "", renumbered), "m=audio PORT RTP/AVP 8");
+    assert_eq!(answer("", "allow-asymmetric-codecs", renumbered), "m=audio PORT RTP/AVP 8 97");
+    assert_eq!(answer("codec-accept-telephone-event", "", renumbered), "m=audio PORT RTP/AVP 8 101");
+    let all = "m=audio 4000 RTP/AVP 98 97\na=rtpmap:98 PCMA/8000\na=rtpmap:97 telephone-event/8000\n";
+    assert_eq!(answer("", "", all), "m=audio PORT RTP/AVP 8 101", "there would be nothing left");
+}
+
+#[test]
+fn what_may_only_be_translated_is_not_offered_and_what_is_to_be_added_stays() {
+    let told = |wishes| {
+        let told = offered(&mut World::new(), wishes, "m=audio 3000 RTP/AVP 8 0 9 18\n");
+        told.lines().next().map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!(told("codec=[mask=[PCMA] consume=[G722]]"), "m=audio PORT RTP/AVP 0 18");
+    assert_eq!(told("codec=[strip=[all] transcode=[G722]]"), "m=audio PORT RTP/AVP 9");
+    assert_eq!(told("codec=[mask=[all] transcode=[opus]]"), "m=audio PORT RTP/AVP 8 0 9 18", "nothing is translated");
+}
+
+#[test]
+fn packet_times_are_those_asked_for_or_the_parties_own() {
+    let told = |wishes, ours: &str, theirs: &str| {
+        let mut world = World::new();
+        let of = |told: String| {
+            told.lines()
+                .find_map(|line| line.strip_prefix("a=ptime:"))
+                .map(|ptime| ptime.parse::<u32>().expect("a time"))
+        };
+        let offer = offered(&mut world, wishes, &format!("m=audio 3000 RTP/AVP 0\n{ours}"));
+        let answer = answered(&mut world, "", &format!("m=audio 4000 RTP/AVP 0\n{theirs}"));
+        [of(offer), of(answer)]
+    };
+    assert_eq!(told("", "", ""), [None, None]);
+    assert_eq!(told("", "a=ptime:20\n", "a=ptime:30\n"), [Some(20), Some(30)]);
+    assert_eq!(told("", "a=ptime:20\n", ""), [Some(20), Some(20)]);
+    assert_eq!(told("ptime=30", "a=ptime:50\n", "a=ptime:30\n"), [Some(30), Some(50)]);
+    assert_eq!(told("ptime=30 ptime-reverse=40", "a=ptime:50\n", ""), [Some(30), Some(40)]);
 }

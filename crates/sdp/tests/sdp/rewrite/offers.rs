@@ -478,7 +478,7 @@ fn a_browser_arrives_at_a_browser_with_our_transport() {
         path.ice = Some(ice());
         path.end_of_candidates = true;
         let fingerprint = Fingerprint { hash: HashFunction::Sha1, digest: vec![0xab; 20] };
-        path.dtls = Some(DtlsParameters { fingerprints: vec![fingerprint], setup: Setup::Actpass });
+        path.dtls = Some(DtlsParameters { fingerprints: vec![fingerprint], setup: Setup::Actpass, tls_id: None });
         path.candidates = vec![Candidate {
             foundation: "1".to_owned(),
             component: Component::Rtp,
