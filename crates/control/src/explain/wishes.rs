@@ -223,13 +223,9 @@ impl Wishes {
             }
             None => {}
         }
-        let said = |hash: HashFunction| format!("DTLS-fingerprint={}", hash.as_str());
-        match hash {
-            Some(hash) => {
-                let text = format!("The fingerprint that the receiver is offered is by {}.", hash.as_str());
-                self.offer(said(hash), text);
-            }
-            None => {}
+        if let Some(hash) = hash.map(HashFunction::as_str) {
+            let text = format!("The fingerprint that the receiver is offered is by {hash}.");
+            self.offer(format!("DTLS-fingerprint={hash}"), text);
         }
     }
 
