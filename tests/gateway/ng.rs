@@ -187,6 +187,19 @@ async fn requests_over_http_show_the_token_where_there_is_one() {
         assert_eq!((said, body == pong), (status, status == 200), "{authorization}");
         assert_eq!(relay.request("GET", "/metrics", &headers, "").await.0, status, "{authorization}");
     }
+    let (http, file) = (format!("http:{}", relay.http), relay.stox.directory().join("token"));
+    fs::write(&file, "s3cret\n").expect("the directory can be written to");
+    let file = format!("--token=@{}", file.display());
+    for (words, said) in [
+        (&["--token=s3cret"][..], "result: pong"),
+        (&[&file], "result: pong"),
+        (&["--token=other"], "it asks for another token"),
+        (&[], "it asks for a token"),
+    ] {
+        let output = command(&["ng", "send", "--to", &http, "ping"], None).args(words).output().expect("it was built");
+        let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(text.contains(said), "{words:?}: {text}");
+    }
     assert_eq!(WebSocket::attempt(relay.http, "ng.rtpengine.com").await.0, 401);
     assert_eq!(relay.request("GET", "/ping", &[], "").await.0, 200);
     assert!(!relay.stox.output().contains("s3cret"), "{}", relay.stox.output());
@@ -297,11 +310,13 @@ async fn a_request_may_be_sent_from_the_command_line() {
     let request = relay.stox.directory().join("request.json");
     fs::write(&request, r#"{"command": "list", "limit": 7}"#).expect("the directory can be written to");
     let request = format!("--json={}", request.display());
-    let (udp, tcp) = (format!("udp:{}", relay.udp), format!("tcp:{}", relay.tcp));
+    let (udp, tcp, http) = (format!("udp:{}", relay.udp), format!("tcp:{}", relay.tcp), format!("http:{}", relay.http));
     let sdp = format!("sdp=@{}", relay.stox.directory().join("stox.toml").display());
     for (words, code, said) in [
         (&["--to", &udp, "ping"][..], 0, "result: pong\n"),
         (&["--to", &tcp, "ping"], 0, "result: pong\n"),
+        (&["--to", &http, "ping"], 0, "result: pong\n"),
+        (&["--to", &http, "offer", "call-id=a"], 1, "error-reason: No SDP body in message\nresult: error\n"),
         (&["--to", &udp, &request], 0, "calls:\nresult: ok\n"),
         (&["--to", &udp, &request, "command=ping"], 0, "result: pong\n"),
         (&["--to", &udp, "offer", "call-id=a"], 1, "error-reason: No SDP body in message\nresult: error\n"),

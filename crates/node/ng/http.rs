@@ -23,7 +23,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use control::MAX_MESSAGE;
+use control::{Frame, MAX_MESSAGE};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -34,7 +34,7 @@ use super::metrics::Metrics;
 use super::tcp::PATIENCE;
 use crate::http::OPEN_METRICS;
 
-const NG: &str = "application/x-rtpengine-ng";
+pub(super) const NG: &str = "application/x-rtpengine-ng";
 const JSON: &str = "application/json";
 
 /// Serves until the process ends.
@@ -77,6 +77,10 @@ async fn with_cookie(
     body: Bytes,
 ) -> Response {
     match media_type(&headers) {
+        Some(NG) if Frame::split(&body).is_err() => {
+            intake.odd(Odd::NoCookie, peer);
+            StatusCode::BAD_REQUEST.into_response()
+        }
         Some(NG) => answer(NG, intake.reply(peer, &body).await),
         _ => (StatusCode::UNSUPPORTED_MEDIA_TYPE, NG).into_response(),
     }
@@ -103,8 +107,8 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 fn answer(media_type: &'static str, reply: Option<Arc<[u8]>>) -> Response {
     match reply {
         Some(reply) => ([(header::CONTENT_TYPE, media_type)], Bytes::from_owner(reply)).into_response(),
-        // It has no cookie, or there is no room for it.
-        None => StatusCode::BAD_REQUEST.into_response(),
+        // There is no room for it (RFC 9110 §15.6.4).
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 
@@ -150,4 +154,15 @@ async fn converse(mut socket: WebSocket, peer: IpAddr, has_cookie: bool, intake:
         timeout(PATIENCE, socket.send(reply)).await??;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_there_is_no_room_for_may_be_repeated_later() {
+        assert_eq!(answer(NG, None).status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer(NG, Some(Arc::from(&b"x"[..]))).status(), StatusCode::OK);
+    }
 }

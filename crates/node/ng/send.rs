@@ -16,9 +16,12 @@ const TRIES: u32 = 5;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where the relay takes requests: udp:HOST:PORT or tcp:HOST:PORT.
+    /// Where the relay takes requests: udp:HOST:PORT, tcp:HOST:PORT or http:HOST:PORT.
     #[arg(long, value_name = "TRANSPORT:HOST:PORT", default_value = "udp:127.0.0.1:2223")]
     to: String,
+    /// What the relay asks of requests over HTTP; @FILE stands for what is in a file.
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
     /// A file with a whole request in JSON, to which the words are added.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -30,7 +33,7 @@ pub(crate) struct Arguments {
 
 /// Sends, waits, prints the reply. Exit code 1 unless it is `ok` or `pong`.
 pub(crate) fn send(arguments: &Arguments) -> ExitCode {
-    match request(arguments).and_then(|request| exchange(&arguments.to, &request)) {
+    match request(arguments).and_then(|request| exchange(arguments, &request)) {
         Ok(reply) => {
             print!("{}", readable(&reply));
             match Reply::of(&reply) {
@@ -56,10 +59,7 @@ fn request(arguments: &Arguments) -> anyhow::Result<Dictionary<'static>> {
     let mut said = Dictionary::new();
     for word in &arguments.words {
         let (key, value) = word.split_once('=').unwrap_or(("command", word));
-        let value = match value.strip_prefix('@') {
-            Some(path) => Value::Bytes(file(Path::new(path))?.into()),
-            None => Value::from(value.to_owned()),
-        };
+        let value = Value::Bytes(meant(value)?.into());
         let value = match said.get(key) {
             Some(before) => Value::List([before.members(), &[value]].concat()),
             None => value,
@@ -72,24 +72,36 @@ fn request(arguments: &Arguments) -> anyhow::Result<Dictionary<'static>> {
     Ok(request)
 }
 
+/// What `@FILE` or a word stands for.
+fn meant(word: &str) -> anyhow::Result<Vec<u8>> {
+    word.strip_prefix('@').map_or_else(|| Ok(word.as_bytes().to_vec()), |path| file(Path::new(path)))
+}
+
 fn file(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-fn exchange(to: &str, request: &Dictionary<'_>) -> anyhow::Result<Dictionary<'static>> {
+fn exchange(arguments: &Arguments, request: &Dictionary<'_>) -> anyhow::Result<Dictionary<'static>> {
     let mut cookie = [0; 8];
     getrandom::fill(&mut cookie).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
     let cookie = format!("{:016x}", u64::from_be_bytes(cookie));
     let message = Frame::write(cookie.as_bytes(), Encoding::Bencode, request);
+    let to = &arguments.to;
     let (transport, address) = to.split_once(':').unwrap_or_default();
-    let exchange = match transport {
-        "udp" => over_udp,
-        "tcp" => over_tcp,
-        _ => bail!("--to {to}: expected udp:HOST:PORT or tcp:HOST:PORT"),
-    };
+    if !["udp", "tcp", "http"].contains(&transport) {
+        bail!("--to {to}: expected udp:HOST:PORT, tcp:HOST:PORT or http:HOST:PORT");
+    }
     let addresses = address.to_socket_addrs().with_context(|| format!("--to {to}"))?;
     let relay = addresses.into_iter().next().with_context(|| format!("--to {to}: the name has no address"))?;
-    let reply = exchange(relay, cookie.as_bytes(), &message).with_context(|| to.to_owned())?;
+    let reply = match transport {
+        "udp" => over_udp(relay, cookie.as_bytes(), &message),
+        "tcp" => over_tcp(relay, cookie.as_bytes(), &message),
+        _ => {
+            let token = arguments.token.as_deref().map(meant).transpose()?;
+            over_http(relay, address, token.as_deref().map(<[u8]>::trim_ascii), &message)
+        }
+    };
+    let reply = reply.with_context(|| to.to_owned())?;
     let (_, reply) = Frame::split(&reply)?.read()?;
     Ok(reply.into_owned())
 }
@@ -128,6 +140,30 @@ fn over_tcp(relay: SocketAddr, cookie: &[u8], message: &[u8]) -> io::Result<Vec<
                 return Ok(message.to_vec());
             }
         }
+    }
+}
+
+/// One request on a connection of its own (RFC 9112).
+fn over_http(relay: SocketAddr, host: &str, token: Option<&[u8]>, message: &[u8]) -> io::Result<Vec<u8>> {
+    let mut connection = TcpStream::connect_timeout(&relay, TRIES * PATIENCE)?;
+    connection.set_read_timeout(Some(TRIES * PATIENCE))?;
+    let length = message.len();
+    let head = format!(
+        "POST /ng HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: {}\r\nContent-Length: {length}\r\n",
+        super::http::NG
+    );
+    let authorization = token.map(|token| [b"Authorization: Bearer ", token, b"\r\n"].concat()).unwrap_or_default();
+    connection.write_all(&[head.as_bytes(), &authorization, b"\r\n", message].concat())?;
+    let mut response = Vec::new();
+    connection.read_to_end(&mut response)?;
+    let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = String::from_utf8_lossy(response[..end].split(|byte| *byte == b'\r').next().unwrap_or_default());
+    match status.split(' ').nth(1) {
+        Some("200") => Ok(response[end + 4..].to_vec()),
+        Some("401") if token.is_none() => Err(io::Error::other("it asks for a token: --token")),
+        Some("401") => Err(io::Error::other("it asks for another token")),
+        Some("503") => Err(io::Error::other("it has no room for the request now")),
+        _ => Err(io::Error::other(shown(status.as_bytes()))),
     }
 }
 
@@ -191,7 +227,12 @@ mod tests {
     use super::*;
 
     fn arguments(words: &[&str]) -> Arguments {
-        Arguments { to: String::new(), json: None, words: words.iter().map(|word| (*word).to_owned()).collect() }
+        Arguments {
+            to: String::new(),
+            token: None,
+            json: None,
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+        }
     }
 
     #[test]
