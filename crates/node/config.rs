@@ -123,7 +123,9 @@ pub(crate) struct Ng {
     pub(crate) listen: Vec<ng::Listen>,
     /// Whose requests are taken.
     pub(crate) peers: Vec<ng::Prefix>,
-    /// What requests over HTTP have to show.
+    /// Who we say we are over TLS.
+    pub(crate) tls: Option<ng::Tls>,
+    /// What requests over HTTP and TCP have to show.
     pub(crate) token: Option<Secret<String>>,
     /// Other names of relay addresses, and which they stand for.
     pub(crate) aliases: BTreeMap<String, String>,
@@ -326,6 +328,8 @@ to = "xmpp:{1}@localhost"
         let flags = RelayFlags {
             ng: vec!["tcp:127.0.0.1:1".to_owned(), "http:[::1]:2".to_owned()],
             peer: vec!["192.0.2.0/24".to_owned()],
+            tls_certificate: Some("/a.crt".into()),
+            tls_key: Some("/a.key".into()),
             address: ["in/10.0.0.1!192.0.2.1", "2001:db8::1", "internal=in"].map(str::to_owned).to_vec(),
             ports: text("20000-20099"),
             workers: Some(3),
@@ -337,6 +341,7 @@ to = "xmpp:{1}@localhost"
             config.ng.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["tcp:127.0.0.1:1", "http:[::1]:2"]
         );
+        assert_eq!(config.ng.tls, Some(ng::Tls { certificate: "/a.crt".into(), key: "/a.key".into() }));
         assert_eq!(config.ng.peers, ["192.0.2.0/24".parse().expect("it is one")]);
         let address = |name: Option<&str>, bind: &str, advertise: Option<&str>| relay::Address {
             name: name.map(str::to_owned),

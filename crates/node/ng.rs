@@ -6,11 +6,12 @@
 //!    └─────────────────┴── reply ─┘
 //! ```
 //!
-//! - [`listen`]: where requests are taken; `udp`, `tcp`, `http`: how
+//! - [`listen`]: where requests are taken; `udp`, [`accept`], `tcp`, `http`: how
 //! - [`intake`]: who may ask, cookies, encodings; [`peers`], [`counters`]
 //! - [`control::calls`]: what is done
 //! - [`send`]: the other end, for the command line; [`explain`]: what would be done, in words
 
+mod accept;
 mod counters;
 pub(crate) mod explain;
 mod http;
@@ -34,6 +35,7 @@ use netio::RelayThreads;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+pub(crate) use self::accept::Tls;
 use self::intake::{Asked, Intake, ReplyTo};
 pub(crate) use self::listen::Listen;
 use self::metrics::Metrics;
@@ -81,7 +83,10 @@ async fn run(config: &RelayConfig) -> anyhow::Result<()> {
     let (intake, requests) = Intake::new(&config.ng);
     let metrics = Arc::new(Metrics::new(Arc::clone(&relay), Arc::clone(&intake)));
     for listen in &config.ng.listen {
-        listen.serve(&intake, &metrics).await.with_context(|| format!("cannot listen on {listen}"))?;
+        listen
+            .serve(&intake, &metrics, config.ng.tls.as_ref())
+            .await
+            .with_context(|| format!("cannot listen on {listen}"))?;
         tracing::info!("taking requests on {listen}");
     }
     tracing::info!("ready");

@@ -176,7 +176,7 @@ async fn http_says_what_it_does_not_take() {
 }
 
 #[tokio::test]
-async fn requests_over_http_show_the_token_where_there_is_one() {
+async fn requests_over_http_and_tcp_show_the_token_where_there_is_one() {
     let relay = Relay::start("token = \"s3cret\"").await;
     let (ping, pong) = PINGS[0];
     for (authorization, status) in
@@ -201,6 +201,18 @@ async fn requests_over_http_show_the_token_where_there_is_one() {
         assert!(text.contains(said), "{words:?}: {text}");
     }
     assert_eq!(WebSocket::attempt(relay.http, "ng.rtpengine.com").await.0, 401);
+    let first = "1_1 d7:command4:ping5:token6:s3crete";
+    let refusal = "1_1 d12:error-reason39:The first request has to show the token6:result5:errore";
+    for (messages, said) in [
+        (format!("{first}{ping}"), pong.repeat(2)),
+        (format!("{ping}{first}"), refusal.to_owned()),
+        (first.replace("s3cret", "s3creT"), refusal.to_owned()),
+    ] {
+        let mut tcp = TcpStream::connect(relay.tcp).await.expect("it listens");
+        tcp.write_all(messages.as_bytes()).await.expect("it reads");
+        tcp.shutdown().await.expect("it can be");
+        assert_eq!(client::read_all(&mut tcp).await, said);
+    }
     assert_eq!(relay.request("GET", "/ping", &[], "").await.0, 200);
     assert!(!relay.stox.output().contains("s3cret"), "{}", relay.stox.output());
 }
@@ -279,10 +291,23 @@ async fn a_signal_ends_a_relay_with_a_call_when_that_is_over_or_when_it_comes_ag
 fn a_relay_that_cannot_be_does_not_start() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback has ports");
     let taken = format!("udp:{}", taken.local_addr().expect("it is bound"));
+    let with_key = [
+        "--address",
+        "127.0.0.1",
+        "--ng",
+        "https:127.0.0.1:0",
+        "--tls-certificate",
+        "/nonexistent",
+        "--tls-key",
+        "/nonexistent",
+    ];
     for (words, code, said) in [
         (&["--address", "127.0.0.1", "--ng", "udp:localhost"][..], 2, "ng.listen = \"udp:localhost\""),
         (&["--address", "a/127.0.0.1", "--address", "b=c"], 2, "ng.aliases b = \"c\""),
         (&[], 2, "relay.addresses is empty"),
+        (&["--address", "127.0.0.1", "--ng", "tls:127.0.0.1:1"], 2, "needs ng.tls with certificate and key"),
+        (&["--address", "127.0.0.1", "--tls-key", "/nonexistent"], 2, "certificate and key go together"),
+        (&with_key, 1, "/nonexistent"),
         (&["--config", "/nonexistent.toml"], 2, "/nonexistent.toml"),
         (&["--address", "127.0.0.1", "--ng", &taken], 1, "cannot listen on udp:"),
     ] {

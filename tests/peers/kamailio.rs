@@ -10,6 +10,7 @@ use crate::baresip::{Account, Baresip, Phone};
 use crate::log::pause;
 use crate::ports;
 use crate::process::Process;
+use crate::secure::certificates;
 use crate::sipp::Sipp;
 use crate::temp_dir::TempDir;
 
@@ -21,6 +22,8 @@ const BOB: u32 = 880;
 enum Door {
     Udp,
     WebSocket,
+    /// WebSocket over TLS.
+    Secure,
 }
 
 /// `stox relay`, which may be killed and started again.
@@ -28,6 +31,7 @@ struct Relay {
     process: Option<Process>,
     ng: u16,
     http: u16,
+    https: u16,
     media: u16,
 }
 
@@ -35,8 +39,8 @@ impl Relay {
     const MEDIA_PORTS: u16 = 100;
 
     fn start() -> Self {
-        let (ng, http, media) = (ports::free(1), ports::free(1), ports::free(Self::MEDIA_PORTS));
-        let mut relay = Self { process: None, ng, http, media };
+        let (ng, http, https, media) = (ports::free(1), ports::free(1), ports::free(1), ports::free(Self::MEDIA_PORTS));
+        let mut relay = Self { process: None, ng, http, https, media };
         relay.start_again();
         relay
     }
@@ -47,10 +51,19 @@ impl Relay {
     }
 
     fn start_again(&mut self) {
-        let Self { ng, http, media, .. } = *self;
+        let Self { ng, http, https, media, .. } = *self;
         let process = Process::start("stox", env!("CARGO_BIN_EXE_stox"), |command| {
             command.args(["relay", "--address", "127.0.0.1", "--workers", "1"]);
-            command.arg("--ng").arg(format!("udp:127.0.0.1:{ng}")).arg("--ng").arg(format!("http:127.0.0.1:{http}"));
+            for listen in
+                [format!("udp:127.0.0.1:{ng}"), format!("http:127.0.0.1:{http}"), format!("https:127.0.0.1:{https}")]
+            {
+                command.arg("--ng").arg(listen);
+            }
+            command
+                .arg("--tls-certificate")
+                .arg(certificates("certificate.pem"))
+                .arg("--tls-key")
+                .arg(certificates("key.pem"));
             command.arg("--ports").arg(format!("{media}-{}", media + Self::MEDIA_PORTS - 1)).env("RUST_LOG", "debug");
         });
         process.log().wait_for("ready");
@@ -73,6 +86,7 @@ impl Kamailio {
         let relay = match door {
             Door::Udp => format!("udp:127.0.0.1:{}", relay.ng),
             Door::WebSocket => format!("ws://127.0.0.1:{}/", relay.http),
+            Door::Secure => format!("wss://127.0.0.1:{}/", relay.https),
         };
         let process = Process::start("kamailio", "kamailio", |command| {
             command.arg("-f").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kamailio/kamailio.cfg"));
@@ -81,8 +95,8 @@ impl Kamailio {
             command.arg("-A").arg(format!("RELAY=\"{relay}\"")).arg("-A").arg(format!("CONTROL=\"{control}\""));
             // A relay that is gone is missed soon.
             command.args(["-A", "RELAY_TIMEOUT=200", "-A", "RELAY_TRIES=2", "-A", "RELAY_REST=1"]);
-            if matches!(door, Door::WebSocket) {
-                command.args(["-A", "WITH_WEBSOCKET"]);
+            if !matches!(door, Door::Udp) {
+                command.args(["-A", "WITH_WEBSOCKET"]).env("SSL_CERT_FILE", certificates("authority.pem"));
             }
         });
         let kamailio = Self { _process: process, port, control, _dir: dir };
@@ -193,11 +207,13 @@ fn a_phone_with_srtp_and_one_without_call_each_other() {
 
 #[test]
 #[ignore = "needs Kamailio and baresip"]
-fn kamailio_may_ask_over_web_socket() {
-    let mut scene = Scene::start(Door::WebSocket, Phone::default(), Phone::default());
-    scene.alice_calls_bob();
-    scene.alice_holds_and_resumes();
-    scene.bob_hangs_up();
+fn kamailio_may_ask_over_web_socket_and_over_tls() {
+    for door in [Door::WebSocket, Door::Secure] {
+        let mut scene = Scene::start(door, Phone::default(), Phone::default());
+        scene.alice_calls_bob();
+        scene.alice_holds_and_resumes();
+        scene.bob_hangs_up();
+    }
 }
 
 #[test]

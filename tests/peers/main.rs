@@ -22,6 +22,7 @@ mod ports;
 mod process;
 mod prosody;
 mod rtpengine;
+mod secure;
 mod sipp;
 mod temp_dir;
 mod tone;

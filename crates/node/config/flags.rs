@@ -14,12 +14,19 @@ pub(crate) struct RelayFlags {
     /// Prints what was imported as a configuration file, and ends.
     #[arg(long, requires = "import_rtpengine_conf")]
     pub(crate) print_config: bool,
-    /// Where requests are taken: udp:ADDRESS:PORT, tcp:… or http:…, the last with WebSocket; udp:127.0.0.1:2223 if left out.
+    /// Where requests are taken: udp:ADDRESS:PORT, tcp:…, tls:…, http:… or https:…, the last two with WebSocket;
+    /// udp:127.0.0.1:2223 if left out.
     #[arg(long, value_name = "TRANSPORT:ADDRESS:PORT")]
     pub(crate) ng: Vec<String>,
     /// Whose requests are taken; only this machine's if left out.
     #[arg(long, value_name = "ADDRESS[/BITS]")]
     pub(crate) peer: Vec<String>,
+    /// What tls: and https: show, in PEM, with its chain.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Where media is taken, and what peers are told instead; or another name for one of these addresses: ALIAS=NAME.
     #[arg(long, value_name = "[NAME/]BIND[!ADVERTISED]")]
     pub(crate) address: Vec<String>,

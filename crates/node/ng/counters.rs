@@ -17,8 +17,10 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Odd {
     /// From nobody whose requests are taken.
     Peer,
-    /// Without the token that requests over HTTP have to show.
+    /// Without the token that requests over HTTP and TCP have to show.
     Token,
+    /// It did not agree with us on TLS.
+    Handshake,
     /// Without a cookie, so that nobody can be answered.
     NoCookie,
     /// Neither bencode nor JSON.
@@ -33,9 +35,10 @@ pub(crate) enum Odd {
 
 impl Odd {
     /// All with the label of their counter, in order.
-    pub(crate) const ALL: [(Self, &str); 7] = [
+    pub(crate) const ALL: [(Self, &str); 8] = [
         (Self::Peer, "peer"),
         (Self::Token, "token"),
+        (Self::Handshake, "handshake"),
         (Self::NoCookie, "no_cookie"),
         (Self::Unreadable, "unreadable"),
         (Self::Busy, "busy"),
@@ -47,6 +50,7 @@ impl Odd {
         match self {
             Self::Peer => "is none of those whose requests are taken",
             Self::Token => "did not show the token",
+            Self::Handshake => "did not agree on TLS",
             Self::NoCookie => "sent a message without a cookie",
             Self::Unreadable => "sent what is neither bencode nor JSON",
             Self::Busy => "sent one request more than there is room for",

@@ -24,21 +24,20 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use control::{Frame, MAX_MESSAGE};
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use self::connection::{Connections, Peer};
+use super::accept::{Acceptor, PATIENCE};
 use super::counters::Odd;
 use super::intake::Intake;
 use super::metrics::Metrics;
-use super::tcp::PATIENCE;
 use crate::http::OPEN_METRICS;
 
 pub(super) const NG: &str = "application/x-rtpengine-ng";
 const JSON: &str = "application/json";
 
 /// Serves until the process ends.
-pub(crate) async fn serve(listener: TcpListener, intake: Arc<Intake>, metrics: Arc<Metrics>) -> io::Result<()> {
+pub(crate) async fn serve(acceptor: Acceptor, intake: Arc<Intake>, metrics: Arc<Metrics>) -> io::Result<()> {
     let with_token = Router::new()
         .route("/ng", post(with_cookie).get(web_socket))
         .route("/ng-plain", post(plain).get(web_socket))
@@ -49,9 +48,8 @@ pub(crate) async fn serve(listener: TcpListener, intake: Arc<Intake>, metrics: A
         .route("/ping", get(async || "pong"))
         .merge(with_token)
         .layer(DefaultBodyLimit::max(MAX_MESSAGE))
-        .with_state(Arc::clone(&intake));
-    let connections = Connections::new(listener, intake);
-    axum::serve(connections, router.into_make_service_with_connect_info::<Peer>()).await
+        .with_state(intake);
+    axum::serve(Connections(acceptor), router.into_make_service_with_connect_info::<Peer>()).await
 }
 
 /// `Authorization: Bearer`, where a token is asked for (RFC 6750 §2.1).

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, UdpSocket};
 
+use super::accept::{Acceptor, Tls};
 use super::intake::Intake;
 use super::metrics::Metrics;
 use super::{http, tcp, udp};
@@ -24,38 +25,66 @@ pub(crate) struct Listen {
 enum Transport {
     Udp,
     Tcp,
+    /// TCP with TLS.
+    Tls,
     /// With WebSocket.
     Http,
+    /// The same with TLS.
+    Https,
 }
 
 impl Transport {
-    const ALL: [(Self, &str); 3] = [(Self::Udp, "udp"), (Self::Tcp, "tcp"), (Self::Http, "http")];
+    const ALL: [(Self, &str); 5] =
+        [(Self::Udp, "udp"), (Self::Tcp, "tcp"), (Self::Tls, "tls"), (Self::Http, "http"), (Self::Https, "https")];
 }
 
 impl Listen {
+    /// Whether a certificate is needed.
+    pub(crate) const fn is_secure(&self) -> bool {
+        matches!(self.transport, Transport::Tls | Transport::Https)
+    }
+
     /// Serves until the process ends.
     ///
     /// # Errors
     ///
-    /// The address cannot be listened on.
-    pub(crate) async fn serve(&self, intake: &Arc<Intake>, metrics: &Arc<Metrics>) -> io::Result<()> {
+    /// The address cannot be listened on, or not with this certificate.
+    pub(crate) async fn serve(
+        &self,
+        intake: &Arc<Intake>,
+        metrics: &Arc<Metrics>,
+        tls: Option<&Tls>,
+    ) -> io::Result<()> {
         let intake = Arc::clone(intake);
         match self.transport {
             Transport::Udp => drop(tokio::spawn(udp::serve(UdpSocket::bind(self.address).await?, intake))),
-            Transport::Tcp => drop(tokio::spawn(tcp::serve(TcpListener::bind(self.address).await?, intake))),
-            Transport::Http => {
-                let listener = TcpListener::bind(self.address).await?;
-                drop(tokio::spawn(http::serve(listener, intake, Arc::clone(metrics))));
+            Transport::Tcp | Transport::Tls => {
+                let acceptor = self.acceptor(&intake, tls, None).await?;
+                drop(tokio::spawn(tcp::serve(acceptor, intake)));
+            }
+            Transport::Http | Transport::Https => {
+                let acceptor = self.acceptor(&intake, tls, Some(b"http/1.1")).await?;
+                drop(tokio::spawn(http::serve(acceptor, intake, Arc::clone(metrics))));
             }
         }
         Ok(())
+    }
+
+    async fn acceptor(&self, intake: &Arc<Intake>, tls: Option<&Tls>, protocol: Option<&[u8]>) -> io::Result<Acceptor> {
+        let tls = match tls {
+            Some(tls) if self.is_secure() => Some(tls.acceptor(protocol)?),
+            // A configuration that is right has one where it is needed.
+            None if self.is_secure() => return Err(io::Error::other("there is no certificate")),
+            Some(_) | None => None,
+        };
+        Ok(Acceptor::new(TcpListener::bind(self.address).await?, Arc::clone(intake), tls))
     }
 }
 
 impl FromStr for Listen {
     type Err = ();
 
-    /// Reads `udp:address:port`, `tcp:…` or `http:…`.
+    /// Reads `udp:address:port`, `tcp:…`, `tls:…`, `http:…` or `https:…`.
     fn from_str(text: &str) -> Result<Self, ()> {
         let (transport, address) = text.split_once(':').ok_or(())?;
         let (transport, _) = Transport::ALL.into_iter().find(|(_, name)| *name == transport).ok_or(())?;

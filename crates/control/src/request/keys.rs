@@ -58,6 +58,7 @@ pub(super) const KEYS: &[Key] = &[
     key(&["sdp"], SDP, sdp),
     key(&["flags"], ANY, |reader, key, value| reader.each(key, value, Reader::flag)),
     // Where it comes from.
+    key(&["token"], ANY, |_, _, _| {}),
     key(&["supports"], ANY, |reader, key, value| reader.words(key, value, |said| &mut said.options.supports)),
     key(&["sip-message-type"], ANY, |reader, key, value| {
         reader.word(key, value, |said| &mut said.options.sip_message);

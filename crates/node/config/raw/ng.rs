@@ -1,6 +1,7 @@
 //! What `stox relay` is told by the file and on its command line.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use control::request::{EndpointLearning, Words};
 use serde::Deserialize;
@@ -14,11 +15,20 @@ use crate::ng::{Listen, Prefix};
 pub(super) struct Ng {
     listen: Option<Vec<String>>,
     peers: Option<Vec<String>>,
+    tls: Option<Tls>,
     token: Option<Secret>,
     aliases: Option<BTreeMap<String, String>>,
     endpoint_learning: Option<String>,
     delete_delay: Option<String>,
     max_connections: Option<usize>,
+}
+
+/// Of `ng.tls`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
 impl Config {
@@ -38,6 +48,11 @@ impl Config {
         let unless_empty = |flags: Vec<String>| (!flags.is_empty()).then_some(flags);
         self.ng.listen = unless_empty(flags.ng).or(self.ng.listen.take());
         self.ng.peers = unless_empty(flags.peer).or(self.ng.peers.take());
+        if flags.tls_certificate.is_some() || flags.tls_key.is_some() {
+            let tls = self.ng.tls.get_or_insert_default();
+            tls.certificate = flags.tls_certificate.or(tls.certificate.take());
+            tls.key = flags.tls_key.or(tls.key.take());
+        }
         self.ng.endpoint_learning = flags.endpoint_learning.or(self.ng.endpoint_learning.take());
     }
 
@@ -72,7 +87,7 @@ impl Ng {
         if listen.is_empty() {
             problems.0.push("ng.listen is empty: expected at least one \"udp:address:port\"".to_owned());
         }
-        let accepted = "\"udp:address:port\", \"tcp:address:port\" or \"http:address:port\"";
+        let accepted = "\"udp:address:port\", or tcp:, tls:, http: or https: in the place of udp:";
         let listen: Option<Vec<Listen>> = listen
             .iter()
             .map(|text| problems.value("ng.listen", Some(text), "", |text| text.parse().ok(), accepted))
@@ -83,6 +98,12 @@ impl Ng {
             .iter()
             .map(|text| problems.value("ng.peers", Some(text), "", |text| text.parse().ok(), accepted))
             .collect();
+        let tls = self.tls.and_then(|tls| tls.check(problems));
+        if tls.is_none() && listen.iter().flatten().any(Listen::is_secure) {
+            problems
+                .0
+                .push("ng.listen has a tls: or https: address, which needs ng.tls with certificate and key".to_owned());
+        }
         let token = self.token.map(|token| problems.secret("ng.token", token));
         let aliases = self.aliases.unwrap_or_default();
         let has_name = |name: &str| addresses.iter().any(|address| address.name.as_deref() == Some(name));
@@ -109,11 +130,25 @@ impl Ng {
         Some(crate::config::Ng {
             listen: listen?,
             peers: peers?,
+            tls,
             token,
             aliases,
             endpoint_learning: learning?,
             delete_delay: delete_delay?,
             max_connections,
         })
+    }
+}
+
+impl Tls {
+    fn check(self, problems: &mut Problems) -> Option<crate::ng::Tls> {
+        match (self.certificate, self.key) {
+            (Some(certificate), Some(key)) => Some(crate::ng::Tls { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                problems.0.push("ng.tls: certificate and key go together".to_owned());
+                None
+            }
+        }
     }
 }

@@ -3,22 +3,16 @@
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::ng::intake::Intake;
-use crate::ng::tcp;
+use crate::ng::accept::{Accepted, Acceptor, Duplex};
 
-pub(super) struct Connections {
-    listener: TcpListener,
-    intake: Arc<Intake>,
-}
+pub(super) struct Connections(pub(super) Acceptor);
 
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +20,8 @@ pub(super) struct Peer(pub(super) IpAddr);
 
 /// A connection, also once it has become a WebSocket.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Pin<Box<dyn Duplex>>,
     _permit: OwnedSemaphorePermit,
-}
-
-impl Connections {
-    pub(super) const fn new(listener: TcpListener, intake: Arc<Intake>) -> Self {
-        Self { listener, intake }
-    }
 }
 
 impl Listener for Connections {
@@ -41,12 +29,12 @@ impl Listener for Connections {
     type Addr = Peer;
 
     async fn accept(&mut self) -> (Connection, Peer) {
-        let (stream, peer, permit) = tcp::accept(&self.listener, &self.intake).await;
+        let Accepted { stream, peer, permit } = self.0.accept().await;
         (Connection { stream, _permit: permit }, Peer(peer))
     }
 
     fn local_addr(&self) -> io::Result<Peer> {
-        self.listener.local_addr().map(|address| Peer(address.ip()))
+        self.0.local_addr().map(|address| Peer(address.ip()))
     }
 }
 
@@ -58,21 +46,21 @@ impl Connected<IncomingStream<'_, Connections>> for Peer {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        self.stream.as_mut().poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.stream.as_mut().poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream.as_mut().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream.as_mut().poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -80,7 +68,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        self.stream.as_mut().poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
