@@ -133,6 +133,8 @@ pub(crate) struct Ng {
     pub(crate) endpoint_learning: EndpointLearning,
     /// How long a deleted call may still be revived where its `delete` says nothing.
     pub(crate) delete_delay: Duration,
+    /// How often each of them may ask; as often as it likes without.
+    pub(crate) rate: Option<ng::Rate>,
     /// Connections over TCP and HTTP, together.
     pub(crate) max_connections: usize,
 }
@@ -330,6 +332,8 @@ to = "xmpp:{1}@localhost"
             peer: vec!["192.0.2.0/24".to_owned()],
             tls_certificate: Some("/a.crt".into()),
             tls_key: Some("/a.key".into()),
+            max_requests: Some(7),
+            max_burst: Some(9),
             address: ["in/10.0.0.1!192.0.2.1", "2001:db8::1", "internal=in"].map(str::to_owned).to_vec(),
             ports: text("20000-20099"),
             workers: Some(3),
@@ -341,6 +345,8 @@ to = "xmpp:{1}@localhost"
             config.ng.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["tcp:127.0.0.1:1", "http:[::1]:2"]
         );
+        let number = |number| std::num::NonZeroU32::new(number).expect("it is not 0");
+        assert_eq!(config.ng.rate, Some(ng::Rate { per_second: number(7), burst: number(9) }));
         assert_eq!(config.ng.tls, Some(ng::Tls { certificate: "/a.crt".into(), key: "/a.key".into() }));
         assert_eq!(config.ng.peers, ["192.0.2.0/24".parse().expect("it is one")]);
         let address = |name: Option<&str>, bind: &str, advertise: Option<&str>| relay::Address {
@@ -357,11 +363,11 @@ to = "xmpp:{1}@localhost"
 
     #[test]
     fn everything_that_is_wrong_with_a_relay_is_said_at_once() {
-        let text = "[ng]\npeers = [\"10.0.0.0/33\"]\ntoken = \"\"\nmax_connections = 0\naliases = { out = \"in\" }";
+        let text = "[ng]\npeers = [\"10.0.0.0/33\"]\ntoken = \"\"\nmax_connections = 0\nmax_requests = 5\nmax_burst = 0\naliases = { out = \"in\" }";
         let some = |text: &str| vec![text.to_owned()];
         let flags = RelayFlags { ng: some("sctp:1"), address: some("in/10.0.0.1!::1"), ..RelayFlags::default() };
         let message = RelayConfig::parse(text, flags).expect_err("it is wrong").to_string();
-        for part in ["ng.listen", "ng.peers", "ng.token", "ng.max_connections", "one family"] {
+        for part in ["ng.listen", "ng.peers", "ng.token", "ng.max_connections", "ng.max_burst", "one family"] {
             assert!(message.contains(part), "{part} in {message}");
         }
         let aliases =

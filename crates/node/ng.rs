@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`listen`]: where requests are taken; `udp`, [`accept`], `tcp`, `http`: how
-//! - [`intake`]: who may ask, cookies, encodings; [`peers`], [`counters`]
+//! - [`intake`]: who may ask, cookies, encodings; [`peers`], [`rate`], [`counters`]
 //! - [`control::calls`]: what is done
 //! - [`send`]: the other end, for the command line; [`explain`]: what would be done, in words
 
@@ -19,6 +19,7 @@ mod intake;
 mod listen;
 mod metrics;
 mod peers;
+mod rate;
 pub(crate) mod send;
 mod tcp;
 mod udp;
@@ -40,6 +41,7 @@ use self::intake::{Asked, Intake, ReplyTo};
 pub(crate) use self::listen::Listen;
 use self::metrics::Metrics;
 pub(crate) use self::peers::Prefix;
+pub(crate) use self::rate::Rate;
 use crate::config::{Imported, RelayConfig, RelayFlags};
 use crate::gateway::{now, since_1970, until};
 use crate::settings;

@@ -21,6 +21,12 @@ pub(crate) struct RelayFlags {
     /// Whose requests are taken; only this machine's if left out.
     #[arg(long, value_name = "ADDRESS[/BITS]")]
     pub(crate) peer: Vec<String>,
+    /// Requests a second that are taken from each peer; as many as it likes if left out.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_requests: Option<u32>,
+    /// Requests that a peer may send at once; a second's worth if left out.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_burst: Option<u32>,
     /// What tls: and https: show, in PEM, with its chain.
     #[arg(long, value_name = "FILE")]
     pub(crate) tls_certificate: Option<PathBuf>,

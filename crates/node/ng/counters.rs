@@ -25,6 +25,8 @@ pub(crate) enum Odd {
     NoCookie,
     /// Neither bencode nor JSON.
     Unreadable,
+    /// More often than it may.
+    Rate,
     /// There is no room for one more request.
     Busy,
     /// There is no room for one more connection.
@@ -35,12 +37,13 @@ pub(crate) enum Odd {
 
 impl Odd {
     /// All with the label of their counter, in order.
-    pub(crate) const ALL: [(Self, &str); 8] = [
+    pub(crate) const ALL: [(Self, &str); 9] = [
         (Self::Peer, "peer"),
         (Self::Token, "token"),
         (Self::Handshake, "handshake"),
         (Self::NoCookie, "no_cookie"),
         (Self::Unreadable, "unreadable"),
+        (Self::Rate, "rate"),
         (Self::Busy, "busy"),
         (Self::Connection, "connection"),
         (Self::TooLong, "too_long"),
@@ -53,6 +56,7 @@ impl Odd {
             Self::Handshake => "did not agree on TLS",
             Self::NoCookie => "sent a message without a cookie",
             Self::Unreadable => "sent what is neither bencode nor JSON",
+            Self::Rate => "asks more often than it may",
             Self::Busy => "sent one request more than there is room for",
             Self::Connection => "opened one connection more than there is room for",
             Self::TooLong => "asked for what does not fit into a datagram",

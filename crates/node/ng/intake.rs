@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::counters::{Counters, Odd};
 use super::peers::Prefix;
+use super::rate::Schedules;
 use crate::gateway::now;
 
 /// Requests that may wait for the loop.
@@ -36,6 +37,8 @@ pub(crate) struct Intake {
     peers: Vec<Prefix>,
     token: Option<Secret<String>>,
     connections: Arc<Semaphore>,
+    /// Nobody's where everybody may ask as often as they like.
+    schedules: Option<Mutex<Schedules>>,
     pub(crate) counters: Counters,
 }
 
@@ -65,6 +68,7 @@ impl Intake {
             peers: config.peers.clone(),
             token: config.token.clone(),
             connections: Arc::new(Semaphore::new(config.max_connections)),
+            schedules: config.rate.map(|rate| Mutex::new(Schedules::new(rate))),
             counters: Counters::default(),
         };
         (Arc::new(intake), requests)
@@ -141,8 +145,20 @@ impl Intake {
 
     fn ask(self: &Arc<Self>, room: Room<'_>, peer: IpAddr, encoding: Encoding, request: Dictionary<'_>, asker: Asker) {
         let command = command_name(&request).unwrap_or("unknown");
-        let reply_to = ReplyTo { intake: Arc::clone(self), peer, encoding, command, since: now(), asker: Some(asker) };
-        room.send(Asked { request: request.into_owned(), reply_to });
+        let since = now();
+        let reply_to = ReplyTo { intake: Arc::clone(self), peer, encoding, command, since, asker: Some(asker) };
+        if self.may_ask(peer, since) {
+            room.send(Asked { request: request.into_owned(), reply_to });
+        } else {
+            self.counters.odd(Odd::Rate, peer, since);
+            reply_to.answer(&Reply::error("Too many requests"), "rate limit");
+        }
+    }
+
+    /// Says whether a peer may ask once more now.
+    fn may_ask(&self, peer: IpAddr, now: Instant) -> bool {
+        let Some(schedules) = &self.schedules else { return true };
+        schedules.lock().unwrap_or_else(PoisonError::into_inner).admit(peer, now)
     }
 
     /// Takes a message of a peer that waits for its reply. Nothing is returned where there is none.
@@ -181,13 +197,17 @@ impl ReplyTo {
     }
 
     /// Answers.
-    pub(crate) fn send(mut self, reply: &Dictionary<'_>) {
+    pub(crate) fn send(self, reply: &Dictionary<'_>) {
         let result = match Reply::of(reply) {
             Ok(Reply::Done(_)) => "ok",
             Ok(Reply::Pong) => "pong",
             Ok(Reply::LoadLimit(_)) => "load limit",
             Ok(Reply::Error(_)) | Err(_) => "error",
         };
+        self.answer(reply, result);
+    }
+
+    fn answer(mut self, reply: &Dictionary<'_>, result: &'static str) {
         let now = now();
         self.intake.counters.answered(self.peer, self.command, result, now.saturating_duration_since(self.since));
         match self.asker.take() {
@@ -272,6 +292,32 @@ mod tests {
         assert_eq!(reply.try_recv(), Err(oneshot::error::TryRecvError::Closed));
         let _reply = ask(&intake, PING);
         requests.try_recv().expect("it was asked again");
+    }
+
+    #[test]
+    fn who_asks_too_often_is_told_so_and_counted() {
+        let flags = RelayFlags {
+            address: vec!["127.0.0.1".to_owned()],
+            max_requests: Some(1),
+            max_burst: Some(2),
+            ..RelayFlags::default()
+        };
+        let (intake, mut requests) = Intake::new(&RelayConfig::read(flags).expect("it is right").ng);
+        let [_first, _second] = ["1", "2"].map(|cookie| ask(&intake, format!("{cookie} d7:command4:pinge").as_bytes()));
+        // A request that is repeated is none.
+        let again = ask(&intake, PING);
+        let mut refused = ask(&intake, b"3 d7:command4:liste");
+        assert_eq!(
+            &*refused.try_recv().expect("it was answered"),
+            b"3 d12:error-reason17:Too many requests6:result5:errore"
+        );
+        requests.try_recv().expect("the first was asked").reply_to.send(&Dictionary::new().with("result", "pong"));
+        drop(again);
+        requests.try_recv().expect("the second was asked");
+        assert!(requests.try_recv().is_err(), "no more was");
+        let answered = intake.counters.all_answered();
+        let limited = answered.iter().find(|(kind, _)| kind.result == "rate limit").expect("it is counted");
+        assert_eq!((limited.0.peer, limited.0.command, limited.1.count), (Some(PEER), "list", 1));
     }
 
     #[test]

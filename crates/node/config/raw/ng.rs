@@ -1,6 +1,7 @@
 //! What `stox relay` is told by the file and on its command line.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use control::request::{EndpointLearning, Words};
@@ -8,7 +9,7 @@ use serde::Deserialize;
 
 use super::{Address, Config, MAX_CALLS, Problems, Secret, duration};
 use crate::config::{ConfigError, RelayConfig, RelayFlags};
-use crate::ng::{Listen, Prefix};
+use crate::ng::{Listen, Prefix, Rate};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +22,8 @@ pub(super) struct Ng {
     endpoint_learning: Option<String>,
     delete_delay: Option<String>,
     max_connections: Option<usize>,
+    max_requests: Option<u32>,
+    max_burst: Option<u32>,
 }
 
 /// Of `ng.tls`.
@@ -48,6 +51,8 @@ impl Config {
         let unless_empty = |flags: Vec<String>| (!flags.is_empty()).then_some(flags);
         self.ng.listen = unless_empty(flags.ng).or(self.ng.listen.take());
         self.ng.peers = unless_empty(flags.peer).or(self.ng.peers.take());
+        self.ng.max_requests = flags.max_requests.or(self.ng.max_requests);
+        self.ng.max_burst = flags.max_burst.or(self.ng.max_burst);
         if flags.tls_certificate.is_some() || flags.tls_key.is_some() {
             let tls = self.ng.tls.get_or_insert_default();
             tls.certificate = flags.tls_certificate.or(tls.certificate.take());
@@ -127,6 +132,14 @@ impl Ng {
         if max_connections == 0 {
             problems.0.push("ng.max_connections = 0: expected at least 1".to_owned());
         }
+        let per_second = NonZeroU32::new(self.max_requests.unwrap_or_default());
+        if self.max_burst == Some(0) {
+            problems.0.push("ng.max_burst = 0: expected at least 1".to_owned());
+        }
+        let rate = per_second.map(|per_second| {
+            let burst = self.max_burst.and_then(NonZeroU32::new).unwrap_or(per_second);
+            Rate { per_second, burst }
+        });
         Some(crate::config::Ng {
             listen: listen?,
             peers: peers?,
@@ -135,6 +148,7 @@ impl Ng {
             aliases,
             endpoint_learning: learning?,
             delete_delay: delete_delay?,
+            rate,
             max_connections,
         })
     }
