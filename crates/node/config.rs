@@ -117,6 +117,30 @@ pub(crate) struct RelayConfig {
     pub(crate) log: Log,
 }
 
+/// What a file is for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// `stox run`.
+    Gateway(Box<Config>),
+    /// `stox relay`: there is nothing in it about XMPP and SIP.
+    Relay(Box<RelayConfig>),
+}
+
+impl Purpose {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Config::read`].
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let raw = parse(&read(path)?)?;
+        if raw.is_for_relay() {
+            return raw.check_relay().map(|config| Self::Relay(Box::new(config)));
+        }
+        raw.check().map(|config| Self::Gateway(Box::new(config)))
+    }
+}
+
 /// How other people's gateways drive the relay.
 #[derive(Clone, Debug)]
 pub(crate) struct Ng {

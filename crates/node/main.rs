@@ -48,6 +48,8 @@ enum Command {
     },
     /// Says in plain words what is wrong with a configuration and what this machine lacks for it.
     ///
+    /// A file without `[xmpp]`, `[sip]` and routes is one for `stox relay`.
+    ///
     /// Exit code 0: it will work. 2: it will not.
     Check {
         /// The configuration file.

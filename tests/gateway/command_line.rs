@@ -43,6 +43,27 @@ fn check_says_everything_that_is_wrong_and_exits_with_2() {
 }
 
 #[test]
+fn check_knows_a_file_for_a_relay_alone() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+    let taken = format!("tcp:{}", taken.local_addr().expect("it is bound"));
+    let free = format!("udp:{}", free_udp());
+    for (listen, bind, code, said) in [
+        (&free, "127.0.0.1", 0, "nothing stands in the way"),
+        (&taken, "127.0.0.1", 2, "ng.listen \"tcp:127.0.0.1:"),
+        (&free, "192.0.2.1", 2, "not an address of this machine"),
+        (&"udp:5".to_owned(), "127.0.0.1", 2, "ng.listen = \"udp:5\""),
+    ] {
+        let file = format!("[relay]\naddresses = [{{ bind = \"{bind}\" }}]\n[ng]\nlisten = [\"{listen}\"]\n");
+        let (exit, text) = outcome(&["check"], &file);
+        assert_eq!((exit, text.contains(said)), (Some(code), true), "{file}: {text}");
+    }
+    let no_certificate =
+        "[relay]\naddresses = [{ bind = \"127.0.0.1\" }]\n[ng.tls]\ncertificate = \"/dev/null\"\nkey = \"/dev/null\"\n";
+    let (exit, text) = outcome(&["check"], no_certificate);
+    assert_eq!((exit, text.contains("ng.tls: ")), (Some(2), true), "{text}");
+}
+
+#[test]
 fn check_finds_what_the_machine_does_not_give() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     let address = taken.local_addr().expect("it is bound");

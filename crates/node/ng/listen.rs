@@ -79,6 +79,16 @@ impl Listen {
         };
         Ok(Acceptor::new(TcpListener::bind(self.address).await?, Arc::clone(intake), tls))
     }
+
+    /// Says why the address cannot be listened on, if it cannot.
+    pub(crate) fn try_open(&self) -> io::Result<()> {
+        match self.transport {
+            Transport::Udp => std::net::UdpSocket::bind(self.address).map(drop),
+            Transport::Tcp | Transport::Tls | Transport::Http | Transport::Https => {
+                std::net::TcpListener::bind(self.address).map(drop)
+            }
+        }
+    }
 }
 
 impl FromStr for Listen {

@@ -61,6 +61,11 @@ impl Config {
         self.ng.endpoint_learning = flags.endpoint_learning.or(self.ng.endpoint_learning.take());
     }
 
+    /// Says whether there is nothing that a relay alone would not read.
+    pub(in crate::config) const fn is_for_relay(&self) -> bool {
+        self.xmpp.is_none() && self.sip.is_none() && self.route.is_empty()
+    }
+
     /// Checks what a relay alone needs of the file, and fills in defaults.
     pub(in crate::config) fn check_relay(self) -> Result<RelayConfig, ConfigError> {
         let problems = &mut Problems::default();
