@@ -52,6 +52,8 @@ pub struct Calls {
     config: Config,
     /// A moment, and the time since 1970 that it was.
     epoch: (Instant, Duration),
+    /// The time since 1970 of what is worked on.
+    unix: Duration,
     calls: HashMap<String, Call>,
     /// Which dialogue of which call a call of the relay is.
     of_relay: HashMap<CallId, (String, usize)>,
@@ -119,6 +121,7 @@ impl Calls {
         Self {
             config,
             epoch: (now, unix),
+            unix,
             calls: HashMap::new(),
             of_relay: HashMap::new(),
             jobs: HashMap::new(),
@@ -171,6 +174,7 @@ impl Calls {
 
     /// Takes a request. Its reply comes now or later by [`Calls::poll_reply`].
     pub fn handle_request(&mut self, ticket: Ticket, request: Request, now: Instant) {
+        self.look_at_clock(now);
         let contradictions = request.findings.iter().filter(|finding| finding.is_contradiction());
         let warning: Vec<String> = contradictions.map(ToString::to_string).collect();
         if !warning.is_empty() {
@@ -187,8 +191,8 @@ impl Calls {
     fn carry_out(&mut self, ticket: Ticket, action: Action, now: Instant) {
         match action {
             Action::Ping => self.replies.push_back((ticket, Dictionary::new().with("result", "pong"))),
-            Action::Offer { to_tag, exchange } => self.offer(ticket, to_tag.as_deref(), *exchange, now),
-            Action::Answer { to_tag, exchange } => self.answer(ticket, &to_tag, *exchange, now),
+            Action::Offer { to_tag, exchange } => self.offer(ticket, to_tag.as_deref(), *exchange),
+            Action::Answer { to_tag, exchange } => self.answer(ticket, &to_tag, *exchange),
             Action::Delete(delete) => self.delete(ticket, &delete, now),
             Action::Query(query) => self.query(ticket, &query),
             Action::List(limit) => self.list(ticket, limit),
@@ -350,6 +354,7 @@ impl Calls {
 
     /// Takes what the relay says.
     pub fn handle_relay(&mut self, news: FromRelay, now: Instant) {
+        self.look_at_clock(now);
         match news {
             FromRelay::Reply { id, outcome } => self.handle_outcome(id, outcome, now),
             FromRelay::Event(event) => self.handle_event(event),
@@ -476,9 +481,8 @@ impl Calls {
         self.replies.push_back((ticket, reply));
     }
 
-    /// The time since 1970.
-    fn unix(&self, now: Instant) -> Duration {
-        self.epoch.1 + now.saturating_duration_since(self.epoch.0)
+    fn look_at_clock(&mut self, now: Instant) {
+        self.unix = self.epoch.1 + now.saturating_duration_since(self.epoch.0);
     }
 }
 

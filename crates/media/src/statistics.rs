@@ -7,7 +7,7 @@ use model::Ssrc;
 use crate::{
     emodel,
     rtcp::{ReportBlock, SenderInfo},
-    rtp::{ExtSeqNo, Header, MAX_DROPOUT, MAX_MISORDER, SeqNo, ticks},
+    rtp::{ExtSeqNo, Header, MAX_DROPOUT, MAX_MISORDER, RtpTime, SeqNo, ticks},
 };
 
 /// The figures of one source; those that every packet changes stand together.
@@ -18,6 +18,8 @@ pub struct Reception {
     clock_rate: u32,
     packets: u64,
     octets: u64,
+    /// Of the packet that came last in its place.
+    time: RtpTime,
     run: Option<Run>,
     /// A place from where the source goes on if the next packet bears this number.
     contender: Option<SeqNo>,
@@ -115,6 +117,7 @@ impl Reception {
             clock_rate,
             packets: 0,
             octets: 0,
+            time: RtpTime(0),
             run: None,
             contender: None,
             jitter: Jitter { epoch: None, transit: None, sixteenths: 0 },
@@ -130,6 +133,7 @@ impl Reception {
         self.packets += 1;
         self.octets += payload as u64;
         if self.follow(header.seq) {
+            self.time = header.time;
             self.jitter.count(header, self.clock_rate, now);
         }
     }
@@ -172,6 +176,16 @@ impl Reception {
     /// Bytes of their payload.
     pub const fn octets(&self) -> u64 {
         self.octets
+    }
+
+    /// The timestamp of the packet that came last in its place.
+    pub const fn time(&self) -> RtpTime {
+        self.time
+    }
+
+    /// The highest sequence number; 0 before the first packet.
+    pub fn highest(&self) -> SeqNo {
+        self.run.map_or(SeqNo(0), |run| run.highest.seq())
     }
 
     /// What came since the beginning, over all restarts of the source.

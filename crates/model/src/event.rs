@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CallId, Candidate, Component, DtmfDigit, LegId, Security, SrtpSuite, StreamId};
+use crate::{CallId, Candidate, Component, DtmfDigit, LegId, Security, SrtpSuite, Ssrc, StreamId};
 
 /// News about a call.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -160,12 +160,21 @@ pub struct LegStatistics {
     pub suite: Option<SrtpSuite>,
     /// Each stream's.
     pub streams: Vec<StreamStatistics>,
+    /// RTCP packets believed.
+    #[serde(default)]
+    pub rtcp_packets_received: u64,
+    /// Their bytes, without what protects them.
+    #[serde(default)]
+    pub rtcp_bytes_received: u64,
+    /// Milliseconds since something of the peer was believed; nothing before.
+    #[serde(default)]
+    pub silent_ms: Option<u64>,
     /// Packets that were not passed on, by the name of the reason.
     pub dropped: Vec<(String, u64)>,
 }
 
 /// The figures of one stream of a leg.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct StreamStatistics {
     /// The stream.
     pub stream: StreamId,
@@ -192,6 +201,31 @@ pub struct StreamStatistics {
     pub received_mos: Option<Mos>,
     /// How good what is sent arrives at the peer, all the way from the other peer.
     pub sent_mos: Option<Mos>,
+    /// The SSRCs of the peer, in the order of their coming. The oldest of many are forgotten, and only in the sums.
+    #[serde(default)]
+    pub sources: Vec<SourceStatistics>,
+    /// The SSRC of what is sent to the peer; nothing before the first packet.
+    #[serde(default)]
+    pub sent_ssrc: Option<Ssrc>,
+}
+
+/// The figures of one source of a stream.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct SourceStatistics {
+    /// As the peer numbers it.
+    pub ssrc: Ssrc,
+    /// RTP packets believed.
+    pub packets: u64,
+    /// Bytes of their payload.
+    pub bytes: u64,
+    /// Packets that never came (RFC 3550 §A.3); negative where duplicates came.
+    pub packets_lost: i64,
+    /// Interarrival jitter in milliseconds (RFC 3550 §A.8).
+    pub jitter_ms: f32,
+    /// The timestamp of the packet that came last in its place.
+    pub last_timestamp: u32,
+    /// The highest sequence number.
+    pub last_sequence_number: u16,
 }
 
 /// Mean opinion scores by the E-model (ITU-T G.107): 1, bad, to 4.5, excellent.
@@ -201,6 +235,8 @@ pub struct Mos {
     pub current: f32,
     /// The worst.
     pub min: f32,
+    /// The best.
+    pub max: f32,
     /// The mean of all.
     pub average: f32,
 }

@@ -41,7 +41,8 @@ pub use description::{
     Bandwidth, Codec, Description, Direction, Feedback, HeaderExtension, MediaKind, MediaStream, Parameter,
 };
 pub use event::{
-    CallStatistics, DtlsState, Event, FingerprintVerdict, IceState, LegStatistics, Mos, News, StreamStatistics, Way,
+    CallStatistics, DtlsState, Event, FingerprintVerdict, IceState, LegStatistics, Mos, News, SourceStatistics,
+    StreamStatistics, Way,
 };
 pub use id::{CallId, LegId, StreamId};
 pub use path::{

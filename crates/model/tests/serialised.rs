@@ -9,8 +9,8 @@ use model::{
     Description, Direction, DtlsParameters, DtlsState, DtmfDigit, Event, Feedback, Fingerprint, FingerprintVerdict,
     FromRelay, HashFunction, HeaderExtension, IceParameters, IceRole, IceState, Learning, LegId, LegPolicy,
     LegStatistics, MediaKind, MediaPath, MediaStream, Mos, News, Parameter, PathPolicy, PayloadType, Profile, Reply,
-    Reporting, Request, RequestId, RestartedPath, Secret, Security, Setup, SrtpSuite, StreamId, StreamStatistics,
-    ToRelay, Way,
+    Reporting, Request, RequestId, RestartedPath, Secret, Security, Setup, SourceStatistics, SrtpSuite, Ssrc, StreamId,
+    StreamStatistics, ToRelay, Way,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -297,14 +297,27 @@ fn statistics() -> CallStatistics {
         peer_lost: 5,
         peer_jitter_ms: 0.2,
         round_trip_ms: Some(31.5),
-        received_mos: Some(Mos { current: 4.4, min: 1.0, average: 4.25 }),
+        received_mos: Some(Mos { current: 4.4, min: 1.0, max: 4.5, average: 4.25 }),
         sent_mos: None,
+        sources: vec![SourceStatistics {
+            ssrc: Ssrc(u32::MAX),
+            packets: 6,
+            bytes: 7,
+            packets_lost: -1,
+            jitter_ms: 0.3,
+            last_timestamp: u32::MAX,
+            last_sequence_number: u16::MAX,
+        }],
+        sent_ssrc: Some(Ssrc(0)),
     };
     let leg = LegStatistics {
         leg: LEG,
         security: Some(Security::Sdes),
         suite: Some(SrtpSuite::AesCm128Sha1_32),
         streams: vec![stream],
+        rtcp_packets_received: 8,
+        rtcp_bytes_received: 9,
+        silent_ms: Some(10),
         dropped: vec![("replayed".to_owned(), u64::MAX)],
     };
     CallStatistics { legs: vec![leg] }

@@ -173,9 +173,9 @@ impl Call {
     }
 
     /// The figures so far.
-    fn statistics(&self) -> CallStatistics {
+    fn statistics(&self, now: Instant) -> CallStatistics {
         let [first, second] = &self.legs;
-        CallStatistics { legs: vec![first.statistics(second), second.statistics(first)] }
+        CallStatistics { legs: vec![first.statistics(second, now), second.statistics(first, now)] }
     }
 
     /// The same, with scores even if there was no time yet to take any.
@@ -183,7 +183,7 @@ impl Call {
         if !self.is_measured {
             self.measure(resources, now);
         }
-        self.statistics()
+        self.statistics(now)
     }
 
     /// Takes the scores of what has come since the last time.
@@ -236,7 +236,7 @@ impl Call {
             self.measure(resources, now);
         }
         if self.statistics_at.is_some_and(|at| at <= now) {
-            resources.tell(call, News::Statistics(self.statistics()));
+            resources.tell(call, News::Statistics(self.statistics(now)));
             self.statistics_at = Some(now + STATISTICS_INTERVAL);
         }
     }

@@ -114,6 +114,7 @@ impl Call {
         let place = arrived.place.transport;
         let Sides { near, far } = self.sides(arrived.place.side);
         near.believe(arrived, sender(packet, arrived.standing)?, now)?;
+        near.rtcp_received = (near.rtcp_received.0 + 1, near.rtcp_received.1 + packet.len() as u64);
         report::learn(near, place, packet, resources, now);
         report::pass_pictures(call, Sides { near: &mut *near, far: &mut *far }, place, packet, resources, now);
         let mut places = far.places();

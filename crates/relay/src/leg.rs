@@ -48,6 +48,8 @@ pub(crate) struct Leg {
     pub(crate) told_silence: bool,
     /// When something of the peer was last believed, or the call began; nothing before.
     pub(crate) silent_since: Option<Instant>,
+    /// RTCP packets of its peer that were believed, and their bytes.
+    pub(crate) rtcp_received: (u64, u64),
     /// Key presses on their way to the peer.
     pub(crate) key_presses: KeyPresses,
     /// Its streams, agreed on or offered by us.
@@ -154,6 +156,7 @@ impl Leg {
             cname: format!("{:024x}", u128::from_be_bytes(cname)),
             dropped: None,
             silent_since: None,
+            rtcp_received: (0, 0),
             told_silence: false,
             report_at: None,
             key_presses: KeyPresses::default(),
@@ -748,13 +751,16 @@ impl Leg {
     }
 
     /// The figures so far, beside those of the other leg.
-    pub(crate) fn statistics(&self, other: &Self) -> LegStatistics {
+    pub(crate) fn statistics(&self, other: &Self, now: Instant) -> LegStatistics {
         let transport = self.transports.iter().flatten().find(|transport| transport.terms().is_some());
         LegStatistics {
             leg: self.id,
             security: transport.and_then(Transport::terms).map(|terms| terms.keying.security()),
             suite: transport.and_then(Transport::suite),
             streams: self.streams.iter().map(|stream| stream.statistics(other.stream(stream.id))).collect(),
+            rtcp_packets_received: self.rtcp_received.0,
+            rtcp_bytes_received: self.rtcp_received.1,
+            silent_ms: self.silent_since.map(|since| millis(now.saturating_duration_since(since))),
             dropped: self
                 .dropped
                 .iter()
@@ -768,6 +774,10 @@ impl Leg {
     pub(crate) fn transport_deadline(&self) -> Option<Instant> {
         self.transports.iter().flatten().filter_map(Transport::deadline).min()
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a transport of such streams carries: as soon as there is sound it is sound.

@@ -53,6 +53,7 @@ pub(crate) struct Arrival {
 struct Scores {
     current: f64,
     min: f64,
+    max: f64,
     sum: f64,
     count: u32,
 }
@@ -138,7 +139,9 @@ impl Arrival {
 
 impl Scores {
     fn add(&mut self, score: f64) -> f64 {
-        self.min = if self.count == 0 { score } else { self.min.min(score) };
+        let first = self.count == 0;
+        self.min = if first { score } else { self.min.min(score) };
+        self.max = if first { score } else { self.max.max(score) };
         self.current = score;
         self.sum += score;
         self.count = self.count.saturating_add(1);
@@ -147,8 +150,9 @@ impl Scores {
 
     #[expect(clippy::cast_possible_truncation, reason = "a score has two digits that matter")]
     fn mos(&self) -> Option<Mos> {
-        let average = self.sum / f64::from(self.count);
-        (self.count > 0).then_some(Mos { current: self.current as f32, min: self.min as f32, average: average as f32 })
+        let average = (self.sum / f64::from(self.count)) as f32;
+        let [current, min, max] = [self.current, self.min, self.max].map(|score| score as f32);
+        (self.count > 0).then_some(Mos { current, min, max, average })
     }
 }
 

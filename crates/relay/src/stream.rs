@@ -9,7 +9,9 @@ use media::rewrite::{Durations, Newcomers, Origin, Passage, PayloadTypeMap, Rewr
 use media::rtcp::{PictureRequests, ReportBlock, SenderInfo};
 use media::rtp::{Header, RtpTime, SeqNo};
 use media::statistics::{Reception, Tally};
-use model::{Codec, Direction, MediaKind, MediaStream, PayloadType, Ssrc, StreamId, StreamStatistics};
+use model::{
+    Codec, Direction, MediaKind, MediaStream, PayloadType, SourceStatistics, Ssrc, StreamId, StreamStatistics,
+};
 use smallvec::SmallVec;
 
 use crate::quality::{Arrival, Quality};
@@ -337,16 +339,33 @@ impl LegStream {
             round_trip_ms: self.quality.round_trip().map(|trip| trip.as_secs_f32() * 1000.0),
             received_mos,
             sent_mos,
+            sources: self.sources.iter().map(|source| source.statistics()).collect(),
+            sent_ssrc: (sent.packets > 0).then(|| self.rewriter.ssrc()),
             ..received
         }
     }
 
     fn received(&self) -> StreamStatistics {
-        let mut sum = self.past;
+        let mut sum = self.past.clone();
         for source in &self.sources {
             add_statistics(&mut sum, &source.reception);
         }
         sum
+    }
+}
+
+impl Source {
+    fn statistics(&self) -> SourceStatistics {
+        let Self { ssrc, reception } = self;
+        SourceStatistics {
+            ssrc: *ssrc,
+            packets: reception.packets(),
+            bytes: reception.octets(),
+            packets_lost: reception.lost(),
+            jitter_ms: reception.jitter_ms(),
+            last_timestamp: reception.time().0,
+            last_sequence_number: reception.highest().0,
+        }
     }
 }
 
@@ -453,6 +472,8 @@ const fn no_statistics(stream: StreamId) -> StreamStatistics {
         round_trip_ms: None,
         received_mos: None,
         sent_mos: None,
+        sources: Vec::new(),
+        sent_ssrc: None,
     }
 }
 

@@ -1,7 +1,5 @@
 //! Offers and answers: what the relay is asked, and what comes of its replies.
 
-use std::time::Instant;
-
 use model::{CallId, Command, CommandError, Description, LegPolicy, PathPolicy, Profile, Security};
 
 use sdp::fragment::{Fragment, Trickled};
@@ -69,11 +67,11 @@ impl Calls {
         self.ask(Some(ticket), said.call_id, asked, Finish::Done);
     }
 
-    pub(super) fn offer(&mut self, ticket: Ticket, to_tag: Option<&str>, said: request::Exchange, now: Instant) {
+    pub(super) fn offer(&mut self, ticket: Ticket, to_tag: Option<&str>, said: request::Exchange) {
         if said.options.flags.has(Flag::Fragment) {
             return self.trickle(ticket, said);
         }
-        let unix = self.unix(now);
+        let unix = self.unix;
         let request::Exchange { call_id, from_tag, via_branch, label, to_label, sdp, options } = said;
         let is_new = !self.calls.contains_key(&call_id);
         if is_new && self.calls.len() >= self.config.max_calls {
@@ -149,8 +147,8 @@ impl Calls {
         (new, Some((new, policies)))
     }
 
-    pub(super) fn answer(&mut self, ticket: Ticket, to_tag: &str, said: request::Exchange, now: Instant) {
-        let unix = self.unix(now);
+    pub(super) fn answer(&mut self, ticket: Ticket, to_tag: &str, said: request::Exchange) {
+        let unix = self.unix;
         let request::Exchange { call_id, from_tag, via_branch, label, to_label, sdp, options } = said;
         let Some(call) = self.calls.get_mut(&call_id) else { return self.refuse(ticket, "Unknown call-id") };
         call.last_signal = unix;
@@ -214,11 +212,12 @@ impl Calls {
             }
             // A call of the relay that is gone has no figures.
             (Finish::Told { of }, _) => match self.calls.get(&call_id) {
-                Some(call) => figures::of_call(call, of, &figures),
+                Some(call) => figures::of_call(call, of, &figures, self.unix),
                 None => ok(),
             },
             (Finish::Deleted { numbers, ends_all }, _) => {
-                let reply = self.calls.get(&call_id).map_or_else(ok, |call| figures::of_call(call, None, &figures));
+                let call = self.calls.get(&call_id);
+                let reply = call.map_or_else(ok, |call| figures::of_call(call, None, &figures, self.unix));
                 self.deleted(&call_id, &numbers, ends_all);
                 reply
             }

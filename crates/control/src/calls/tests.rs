@@ -379,6 +379,36 @@ fn what_a_call_took_in_is_told_by_party() {
 }
 
 #[test]
+fn who_was_heard_is_told_by_ssrc() {
+    let mut world = World::new();
+    world.offer(&[]);
+    world.answer(&[]);
+    world.speak("192.0.2.10:4000", 3);
+    world.now += Duration::from_secs(7);
+    let told = world.ask(&Dictionary::new().with("command", "query").with("call-id", "c"));
+    let number = |path| at(&told, path).and_then(Value::integer);
+    assert_eq!(number("totals/RTP/packets"), Some(1));
+    assert_eq!(number("tags/alice/medias/0/ingress SSRCs/0/SSRC"), Some(0x0102_0304));
+    assert_eq!(number("tags/alice/medias/0/streams/0/SSRC"), Some(0x0102_0304));
+    assert_eq!((number("SSRC/16909060/packets"), number("SSRC/16909060/last RTP seq")), (Some(1), Some(3)));
+    assert_eq!(number("tags/alice/medias/0/streams/0/last packet"), Some(1_000_000));
+    assert_eq!(number("tags/bob/medias/0/streams/0/last packet"), Some(0));
+    let sent = number("tags/bob/medias/0/egress SSRCs/0/SSRC").expect("he was sent something");
+    assert_ne!(sent, 0x0102_0304, "what is sent is numbered by us");
+    assert_eq!(at(&told, "tags/bob/medias/0/streams/1/flags/0").and_then(Value::text), Some("RTCP"));
+}
+
+/// What stands at a place in a reply; members of lists go by their numbers.
+fn at<'a>(reply: &'a Dictionary<'a>, path: &str) -> Option<&'a Value<'a>> {
+    let (first, rest) = path.split_once('/')?;
+    let first = reply.get(first)?;
+    rest.split('/').try_fold(first, |value, part| match value.dictionary() {
+        Some(dictionary) => dictionary.get(part),
+        None => value.members().get(part.parse::<usize>().ok()?),
+    })
+}
+
+#[test]
 fn keys_and_profile_towards_the_receiver_are_as_wished_and_towards_the_sender_as_offered() {
     let mut world = World::new();
     let offered = world.offer(&[("rtpp-flags", "transport-protocol=RTP/SAVP ICE=force rtcp-mux=[offer]")]);

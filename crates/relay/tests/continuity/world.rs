@@ -455,7 +455,7 @@ impl World {
         let Ok(Reply::Statistics(figures)) = self.command(Command::Query { call: call() }) else {
             panic!("no figures")
         };
-        figures.legs[side].streams[0]
+        figures.legs[side].streams[0].clone()
     }
 
     /// What the relay dropped for a reason.

@@ -76,7 +76,7 @@ fn scores_are_kept_though_no_peer_reports() {
     let mut world = reporting(Reporting::Translated);
     world.run(10 * SECOND);
     for leg in figures(&mut world).legs {
-        let stream = leg.streams[0];
+        let stream = &leg.streams[0];
         assert_eq!((stream.peer_lost, stream.round_trip_ms), (0, None));
         for score in [stream.received_mos, stream.sent_mos] {
             let score = score.expect("it was measured");
@@ -101,7 +101,7 @@ fn loss_on_the_way_costs_the_score_of_its_direction() {
     world.run(12 * SECOND);
     let figures = figures(&mut world);
     for (here, there) in [(0, 1), (1, 0)] {
-        let (here, there) = (figures.legs[here].streams[0], figures.legs[there].streams[0]);
+        let (here, there) = (&figures.legs[here].streams[0], &figures.legs[there].streams[0]);
         assert!(here.packets_lost > 20 && there.peer_lost == here.packets_lost, "{here:?} {there:?}");
         let (came, went) = (here.received_mos.expect("measured"), there.sent_mos.expect("measured"));
         assert!(came.average < 4.1 && went.average < 4.1 && came.min <= came.average, "{came:?} {went:?}");
