@@ -1,13 +1,15 @@
 //! From a party's SDP to what the relay is told of it, and from what the relay says to the SDP for the other party.
 
-use std::net::SocketAddr;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
 
 use model::{AddressFamily, Description, Direction, Profile, StreamId};
 use sdp::facts::Facts;
 use sdp::rewrite::{Edits, Fate, Layout, OriginChanges, Rewriting};
 use sdp::{Role, RtcpAttribute, SdpError, Trickle, Wording};
 
-use crate::request::{AttributeChanges, Flag, Options, Replace, SdesWord};
+use crate::request::{AttributeChanges, Flag, Options, Replace, SdesWord, Set};
 
 /// The family of the address that a party names, even where it names none of it.
 pub(crate) fn family(sdp: &str) -> Option<AddressFamily> {
@@ -53,13 +55,65 @@ pub(crate) fn with_profile(mut local: Description, profile: Profile) -> Descript
     local
 }
 
-/// What a description that we wrote is called in its `o=`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Edition {
-    /// The same for all that a party gets.
-    pub(crate) session: u64,
-    /// One more each time.
-    pub(crate) version: u64,
+/// What a party is told in the same words each time, where the wishes say so.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// The user name and the number of its first `o=`.
+    origin: Option<[String; 2]>,
+    session_name: Option<String>,
+    version: Option<u64>,
+    /// What the version stands for: what was said, and what became of it.
+    stood_for: Option<[u64; 2]>,
+}
+
+impl Told {
+    /// What is replaced in the `o=` of a description, with the version that the party was told last.
+    fn origin(&mut self, original: &str, replace: Set<Replace>, own: Option<IpAddr>) -> OriginChanges<'_> {
+        let value = session_line(original, "o=").unwrap_or_default();
+        let mut words = value.split_whitespace().map(str::to_owned);
+        let mut word = || words.next().unwrap_or_default();
+        let (username, session, version) = (word(), word(), word());
+        let all = replace.has(Replace::OriginFull);
+        if all || replace.has(Replace::Username) {
+            self.origin.get_or_insert([username, session]);
+        }
+        if counts(replace) {
+            self.version.get_or_insert(version.parse().unwrap_or_default());
+        }
+        let kept = self.origin.as_ref();
+        let name = kept.map(|kept| kept[0].as_str()).filter(|_| all || replace.has(Replace::Username));
+        OriginChanges {
+            username: name,
+            session: kept.map(|kept| kept[1].as_str()).filter(|_| all),
+            version: self.version.filter(|_| counts(replace)),
+            address: own.filter(|_| all || replace.has(Replace::Origin)),
+        }
+    }
+
+    /// Says whether the version counts up for a description.
+    fn is_news(&mut self, original: &str, rewritten: &str, replace: Set<Replace>) -> bool {
+        let now = Some([original, rewritten].map(digest));
+        let before = std::mem::replace(&mut self.stood_for, now);
+        replace.has(Replace::ForceIncrement) || before.is_some_and(|before| Some(before) != now)
+    }
+}
+
+/// Whether the version in `o=` is ours.
+fn counts(replace: Set<Replace>) -> bool {
+    [Replace::OriginFull, Replace::SdpVersion, Replace::ForceIncrement].iter().any(|part| replace.has(*part))
+}
+
+/// The value of the session's first line of a kind.
+fn session_line<'a>(sdp: &'a str, kind: &str) -> Option<&'a str> {
+    let mut lines = sdp.split(['\r', '\n']).map(str::trim_start).take_while(|line| !line.starts_with("m="));
+    lines.find_map(|line| line.strip_prefix(kind))
+}
+
+/// What a description says besides its `o=`.
+fn digest(sdp: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    sdp.lines().filter(|line| !line.starts_with("o=")).for_each(|line| line.hash(&mut hasher));
+    hasher.finish()
 }
 
 /// Foundations as clients of rtpengine know them, of sixteen letters or digits.
@@ -78,7 +132,7 @@ pub(crate) fn rewrite(
     role: Role,
     streams: &[Option<StreamId>],
     local: &Description,
-    edition: Edition,
+    told: &mut Told,
 ) -> Result<String, SdpError> {
     let facts = Facts::read(original)?;
     let local = &with_long_foundations(local);
@@ -88,28 +142,24 @@ pub(crate) fn rewrite(
     };
     let lines: Vec<Fate> = facts.lines.iter().zip(streams).map(fate).collect();
     let flag = |flag| options.flags.has(flag);
-    let replaces = |part| options.replace.has(part);
+    let replace = options.replace;
+    let replaces = |part| replace.has(part);
     let own = local.streams.iter().find_map(|stream| stream.path.rtp).map(|rtp| rtp.ip());
-    let all = replaces(Replace::OriginFull);
-    let counts = all || replaces(Replace::SdpVersion) || replaces(Replace::ForceIncrement);
-    let origin = OriginChanges {
-        username: (all || replaces(Replace::Username)).then_some("-"),
-        session: all.then_some(edition.session),
-        version: counts.then_some(edition.version),
-        address: own.filter(|_| all || replaces(Replace::Origin)),
-    };
     let rtcp = match (flag(Flag::NoRtcpAttribute), flag(Flag::FullRtcpAttribute)) {
         (true, _) => RtcpAttribute::Never,
         (false, true) => RtcpAttribute::Full,
         (false, false) => RtcpAttribute::Always,
     };
     let trickle = if flag(Flag::TrickleIce) { Trickle::Always } else { Trickle::Never };
+    let session_name = replaces(Replace::SessionName).then(|| {
+        let said = || session_line(original, "s=").unwrap_or("-").to_owned();
+        told.session_name.get_or_insert_with(said).clone()
+    });
     let key_padding = options.sdes.words.has(SdesWord::Pad);
     let how = Rewriting {
         wording: Wording { rtcp, key_padding, trickle, tls_id: !flag(Flag::NoTlsId) },
         layout: Layout::ByKind,
-        origin,
-        session_name: replaces(Replace::SessionName).then_some("-"),
+        session_name: session_name.as_deref(),
         generate_mid: flag(Flag::GenerateMid),
         keep_direction: flag(Flag::OriginalSendrecv),
         replace_zero_address: replaces(Replace::ZeroAddress),
@@ -118,7 +168,13 @@ pub(crate) fn rewrite(
         video_edits: edits(&options.sdp_attributes.video),
         ..Rewriting::new(role, &lines, local)
     };
-    sdp::rewrite::rewrite(original, &how)
+    let rewritten =
+        sdp::rewrite::rewrite(original, &Rewriting { origin: told.origin(original, replace, own), ..how.clone() })?;
+    if !counts(replace) || !told.is_news(original, &rewritten, replace) {
+        return Ok(rewritten);
+    }
+    told.version = told.version.map(|version| version.saturating_add(1));
+    sdp::rewrite::rewrite(original, &Rewriting { origin: told.origin(original, replace, own), ..how })
 }
 
 fn edits(changes: &AttributeChanges) -> Edits<'_> {

@@ -60,7 +60,8 @@ pub enum Command {
         /// What is expected of each leg.
         legs: Vec<LegPolicy>,
     },
-    /// Takes the peer's offer on a leg. Answered by [`Reply::Done`]; an offer the policy forbids is an error.
+    /// Takes the peer's offer on a leg, or another one instead of the last. Answered by [`Reply::Done`]; an offer the
+    /// policy forbids is an error.
     RemoteOffer {
         /// The call.
         call: CallId,
@@ -78,7 +79,8 @@ pub enum Command {
         /// Streams, codecs and directions of the answer; paths are ignored.
         answer: Description,
     },
-    /// Offers on a leg. Answered by [`Reply::Local`]: the given offer with every path filled in.
+    /// Offers on a leg. Answered by [`Reply::Local`]: the given offer with every path filled in. Another offer before the
+    /// answer takes the place of the first, and the streams in both keep their ports.
     LocalOffer {
         /// The call.
         call: CallId,
@@ -435,7 +437,7 @@ pub enum CommandError {
     /// The leg has no such stream.
     #[error("no such stream")]
     UnknownStream,
-    /// An answer without an offer, or an offer before the last one was answered.
+    /// An answer without an offer, or an offer while the other side's waits for its answer.
     #[error("offer and answer out of order")]
     OutOfOrder,
     /// An answer whose streams are not those of the offer.

@@ -3,6 +3,7 @@
 //! ```text
 //! peer offers:  RemoteOffer -> (candidates) -> LocalAnswer -> agreed
 //! we offer:     LocalOffer  -> (candidates) -> RemoteAnswer -> agreed (-> another RemoteAnswer -> agreed)
+//! either:       the same side offers again -> that offer in place of the first
 //! either:       Rollback -> as it was before
 //! ```
 //!
@@ -199,7 +200,7 @@ impl Leg {
 
     /// Takes the peer's offer. Nothing changes before our answer.
     pub(crate) fn remote_offer(&mut self, offer: Description, work: &mut Work<'_>) -> Result<(), CommandError> {
-        if self.has_open_offer() {
+        if matches!(self.exchange, Exchange::WeOffer(_)) {
             return Err(CommandError::OutOfOrder);
         }
         let offered = offer.streams.iter().filter(|stream| !stream.rejected);
@@ -210,6 +211,7 @@ impl Leg {
             return Err(refusal);
         }
         self.we_offered_first.get_or_insert(false);
+        self.early.clear();
         self.exchange = Exchange::PeerOffers(bounded(offer, work.resources));
         Ok(())
     }
@@ -292,9 +294,14 @@ impl Leg {
         mut offer: Description,
         work: &mut Work<'_>,
     ) -> Result<Description, CommandError> {
-        if self.has_open_offer() {
+        if matches!(self.exchange, Exchange::PeerOffers(_)) {
             return Err(CommandError::OutOfOrder);
         }
+        self.early.clear();
+        self.exchange = Exchange::Settled;
+        let offered = |id| negotiation::stream(&offer, id).is_some_and(|stream| !stream.rejected);
+        self.keep_streams(work.resources, |stream| stream.agreed.is_some() || offered(stream.id));
+        self.close_unused(work);
         let before = self.we_offered_first;
         self.we_offered_first.get_or_insert(true);
         for stream in offer.streams.iter().filter(|stream| !stream.rejected) {

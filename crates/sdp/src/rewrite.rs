@@ -114,8 +114,8 @@ pub enum Fate {
 pub struct OriginChanges<'a> {
     /// First word.
     pub username: Option<&'a str>,
-    /// Second word.
-    pub session: Option<u64>,
+    /// Second word, a number.
+    pub session: Option<&'a str>,
     /// Third word.
     pub version: Option<u64>,
     /// The address.
@@ -133,7 +133,8 @@ impl OriginChanges<'_> {
         let (family, address) = address.unzip();
         let username = self.username.map(|name| name.replace(char::is_whitespace, "_"));
         let username = username.map(|name| if name.is_empty() { "-".to_owned() } else { name });
-        let session = self.session.map(|number| number.to_string());
+        let is_number = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_digit());
+        let session = self.session.filter(is_number).map(str::to_owned);
         let version = self.version.map(|number| number.to_string());
         for (word, new) in words.iter_mut().zip([username, session, version, None, family, address]) {
             if let Some(new) = new {

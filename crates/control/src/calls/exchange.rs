@@ -9,7 +9,7 @@ use super::party::{Call, Dialogue, Exchange, Said};
 use super::policy::Legs;
 use super::{Calls, Job, MAX_PARTIES, Ticket, codecs, figures, leg_id, ok};
 use crate::request::{self, Flag, Options, Supports};
-use crate::rewriting::{self, Edition};
+use crate::rewriting;
 
 /// Clients try another relay at these words.
 const TOO_MANY_CALLS: &str = "Parallel session limit reached";
@@ -110,7 +110,7 @@ impl Calls {
         let mut asked = Vec::new();
         let policies =
             by_leg(offerer, self.known_interfaces(legs.sender.clone()), self.known_interfaces(legs.receiver.clone()));
-        let (relay, made) = self.relay_for(&call_id, number, policies, &mut asked);
+        let (relay, made) = self.relay_for(&call_id, (number, offerer), policies, &mut asked);
         let onward = codecs::offered(&offer, &options, legs.offers_bundle);
         asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer: offer.clone() });
         asked.push(Command::LocalOffer { call: relay, leg: leg_id(1 - offerer), offer: onward });
@@ -125,7 +125,7 @@ impl Calls {
     fn relay_for(
         &mut self,
         call_id: &str,
-        number: usize,
+        (number, offerer): (usize, usize),
         policies: [LegPolicy; 2],
         asked: &mut Vec<Command>,
     ) -> (CallId, Option<(CallId, [LegPolicy; 2])>) {
@@ -133,7 +133,8 @@ impl Calls {
         let dialogue = self.calls.get_mut(call_id).and_then(|call| call.dialogues.get_mut(number));
         if let Some(dialogue) = dialogue {
             if let Some(relay) = dialogue.relay.filter(|_| dialogue.fits(&policies)) {
-                if dialogue.exchange.as_ref().is_some_and(|open| open.answer.is_none()) {
+                // An offer takes the place of one of the same party.
+                if dialogue.exchange.as_ref().is_some_and(|open| open.answer.is_none() && open.offerer != offerer) {
                     asked.extend([0, 1].map(|leg| Command::Rollback { call: relay, leg: leg_id(leg) }));
                 }
                 return (relay, None);
@@ -335,9 +336,7 @@ impl Calls {
 impl Dialogue {
     /// The SDP for the party of a leg.
     fn rewrite(&mut self, said: &Said, role: Role, leg: usize, local: &Description) -> Result<String, SdpError> {
-        self.versions[leg] += 1;
-        let edition = Edition { session: self.relay.map_or(0, u64::from), version: self.versions[leg] };
-        rewriting::rewrite(&said.sdp, &said.options, role, &self.session.streams(), local, edition)
+        rewriting::rewrite(&said.sdp, &said.options, role, &self.session.streams(), local, &mut self.told[leg])
     }
 
     /// The profiles that a party wrote, and its partner was told, last.

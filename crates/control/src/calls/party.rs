@@ -6,6 +6,7 @@ use model::{CallId, Description, LegPolicy};
 
 use super::policy::Legs;
 use crate::request::Options;
+use crate::rewriting::Told;
 
 /// Tags that one party may have besides its first.
 const MAX_ALIASES: usize = 64;
@@ -51,8 +52,8 @@ pub(super) struct Dialogue {
     pub(super) local: [Option<Description>; 2],
     /// What each party said last.
     pub(super) remote: [Option<Description>; 2],
-    /// How often each party was told something.
-    pub(super) versions: [u64; 2],
+    /// What each party is told in the same words again.
+    pub(super) told: [Told; 2],
     /// The packets that had come from each party when it had been silent for too long.
     pub(super) silent: [Option<u64>; 2],
 }
@@ -67,7 +68,7 @@ impl Dialogue {
             exchange: None,
             local: [None, None],
             remote: [None, None],
-            versions: [0; 2],
+            told: <[Told; 2]>::default(),
             silent: [None; 2],
         }
     }

@@ -385,12 +385,13 @@ impl Wishes {
             let text = match word {
                 Replace::Origin => "The address in `o=` becomes the relay's.",
                 Replace::OriginFull => {
-                    "`o=` becomes ours, and is the same for all that a party gets but for its version."
+                    "User name and number in `o=` stay as the party was told them first, its address and version \
+                     become the relay's."
                 }
-                Replace::SessionName => "`s=` becomes `-`.",
-                Replace::Username => "The user name in `o=` becomes `-`.",
-                Replace::SdpVersion => "The version in `o=` becomes ours.",
-                Replace::ForceIncrement => "The version in `o=` becomes ours, and counts up each time.",
+                Replace::SessionName => "`s=` stays as the party was told it first.",
+                Replace::Username => "The user name in `o=` stays as the party was told it first.",
+                Replace::SdpVersion => "The version in `o=` becomes ours: it counts up where something else changes.",
+                Replace::ForceIncrement => "The version in `o=` becomes ours: it counts up each time.",
                 Replace::ZeroAddress => {
                     "`0.0.0.0` and `::` in `c=`, by which a call is held, become the relay's address."
                 }

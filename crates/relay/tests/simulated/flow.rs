@@ -314,13 +314,20 @@ fn video_can_be_added_to_a_call_and_taken_away() {
         both
     };
     let sockets_before = world.sockets.open.len();
-    let offer = both(&pathless(&world.b.describe(model::Setup::Actpass)));
-    let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: offer.clone() });
+    let sound_alone = pathless(&world.b.describe(model::Setup::Actpass));
+    let offer = both(&sound_alone);
+    let local_offer = |offer: &Description| Command::LocalOffer { call: call(), leg: B, offer: offer.clone() };
+    let ours = world.local(local_offer(&offer));
     assert_ne!(ours.streams[0].path.rtp, ours.streams[1].path.rtp);
+    assert_eq!(world.sockets.open.len(), sockets_before + 2);
+    assert_eq!(world.local(local_offer(&offer)), ours, "what is offered again stays where it is");
+    world.local(local_offer(&sound_alone));
+    assert_eq!(world.sockets.open.len(), sockets_before, "what is no longer offered is gone");
+    world.local(local_offer(&offer));
     assert_eq!(world.sockets.open.len(), sockets_before + 2);
     world.done(Command::Rollback { call: call(), leg: B });
     assert_eq!(world.sockets.open.len(), sockets_before, "what was offered in vain is gone");
-    world.local(Command::LocalOffer { call: call(), leg: B, offer });
+    world.local(local_offer(&offer));
     let mut answer = world.b.describe(model::Setup::Actpass);
     let mut video = media_stream(StreamId(1), MediaKind::Video);
     video.path.rtp = Some("192.0.2.20:6000".parse().expect("a literal address"));
@@ -351,7 +358,8 @@ fn offers_and_answers_keep_their_order() {
     world.done(rollback.clone());
     assert_eq!(world.command(rollback.clone()), Err(CommandError::OutOfOrder));
     world.done(remote_offer.clone());
-    for out_of_order in [&remote_offer, &local_offer, &remote_answer] {
+    world.done(remote_offer.clone());
+    for out_of_order in [&local_offer, &remote_answer] {
         assert_eq!(world.command(out_of_order.clone()), Err(CommandError::OutOfOrder));
     }
     let other = Description { streams: vec![media_stream(StreamId(5), MediaKind::Audio)], bundle: Vec::new() };

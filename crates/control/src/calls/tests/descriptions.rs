@@ -14,13 +14,19 @@ fn phone(address: &str, media: &str) -> String {
     format!("v=0\no=- 1 1 IN {family} {address}\ns=-\nc=IN {family} {address}\nt=0 0\n{media}").replace('\n', "\r\n")
 }
 
-/// A request about the call between `a` and `b`, with wishes in one string.
-fn ask(world: &mut World, command: &'static str, wishes: &'static str, sdp: String) -> String {
+/// What a request about the call between `a` and `b` is replied, with wishes in one string.
+fn replied(world: &mut World, command: &'static str, wishes: &'static str, sdp: String) -> String {
     let request = Dictionary::new().with("command", command).with("call-id", "c").with("from-tag", "a");
     let request = if command == "answer" { request.with("to-tag", "b") } else { request };
     let reply = world.ask(&request.with("rtpp-flags", wishes).with("sdp", sdp));
     let sdp = reply.text("sdp").unwrap_or_else(|| panic!("{reply:?}"));
     assert_eq!(sdp.matches('\n').count(), sdp.matches("\r\n").count());
+    sdp.to_owned()
+}
+
+/// The same from the first m-line on.
+fn ask(world: &mut World, command: &'static str, wishes: &'static str, sdp: String) -> String {
+    let sdp = replied(world, command, wishes, sdp);
     sdp.lines().skip_while(|line| !line.starts_with("m=")).map(|line| format!("{}\n", masked(line))).collect()
 }
 
@@ -212,4 +218,36 @@ fn packet_times_are_those_asked_for_or_the_parties_own() {
     assert_eq!(told("", "a=ptime:20\n", ""), [Some(20), Some(20)]);
     assert_eq!(told("ptime=30", "a=ptime:50\n", "a=ptime:30\n"), [Some(30), Some(50)]);
     assert_eq!(told("ptime=30 ptime-reverse=40", "a=ptime:50\n", ""), [Some(30), Some(40)]);
+}
+
+#[test]
+fn a_party_is_told_the_same_names_again_and_a_version_of_ours() {
+    let said = |origin: &str, name: &str, port: u16| {
+        let media = format!("t=0 0\r\nm=audio {port} RTP/AVP 8\r\n");
+        format!("v=0\r\no={origin} IN IP4 192.0.2.10\r\ns={name}\r\nc=IN IP4 192.0.2.10\r\n{media}")
+    };
+    let all =
+        [("alice 3 7", "one", 3000), ("bob 4 9", "two", 3000), ("bob 4 9", "two", 3002), ("bob 4 3", "two", 3002)];
+    let told = |wishes| {
+        let mut world = World::new();
+        all.map(|(origin, name, port)| {
+            let sdp = replied(&mut world, "offer", wishes, said(origin, name, port));
+            let begin: Vec<_> = sdp.lines().skip(1).take(2).collect();
+            begin.join(" ").replace("IN IP4 ", "").replace(['=', ':'], " ")
+        })
+    };
+    let [a, b] = ["192.0.2.10", "198.51.100.1"];
+    let line = |name: &str, address: &str, session: &str| format!("o {name} {address} s {session}");
+    assert_eq!(told("replace=[username]")[..2], [line("alice 3 7", a, "one"), line("alice 4 9", a, "two")]);
+    assert_eq!(told("replace=[session-name]")[..2], [line("alice 3 7", a, "one"), line("bob 4 9", a, "one")]);
+    assert_eq!(told("replace=[origin]")[..2], [line("alice 3 7", b, "one"), line("bob 4 9", b, "two")]);
+    // Another session name or port is news; another `o=` alone is none.
+    let counted = ["alice 3 7", "bob 4 8", "bob 4 9", "bob 4 9"];
+    let names = ["one", "two", "two", "two"];
+    assert_eq!(told("replace=[SDP-version]"), [0, 1, 2, 3].map(|i| line(counted[i], a, names[i])));
+    let full = ["alice 3 7", "alice 3 8", "alice 3 9", "alice 3 9"];
+    assert_eq!(told("replace=[origin-full]"), [0, 1, 2, 3].map(|i| line(full[i], b, names[i])));
+    let forced = ["alice 3 8", "bob 4 9", "bob 4 10", "bob 4 11"];
+    assert_eq!(told("replace=[force-increment-sdp-ver]"), [0, 1, 2, 3].map(|i| line(forced[i], a, names[i])));
+    assert_eq!(told("replace=[username session-name SDP-version]")[3], line("alice 4 9", a, "one"));
 }

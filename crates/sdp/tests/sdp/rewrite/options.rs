@@ -35,7 +35,7 @@ fn the_origin_and_the_name_stay_unless_they_are_replaced() {
     let text = passage.text_by(|how| how.origin.address = address);
     assert!(text.contains("o=alice 7 8 IN IP6 2001:db8::1\ns= \n"), "{text}");
     let text = passage.text_by(|how| {
-        how.origin = OriginChanges { username: Some("a b\r\nk=x"), session: Some(1), version: Some(2), address };
+        how.origin = OriginChanges { username: Some("a b\r\nk=x"), session: Some("1"), version: Some(2), address };
         how.session_name = Some("call\r\na=x");
     });
     assert!(text.contains("o=a_b__k=x 1 2 IN IP6 2001:db8::1\ns=calla=x\n"), "{text}");
