@@ -187,16 +187,19 @@ async fn requests_over_http_and_tcp_show_the_token_where_there_is_one() {
         assert_eq!((said, body == pong), (status, status == 200), "{authorization}");
         assert_eq!(relay.request("GET", "/metrics", &headers, "").await.0, status, "{authorization}");
     }
-    let (http, file) = (format!("http:{}", relay.http), relay.stox.directory().join("token"));
+    let (http, tcp) = (format!("http:{}", relay.http), format!("tcp:{}", relay.tcp));
+    let file = relay.stox.directory().join("token");
     fs::write(&file, "s3cret\n").expect("the directory can be written to");
     let file = format!("--token=@{}", file.display());
     for (words, said) in [
-        (&["--token=s3cret"][..], "result: pong"),
-        (&[&file], "result: pong"),
-        (&["--token=other"], "it asks for another token"),
-        (&[], "it asks for a token"),
+        (&[&http, "--token=s3cret"][..], "result: pong"),
+        (&[&http, &file], "result: pong"),
+        (&[&http, "--token=other"], "it asks for another token"),
+        (&[&http], "it asks for a token"),
+        (&[&tcp, &file], "result: pong"),
+        (&[&tcp], "has to show the token"),
     ] {
-        let output = command(&["ng", "send", "--to", &http, "ping"], None).args(words).output().expect("it was built");
+        let output = command(&["ng", "send", "ping", "--to"], None).args(words).output().expect("it was built");
         let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         assert!(text.contains(said), "{words:?}: {text}");
     }

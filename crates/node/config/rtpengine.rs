@@ -88,6 +88,8 @@ struct Import {
     port_min: Option<u16>,
     port_max: Option<u16>,
     max_sessions: Option<i64>,
+    certificate: Option<String>,
+    key: Option<String>,
     /// By table, what has one place of its own in our file.
     settings: BTreeMap<&'static str, Vec<String>>,
     notes: Vec<String>,
@@ -101,6 +103,9 @@ impl Import {
             "listen-ng" => self.listeners(said, "udp"),
             "listen-tcp-ng" => self.listeners(said, "tcp"),
             "listen-http" => self.listeners(said, "http"),
+            "listen-https" => self.listeners(said, "https"),
+            "https-cert" => self.certificate = Some(said.value.to_owned()),
+            "https-key" => self.key = Some(said.value.to_owned()),
             "port-min" => self.port_min = self.number(said, 1024..=65_535, "a port from 1024 on"),
             "port-max" => self.port_max = self.number(said, 1024..=65_535, "a port from 1024 on"),
             "num-threads" => {
@@ -266,6 +271,12 @@ impl Import {
             Some(_) | None => i64::from(last.saturating_sub(first)) / 4,
         };
         self.set("call", "max_calls", max_calls);
+        // A file without https-key has the key in https-cert.
+        if let Some(certificate) = self.certificate.clone() {
+            let key = self.key.as_ref().unwrap_or(&certificate);
+            let tls = format!("{{ certificate = {certificate:?}, key = {key:?} }}");
+            self.set("ng", "tls", tls);
+        }
         for (table, key, list, open, close) in [
             ("relay", "addresses", &self.addresses, '[', ']'),
             ("ng", "listen", &self.listen, '[', ']'),
@@ -299,10 +310,6 @@ const NO_EQUIVALENT: &[(&[&str], &str)] = &[
         &["listen-udp", "listen-tcp"],
         "the old protocols of rtpproxy and mediaproxy are not spoken: use listen-ng, and the \
       rtpengine module of the proxy",
-    ),
-    (
-        &["listen-https", "https-*"],
-        "see the README on what listeners there are; HTTP may also stand behind a proxy that ends TLS",
     ),
     (&["listen-cli", "cli-*"], "there is no command line interface: `stox ng send` and /metrics stand in for it"),
     (&["offer-timeout", "final-timeout"], "a call ends when no media comes from either party, or by `delete`"),
@@ -401,7 +408,8 @@ mod tests {
     use crate::config::{RelayConfig, RelayFlags};
 
     const SAMPLE: &str = "# of an operator\n\n[rtpengine]\ntable = 0\ninterface = in/10.0.0.1;out/10.0.0.2!192.0.2.2; out/2001:db8::1 ;\
-        world=out\nlisten-ng = 127.0.0.1:22222\nlisten-tcp-ng=[::1]:22223\nlisten-http = 9101\ntimeout = 40\nsilent-timeout = 1800\n\
+        world=out\nlisten-ng = 127.0.0.1:22222\nlisten-tcp-ng=[::1]:22223\nlisten-http = 9101\nlisten-https = 127.0.0.1:9102\n\
+        https-cert = /a.crt\nhttps-key = /a.key\ntimeout = 40\nsilent-timeout = 1800\n\
         delete-delay = 7\ntos = 184\nport-min = 20000\nport-max = 20999\nnum-threads = 3\nmax-sessions = 90\nlog-level = 4\n\
         endpoint-learning = immediate\nforeground = true\nno-fallback = false\nredis = 127.0.0.1:6379/5\nredis-expires = 60\n\
         sip-source = true\nfoo = 1\n[rtpengine-testing]\ninterface = 10.9.9.9\nport-min = abc\n";
@@ -426,7 +434,9 @@ mod tests {
         );
         assert_eq!(config.ng.aliases, [("world".to_owned(), "out".to_owned())].into());
         let listen: Vec<_> = config.ng.listen.iter().map(ToString::to_string).collect();
-        assert_eq!(listen, ["udp:127.0.0.1:22222", "tcp:[::1]:22223", "http:0.0.0.0:9101"]);
+        assert_eq!(listen, ["udp:127.0.0.1:22222", "tcp:[::1]:22223", "http:0.0.0.0:9101", "https:127.0.0.1:9102"]);
+        let tls = config.ng.tls.map(|tls| (tls.certificate.display().to_string(), tls.key.display().to_string()));
+        assert_eq!(tls, Some(("/a.crt".to_owned(), "/a.key".to_owned())));
         assert_eq!((config.relay.ports, config.relay.workers, config.max_calls), (20_000..=20_999, 3, 90));
         assert_eq!((config.relay.media_timeout.as_secs(), config.relay.silent_timeout.as_secs()), (40, 1800));
         assert_eq!((config.ng.delete_delay.as_secs(), config.relay.dscp, config.relay.dscp_video), (7, 46, 46));

@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Where the relay takes requests: udp:HOST:PORT, tcp:HOST:PORT or http:HOST:PORT.
     #[arg(long, value_name = "TRANSPORT:HOST:PORT", default_value = "udp:127.0.0.1:2223")]
     to: String,
-    /// What the relay asks of requests over HTTP; @FILE stands for what is in a file.
+    /// What the relay asks of requests over TCP and HTTP; @FILE stands for what is in a file.
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// A file with a whole request in JSON, to which the words are added.
@@ -85,7 +85,8 @@ fn exchange(arguments: &Arguments, request: &Dictionary<'_>) -> anyhow::Result<D
     let mut cookie = [0; 8];
     getrandom::fill(&mut cookie).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
     let cookie = format!("{:016x}", u64::from_be_bytes(cookie));
-    let message = Frame::write(cookie.as_bytes(), Encoding::Bencode, request);
+    let token = arguments.token.as_deref().map(meant).transpose()?;
+    let token = token.as_deref().map(<[u8]>::trim_ascii);
     let to = &arguments.to;
     let (transport, address) = to.split_once(':').unwrap_or_default();
     if !["udp", "tcp", "http"].contains(&transport) {
@@ -93,13 +94,15 @@ fn exchange(arguments: &Arguments, request: &Dictionary<'_>) -> anyhow::Result<D
     }
     let addresses = address.to_socket_addrs().with_context(|| format!("--to {to}"))?;
     let relay = addresses.into_iter().next().with_context(|| format!("--to {to}: the name has no address"))?;
+    let mut request = request.clone();
+    if let Some(token) = token.filter(|_| transport == "tcp") {
+        request.put("token", Value::Bytes(token.into()));
+    }
+    let message = Frame::write(cookie.as_bytes(), Encoding::Bencode, &request);
     let reply = match transport {
         "udp" => over_udp(relay, cookie.as_bytes(), &message),
         "tcp" => over_tcp(relay, cookie.as_bytes(), &message),
-        _ => {
-            let token = arguments.token.as_deref().map(meant).transpose()?;
-            over_http(relay, address, token.as_deref().map(<[u8]>::trim_ascii), &message)
-        }
+        _ => over_http(relay, address, token, &message),
     };
     let reply = reply.with_context(|| to.to_owned())?;
     let (_, reply) = Frame::split(&reply)?.read()?;
