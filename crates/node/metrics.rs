@@ -112,7 +112,26 @@ impl Families<'_> {
         self.counter("stox_relay_worker_failures", "Times a media worker was made anew", io.failures)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    /// Gauges by their labels.
+    pub(crate) fn gauges(&mut self, name: &str, help: &str, values: &[(&[(&str, &str)], u64)]) -> fmt::Result {
+        let kind = ConstGauge::new(0i64).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in values {
+            ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(family.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
+
+    /// Counters by their labels.
+    pub(crate) fn counters(&mut self, name: &str, help: &str, values: &[(&[(&str, &str)], u64)]) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, ConstCounter::new(0u64).metric_type())?;
+        for (labels, value) in values {
+            ConstCounter::new(*value).encode(family.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
         gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
     }

@@ -39,7 +39,7 @@ use tokio::sync::mpsc;
 pub(crate) use self::accept::Tls;
 use self::intake::{Asked, Intake, ReplyTo};
 pub(crate) use self::listen::Listen;
-use self::metrics::Metrics;
+use self::metrics::{Metrics, Sessions};
 pub(crate) use self::peers::Prefix;
 pub(crate) use self::rate::Rate;
 use crate::config::{Imported, RelayConfig, RelayFlags};
@@ -83,7 +83,7 @@ async fn run(config: &RelayConfig) -> anyhow::Result<()> {
     .context("relay")?;
     let relay = Arc::new(relay);
     let (intake, requests) = Intake::new(&config.ng);
-    let metrics = Arc::new(Metrics::new(Arc::clone(&relay), Arc::clone(&intake)));
+    let metrics = Arc::new(Metrics::new(Arc::clone(&relay), Arc::clone(&intake), &config.relay));
     for listen in &config.ng.listen {
         listen
             .serve(&intake, &metrics, config.ng.tls.as_ref())
@@ -94,7 +94,8 @@ async fn run(config: &RelayConfig) -> anyhow::Result<()> {
     tracing::info!("ready");
     let (asking, told) = Default::default();
     let calls = Calls::new(settings::calls(config), now(), since_1970());
-    Loop { calls, relay, asking, next: 0, told }.run(requests, from_relay, stops).await;
+    let sessions = Arc::clone(metrics.sessions());
+    Loop { calls, relay, sessions, asking, next: 0, told }.run(requests, from_relay, stops).await;
     Ok(())
 }
 
@@ -102,6 +103,7 @@ async fn run(config: &RelayConfig) -> anyhow::Result<()> {
 struct Loop {
     calls: Calls,
     relay: Arc<RelayThreads>,
+    sessions: Arc<Sessions>,
     /// Who waits for a reply.
     asking: HashMap<Ticket, ReplyTo>,
     next: u64,
@@ -119,6 +121,7 @@ impl Loop {
         let mut is_stopping = false;
         loop {
             self.drain();
+            self.sessions.publish(&self.calls);
             if is_stopping && self.calls.is_empty() {
                 break;
             }

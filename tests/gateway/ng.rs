@@ -58,6 +58,45 @@ async fn each_transport_answers_in_both_encodings() {
 }
 
 #[tokio::test]
+async fn dashboards_of_rtpengine_find_what_means_the_same() {
+    let relay = Relay::start("").await;
+    let socket = Socket::connect(relay.udp).await;
+    let sdp = r"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    for (cookie, call) in [(1, "one"), (2, "another")] {
+        let offer = format!(r#"{cookie} {{"command":"offer","call-id":"{call}","from-tag":"a","sdp":"{sdp}"}}"#);
+        let reply = socket.ask(&offer).await;
+        assert!(reply.contains(r#""result":"ok""#), "{reply}");
+    }
+    socket.ask(r#"3 {"command":"delete","call-id":"one","delete-delay":0}"#).await;
+    socket.ask(r#"4 {"command":"offer"}"#).await;
+    let (_, metrics) = relay.request("GET", "/metrics", &[], "").await;
+    for line in [
+        "rtpengine_sessions{type=\"own\"} 1",
+        "rtpengine_sessions_total 2",
+        "rtpengine_closed_sessions_total{reason=\"terminated\"} 1",
+        "rtpengine_closed_sessions_total{reason=\"timeout\"} 0",
+        "rtpengine_packets_total{type=\"userspace\"} 0",
+        "rtpengine_ports{name=\"default\",address=\"127.0.0.1\"} 10000",
+        "rtpengine_requests_total{proxy=\"127.0.0.1\",request=\"offer\"} 3",
+        "rtpengine_requests_total{proxy=\"127.0.0.1\",request=\"delete\"} 1",
+        "rtpengine_errors_total{proxy=\"127.0.0.1\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
+    // Its workers tell of themselves now and then.
+    client::eventually(async || {
+        let (_, metrics) = relay.request("GET", "/metrics", &[], "").await;
+        let figure = |name: &str| -> u64 {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+            line.rsplit(' ').next().and_then(|figure| figure.parse().ok()).expect(line)
+        };
+        let (used, free) = (figure("rtpengine_ports_used{"), figure("rtpengine_ports_free{"));
+        used > 0 && used + free == 10_000
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_request_that_is_repeated_is_done_once() {
     let relay = Relay::start("").await;
     let socket = Socket::connect(relay.udp).await;

@@ -89,16 +89,16 @@ struct Job {
 }
 
 /// What became of the calls so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
     /// Begun.
-    begun: u64,
+    pub begun: u64,
     /// Refused, because there were too many.
-    refused: u64,
+    pub refused: u64,
     /// Ended by `delete`.
-    deleted: u64,
+    pub deleted: u64,
     /// Dialogues that ended because no media came.
-    timed_out: u64,
+    pub timed_out: u64,
 }
 
 /// A call with a job.
@@ -144,6 +144,11 @@ impl Calls {
     /// How many calls there are.
     pub fn len(&self) -> usize {
         self.calls.len()
+    }
+
+    /// What became of them so far.
+    pub const fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Says whether there is none.

@@ -73,6 +73,12 @@ pub(crate) struct Kind {
     pub(crate) result: &'static str,
 }
 
+impl Kind {
+    pub(crate) fn peer_label(&self) -> String {
+        self.peer.map_or_else(|| "other".to_owned(), |peer| peer.to_string())
+    }
+}
+
 /// How many there were, and how long they took together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {

@@ -1,8 +1,12 @@
 //! What `/metrics` of `stox relay` shows.
 
-use std::fmt;
-use std::sync::Arc;
+mod familiar;
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use control::calls::{Calls, Counts};
 use netio::RelayThreads;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -10,6 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 
 use super::counters::Kind;
 use super::intake::Intake;
+use crate::gateway::now;
 use crate::metrics::{Families, exposition};
 
 /// The relay's counters and those of requests, read when asked.
@@ -17,11 +22,41 @@ use crate::metrics::{Families, exposition};
 pub(crate) struct Metrics {
     relay: Arc<RelayThreads>,
     intake: Arc<Intake>,
+    sessions: Arc<Sessions>,
+    /// Where media goes through, and how many ports there are at each.
+    addresses: Vec<relay::Address>,
+    ports: u64,
+    started: Instant,
+}
+
+/// What became of the calls, as of late.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Mutex<(u64, Counts)>);
+
+impl Sessions {
+    /// Takes a copy of what is so now.
+    pub(crate) fn publish(&self, calls: &Calls) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (calls.len() as u64, calls.counts());
+    }
+
+    fn read(&self) -> (u64, Counts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Metrics {
-    pub(crate) const fn new(relay: Arc<RelayThreads>, intake: Arc<Intake>) -> Self {
-        Self { relay, intake }
+    pub(crate) fn new(relay: Arc<RelayThreads>, intake: Arc<Intake>, config: &crate::config::Relay) -> Self {
+        let (addresses, ports) = (config.addresses.clone(), config.ports.len() as u64);
+        Self { relay, intake, sessions: Arc::default(), addresses, ports, started: now() }
+    }
+
+    /// Where the calls tell how they are.
+    pub(crate) const fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    fn uptime(&self) -> Duration {
+        now().saturating_duration_since(self.started)
     }
 
     /// The text of `/metrics`.
@@ -47,8 +82,7 @@ impl Collector for Metrics {
         families.counter("stox_ng_replies_evicted", "Replies forgotten before their time", repeated.evicted)?;
         let answered = self.intake.counters.all_answered();
         let labels_of = |kind: &Kind| {
-            let peer = kind.peer.map_or_else(|| "other".to_owned(), |peer| peer.to_string());
-            [("peer", peer), ("command", kind.command.into()), ("result", kind.result.into())]
+            [("peer", kind.peer_label()), ("command", kind.command.into()), ("result", kind.result.into())]
         };
         let counter = ConstCounter::new(0u64).metric_type();
         let mut requests = families.0.encode_descriptor("stox_ng_requests", "Requests answered", None, counter)?;
@@ -61,6 +95,6 @@ impl Collector for Metrics {
         for (kind, tally) in &answered {
             ConstCounter::new(tally.time.as_secs_f64()).encode(seconds.encode_family(&labels_of(kind))?)?;
         }
-        Ok(())
+        self.familiar(&mut families, &answered)
     }
 }
