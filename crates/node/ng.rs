@@ -11,6 +11,7 @@
 //! - [`control::calls`]: what is done
 //! - [`send`]: the other end, for the command line; [`explain`]: what would be done, in words
 
+mod about;
 mod accept;
 mod counters;
 pub(crate) mod explain;
@@ -36,6 +37,7 @@ use netio::RelayThreads;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use self::about::About;
 pub(crate) use self::accept::Tls;
 use self::intake::{Asked, Intake, ReplyTo};
 pub(crate) use self::listen::Listen;
@@ -160,10 +162,12 @@ impl Loop {
     /// Logs what is odd about a request; louder the first time, because a proxy's script says the same in every call.
     fn tell(&mut self, finding: &Finding, of: &ReplyTo) {
         let text = finding.to_string();
+        let About { call_id, from_tag, to_tag } = of.about();
+        let (call_id, from_tag, to_tag) = (call_id.as_deref(), from_tag.as_deref(), to_tag.as_deref());
         if self.told.len() < MAX_TOLD && self.told.insert(text.clone()) {
-            tracing::warn!(peer = %of.peer(), command = of.command(), "{text}");
+            tracing::warn!(peer = %of.peer(), command = of.command(), call_id, from_tag, to_tag, "{text}");
         } else {
-            tracing::debug!(peer = %of.peer(), command = of.command(), "{text}");
+            tracing::debug!(peer = %of.peer(), command = of.command(), call_id, from_tag, to_tag, "{text}");
         }
     }
 

@@ -97,6 +97,23 @@ async fn dashboards_of_rtpengine_find_what_means_the_same() {
 }
 
 #[tokio::test]
+async fn the_log_names_the_call_and_the_parties_of_a_request() {
+    let relay = Relay::start("[log]\nlevel = \"debug\"").await;
+    let socket = Socket::connect(relay.udp).await;
+    let about = r#""call-id":"one\nmore","from-tag":"a","to-tag":"b""#;
+    socket.ask(&format!(r#"1 {{"command":"answer",{about},"sdp":"v=0","flags":["zzz"]}}"#)).await;
+    socket.ask(&format!(r#"2 {{"command":"delete",{about}}}"#)).await;
+    let named = r#"call_id="one\nmore" from_tag="a" to_tag="b""#;
+    for (begin, end) in [
+        ("WARN stox::ng: unknown flag \"zzz\" peer=127.0.0.1 command=\"answer\" ", ""),
+        ("INFO stox::ng::intake: refused peer=127.0.0.1 command=\"answer\" ", " reason="),
+        ("DEBUG stox::ng::intake: answered peer=127.0.0.1 command=\"delete\" ", " took="),
+    ] {
+        relay.stox.prints(&format!("{begin}{named}{end}"), PATIENCE).await;
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_is_repeated_is_done_once() {
     let relay = Relay::start("").await;
     let socket = Socket::connect(relay.udp).await;

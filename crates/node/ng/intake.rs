@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use control::cookies::{self, Begun, Cookies};
 use control::request::command_name;
@@ -10,6 +10,7 @@ use control::{Dictionary, Encoding, Frame, ReadError, Reply};
 use model::Secret;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::about::About;
 use super::counters::{Counters, Odd};
 use super::peers::Prefix;
 use super::rate::Schedules;
@@ -17,6 +18,9 @@ use crate::gateway::now;
 
 /// Requests that may wait for the loop.
 const QUEUE: usize = 1024;
+
+/// What came of a request whose peer asks too often.
+const RATE_LIMIT: &str = "rate limit";
 
 /// A request for the loop.
 pub(crate) struct Asked {
@@ -48,6 +52,7 @@ pub(crate) struct ReplyTo {
     peer: IpAddr,
     encoding: Encoding,
     command: &'static str,
+    about: About,
     since: Instant,
     /// Nobody's once it was answered.
     asker: Option<Asker>,
@@ -146,12 +151,13 @@ impl Intake {
     fn ask(self: &Arc<Self>, room: Room<'_>, peer: IpAddr, encoding: Encoding, request: Dictionary<'_>, asker: Asker) {
         let command = command_name(&request).unwrap_or("unknown");
         let since = now();
-        let reply_to = ReplyTo { intake: Arc::clone(self), peer, encoding, command, since, asker: Some(asker) };
+        let (intake, about) = (Arc::clone(self), About::of(&request));
+        let reply_to = ReplyTo { intake, peer, encoding, command, about, since, asker: Some(asker) };
         if self.may_ask(peer, since) {
             room.send(Asked { request: request.into_owned(), reply_to });
         } else {
             self.counters.odd(Odd::Rate, peer, since);
-            reply_to.answer(&Reply::error("Too many requests"), "rate limit");
+            reply_to.answer(&Reply::error("Too many requests"), RATE_LIMIT);
         }
     }
 
@@ -196,6 +202,11 @@ impl ReplyTo {
         self.command
     }
 
+    /// What it is about.
+    pub(crate) const fn about(&self) -> &About {
+        &self.about
+    }
+
     /// Answers.
     pub(crate) fn send(self, reply: &Dictionary<'_>) {
         let result = match Reply::of(reply) {
@@ -209,7 +220,12 @@ impl ReplyTo {
 
     fn answer(mut self, reply: &Dictionary<'_>, result: &'static str) {
         let now = now();
-        self.intake.counters.answered(self.peer, self.command, result, now.saturating_duration_since(self.since));
+        let took = now.saturating_duration_since(self.since);
+        self.intake.counters.answered(self.peer, self.command, result, took);
+        // Who asks too often does not fill the log as well.
+        if result != RATE_LIMIT {
+            self.log(result, took, reply);
+        }
         match self.asker.take() {
             Some(Asker::Cookie(cookie)) => {
                 let message: Arc<[u8]> = Frame::write(&cookie, self.encoding, reply).into();
@@ -218,6 +234,20 @@ impl ReplyTo {
             }
             Some(Asker::Plain(deliver)) => deliver(written(self.encoding, reply).into()),
             None => {}
+        }
+    }
+}
+
+impl ReplyTo {
+    fn log(&self, result: &str, took: Duration, reply: &Dictionary<'_>) {
+        let About { call_id, from_tag, to_tag } = &self.about;
+        let (call_id, from_tag, to_tag) = (call_id.as_deref(), from_tag.as_deref(), to_tag.as_deref());
+        let (peer, command) = (self.peer, self.command);
+        if matches!(result, "ok" | "pong") {
+            tracing::debug!(%peer, command, call_id, from_tag, to_tag, ?took, "answered");
+        } else {
+            let reason = reply.text("error-reason").or_else(|| reply.text("message"));
+            tracing::info!(%peer, command, call_id, from_tag, to_tag, reason, "refused");
         }
     }
 }
@@ -316,7 +346,7 @@ mod tests {
         requests.try_recv().expect("the second was asked");
         assert!(requests.try_recv().is_err(), "no more was");
         let answered = intake.counters.all_answered();
-        let limited = answered.iter().find(|(kind, _)| kind.result == "rate limit").expect("it is counted");
+        let limited = answered.iter().find(|(kind, _)| kind.result == RATE_LIMIT).expect("it is counted");
         assert_eq!((limited.0.peer, limited.0.command, limited.1.count), (Some(PEER), "list", 1));
     }
 
