@@ -157,6 +157,8 @@ pub(crate) struct Ng {
     pub(crate) endpoint_learning: EndpointLearning,
     /// How long a deleted call may still be revived where its `delete` says nothing.
     pub(crate) delete_delay: Duration,
+    /// How long an offer may stay without an answer.
+    pub(crate) offer_timeout: Duration,
     /// How often each of them may ask; as often as it likes without.
     pub(crate) rate: Option<ng::Rate>,
     /// Connections over TCP and HTTP, together.

@@ -46,6 +46,7 @@ pub(crate) fn calls(config: &RelayConfig) -> control::calls::Config {
     control::calls::Config {
         max_calls: config.max_calls,
         delete_delay: config.ng.delete_delay,
+        offer_timeout: config.ng.offer_timeout,
         endpoint_learning: config.ng.endpoint_learning,
         interfaces: names.map(|name| (name.clone(), name)).chain(aliases).collect(),
     }

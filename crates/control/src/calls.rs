@@ -7,6 +7,7 @@
 //! - `party`: who takes part in a call, and which of its dialogues a request is about
 //! - `policy`, `codecs`: what an offer and the wishes beside it come to for the relay
 //! - `exchange`: offers and answers
+//! - `unanswered`: offers that nobody answers
 //! - `figures`: what is told of a call
 
 mod codecs;
@@ -16,6 +17,7 @@ mod party;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -26,6 +28,7 @@ use model::{
 
 use self::exchange::Finish;
 use self::party::Call;
+use self::unanswered::Unanswered;
 use crate::request::{Action, Block, Blocked, Delete, EndpointLearning, Flag, PlayDtmf, Query, Selection};
 use crate::{Dictionary, Request, request};
 
@@ -36,6 +39,8 @@ pub struct Config {
     pub max_calls: usize,
     /// How long a deleted call may still be revived where its `delete` says nothing.
     pub delete_delay: Duration,
+    /// How long an offer may stay without an answer.
+    pub offer_timeout: Duration,
     /// How addresses are learnt where an offer says nothing.
     pub endpoint_learning: EndpointLearning,
     /// The names by which clients ask for addresses of the relay, and how the relay calls those; others mean any.
@@ -65,6 +70,8 @@ pub struct Calls {
     busy: HashMap<String, Busy>,
     /// When calls end whose end was asked for.
     ends: BTreeSet<(Instant, String)>,
+    /// When dialogues end that wait for an answer.
+    unanswered: Unanswered,
     next_number: u64,
     commands: VecDeque<model::Request>,
     replies: VecDeque<(Ticket, Dictionary<'static>)>,
@@ -99,6 +106,8 @@ pub struct Counts {
     pub deleted: u64,
     /// Dialogues that ended because no media came.
     pub timed_out: u64,
+    /// Dialogues that ended because no answer came.
+    pub unanswered: u64,
 }
 
 /// A call with a job.
@@ -128,6 +137,7 @@ impl Calls {
             asked: HashMap::new(),
             busy: HashMap::new(),
             ends: BTreeSet::new(),
+            unanswered: Unanswered::new(),
             next_number: 0,
             commands: VecDeque::new(),
             replies: VecDeque::new(),
@@ -174,7 +184,8 @@ impl Calls {
 
     /// When [`Calls::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.ends.first().map(|(at, _)| *at)
+        let ends = self.ends.first().map(|(at, _)| *at);
+        ends.into_iter().chain(self.unanswered.first().map(|(at, _)| *at)).min()
     }
 
     /// Takes a request. Its reply comes now or later by [`Calls::poll_reply`].
@@ -196,7 +207,7 @@ impl Calls {
     fn carry_out(&mut self, ticket: Ticket, action: Action, now: Instant) {
         match action {
             Action::Ping => self.replies.push_back((ticket, Dictionary::new().with("result", "pong"))),
-            Action::Offer { to_tag, exchange } => self.offer(ticket, to_tag.as_deref(), *exchange),
+            Action::Offer { to_tag, exchange } => self.offer(ticket, to_tag.as_deref(), *exchange, now),
             Action::Answer { to_tag, exchange } => self.answer(ticket, &to_tag, *exchange),
             Action::Delete(delete) => self.delete(ticket, &delete, now),
             Action::Query(query) => self.query(ticket, &query),
@@ -459,12 +470,14 @@ impl Calls {
         if let Some(at) = call.ends_at {
             self.ends.remove(&(at, call_id.to_owned()));
         }
+        self.await_none_of(&call.dialogues);
         Some(call)
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while self.poll_timeout().is_some_and(|at| at <= now)
+        self.end_unanswered(now);
+        while self.ends.first().is_some_and(|(at, _)| *at <= now)
             && let Some((_, call_id)) = self.ends.pop_first()
         {
             self.counts.deleted += 1;

@@ -119,6 +119,7 @@ impl Import {
             "timeout" => self.seconds(said, "relay", "media_timeout"),
             "silent-timeout" => self.seconds(said, "relay", "silent_timeout"),
             "delete-delay" => self.seconds(said, "ng", "delete_delay"),
+            "offer-timeout" => self.seconds(said, "ng", "offer_timeout"),
             "endpoint-learning" => match said.value {
                 "delayed" | "immediate" | "off" | "heuristic" => {
                     self.set("ng", "endpoint_learning", format_args!("{:?}", said.value));
@@ -312,7 +313,7 @@ const NO_EQUIVALENT: &[(&[&str], &str)] = &[
       rtpengine module of the proxy",
     ),
     (&["listen-cli", "cli-*"], "there is no command line interface: `stox ng send` and /metrics stand in for it"),
-    (&["offer-timeout", "final-timeout"], "a call ends when no media comes from either party, or by `delete`"),
+    (&["final-timeout"], "a call ends when no media comes from either party, or by `delete`"),
     (
         &["redis*", "subscribe-keyspace", "no-redis-required", "active-switchover", "cluster-*"],
         "calls are kept in memory alone: \
@@ -410,7 +411,7 @@ mod tests {
     const SAMPLE: &str = "# of an operator\n\n[rtpengine]\ntable = 0\ninterface = in/10.0.0.1;out/10.0.0.2!192.0.2.2; out/2001:db8::1 ;\
         world=out\nlisten-ng = 127.0.0.1:22222\nlisten-tcp-ng=[::1]:22223\nlisten-http = 9101\nlisten-https = 127.0.0.1:9102\n\
         https-cert = /a.crt\nhttps-key = /a.key\ntimeout = 40\nsilent-timeout = 1800\n\
-        delete-delay = 7\ntos = 184\nport-min = 20000\nport-max = 20999\nnum-threads = 3\nmax-sessions = 90\nlog-level = 4\n\
+        delete-delay = 7\noffer-timeout = 8\ntos = 184\nport-min = 20000\nport-max = 20999\nnum-threads = 3\nmax-sessions = 90\nlog-level = 4\n\
         endpoint-learning = immediate\nforeground = true\nno-fallback = false\nredis = 127.0.0.1:6379/5\nredis-expires = 60\n\
         sip-source = true\nfoo = 1\n[rtpengine-testing]\ninterface = 10.9.9.9\nport-min = abc\n";
 
@@ -439,6 +440,7 @@ mod tests {
         assert_eq!(tls, Some(("/a.crt".to_owned(), "/a.key".to_owned())));
         assert_eq!((config.relay.ports, config.relay.workers, config.max_calls), (20_000..=20_999, 3, 90));
         assert_eq!((config.relay.media_timeout.as_secs(), config.relay.silent_timeout.as_secs()), (40, 1800));
+        assert_eq!(config.ng.offer_timeout.as_secs(), 8);
         assert_eq!((config.ng.delete_delay.as_secs(), config.relay.dscp, config.relay.dscp_video), (7, 46, 46));
         assert_eq!(config.ng.endpoint_learning, control::request::EndpointLearning::Immediate);
         assert_eq!(config.log.level, "warn");

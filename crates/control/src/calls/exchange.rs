@@ -1,5 +1,7 @@
 //! Offers and answers: what the relay is asked, and what comes of its replies.
 
+use std::time::Instant;
+
 use model::{CallId, Command, CommandError, Description, LegPolicy, PathPolicy, Profile, Security};
 
 use sdp::fragment::{Fragment, Trickled};
@@ -67,7 +69,7 @@ impl Calls {
         self.ask(Some(ticket), said.call_id, asked, Finish::Done);
     }
 
-    pub(super) fn offer(&mut self, ticket: Ticket, to_tag: Option<&str>, said: request::Exchange) {
+    pub(super) fn offer(&mut self, ticket: Ticket, to_tag: Option<&str>, said: request::Exchange, now: Instant) {
         if said.options.flags.has(Flag::Fragment) {
             return self.trickle(ticket, said);
         }
@@ -111,6 +113,7 @@ impl Calls {
         let policies =
             by_leg(offerer, self.known_interfaces(legs.sender.clone()), self.known_interfaces(legs.receiver.clone()));
         let (relay, made) = self.relay_for(&call_id, (number, offerer), policies, &mut asked);
+        self.await_answer(&call_id, number, relay, made.is_some(), now);
         let onward = codecs::offered(&offer, &options, legs.offers_bundle);
         asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer: offer.clone() });
         asked.push(Command::LocalOffer { call: relay, leg: leg_id(1 - offerer), offer: onward });
@@ -281,6 +284,7 @@ impl Calls {
         exchange.answer = Some(answer);
         dialogue.remote[1 - offerer] = Some(described);
         dialogue.local[offerer] = Some(local);
+        self.was_answered(call_id, number);
         ok().with("sdp", rewritten)
     }
 

@@ -77,6 +77,7 @@ pub(super) fn of_all(calls: usize, counts: &Counts, up: Duration) -> Dictionary<
         .with("managedsessions", number(counts.begun))
         .with("rejectedsessions", number(counts.refused))
         .with("timeoutsessions", number(counts.timed_out))
+        .with("offertimeoutsessions", number(counts.unanswered))
         .with("regularterminatedsessions", number(counts.deleted));
     Dictionary::new().with("currentstatistics", current).with("totalstatistics", total)
 }

@@ -54,6 +54,8 @@ pub(super) struct Dialogue {
     pub(super) remote: [Option<Description>; 2],
     /// What each party is told in the same words again.
     pub(super) told: [Told; 2],
+    /// When it ends if there is no answer, and as which call of the relay.
+    pub(super) unanswered: Option<(Instant, CallId)>,
     /// The packets that had come from each party when it had been silent for too long.
     pub(super) silent: [Option<u64>; 2],
 }
@@ -69,6 +71,7 @@ impl Dialogue {
             local: [None, None],
             remote: [None, None],
             told: <[Told; 2]>::default(),
+            unanswered: None,
             silent: [None; 2],
         }
     }

@@ -61,6 +61,7 @@ impl World {
         let config_of_calls = Config {
             max_calls,
             delete_delay: Duration::from_secs(30),
+            offer_timeout: Duration::from_secs(3600),
             endpoint_learning: EndpointLearning::Heuristic,
             interfaces: ["internal", "external"].map(|name| (name.to_owned(), name.to_owned())).into(),
         };
@@ -452,6 +453,38 @@ fn candidates_trickle_to_the_party_that_is_reached_by_ice() {
     world.relay.handle_timeout(world.now + Duration::from_secs(1));
     let check = world.relay.poll_transmit().expect("it is checked");
     assert_eq!(check.to, "192.0.2.10:4000".parse().expect("an address"));
+}
+
+#[test]
+fn an_offer_that_nobody_answers_ends_and_with_it_the_call_that_has_no_other() {
+    let later = |world: &mut World, seconds| {
+        world.now += Duration::from_secs(seconds);
+        world.calls.handle_timeout(world.now);
+        world.work();
+    };
+    let mut world = World::new();
+    world.offer(&[("via-branch", "1")]);
+    world.offer(&[("via-branch", "2")]);
+    world.answer(&[("via-branch", "2")]);
+    later(&mut world, 1800);
+    assert_eq!(world.calls.counts.unanswered, 0);
+    let open = world.open.0.len();
+    later(&mut world, 1801);
+    assert_eq!((world.calls.len(), world.calls.counts.unanswered), (1, 1));
+    assert!(!world.open.0.is_empty() && world.open.0.len() < open, "the branch that was answered goes on");
+    world.delete(&[("delete-delay", "0")]);
+    // An offer that is made again is waited for anew.
+    world.offer(&[]);
+    later(&mut world, 1800);
+    world.offer(&[("ICE", "force")]);
+    later(&mut world, 1801);
+    assert_eq!(world.calls.len(), 1);
+    later(&mut world, 1800);
+    assert_eq!((world.calls.len(), world.open.0.len(), world.calls.counts.unanswered), (0, 0, 2));
+    // What is over is not waited for.
+    world.offer(&[]);
+    world.delete(&[("delete-delay", "0")]);
+    assert_eq!(world.calls.poll_timeout(), None);
 }
 
 #[test]

@@ -94,6 +94,7 @@ fn outcome(certificates: &CertificatePolicy, requests: &[Dictionary<'_>]) -> Str
     let config = Config {
         max_calls: 1,
         delete_delay: Duration::ZERO,
+        offer_timeout: Duration::from_secs(1),
         endpoint_learning: EndpointLearning::Off,
         interfaces: [("in".to_owned(), "in".to_owned())].into(),
     };

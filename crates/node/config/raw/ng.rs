@@ -21,6 +21,7 @@ pub(super) struct Ng {
     aliases: Option<BTreeMap<String, String>>,
     endpoint_learning: Option<String>,
     delete_delay: Option<String>,
+    offer_timeout: Option<String>,
     max_connections: Option<usize>,
     max_requests: Option<u32>,
     max_burst: Option<u32>,
@@ -133,6 +134,7 @@ impl Ng {
             "\"heuristic\", \"delayed\", \"immediate\" or \"off\"",
         );
         let delete_delay = duration(problems, "ng.delete_delay", self.delete_delay.as_deref(), "30s");
+        let offer_timeout = duration(problems, "ng.offer_timeout", self.offer_timeout.as_deref(), "1h");
         let max_connections = self.max_connections.unwrap_or(256);
         if max_connections == 0 {
             problems.0.push("ng.max_connections = 0: expected at least 1".to_owned());
@@ -153,6 +155,7 @@ impl Ng {
             aliases,
             endpoint_learning: learning?,
             delete_delay: delete_delay?,
+            offer_timeout: offer_timeout?,
             rate,
             max_connections,
         })

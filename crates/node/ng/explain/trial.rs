@@ -86,6 +86,7 @@ impl Trial {
         let config = Config {
             max_calls: 1000,
             delete_delay: Duration::from_secs(30),
+            offer_timeout: Duration::from_secs(3600),
             endpoint_learning: EndpointLearning::Heuristic,
             interfaces: names.into_iter().map(|name| (name.clone(), name)).collect(),
         };

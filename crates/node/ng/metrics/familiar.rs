@@ -18,11 +18,12 @@ const USERSPACE: &[(&str, &str)] = &[("type", "userspace")];
 
 impl Metrics {
     pub(super) fn familiar(&self, families: &mut Families<'_>, answered: &[(Kind, Tally)]) -> fmt::Result {
-        let (calls, Counts { begun, refused, deleted, timed_out }) = self.sessions.read();
+        let (calls, Counts { begun, refused, deleted, timed_out, unanswered }) = self.sessions.read();
         families.gauges("rtpengine_sessions", "Calls now", &[(&[("type", "own")], calls)])?;
         // As a counter, its family would have the name of the one above (OpenMetrics 1.0).
         families.gauge("rtpengine_sessions_total", "Calls since the start", begun)?;
-        let closed = [("rejected", refused), ("timeout", timed_out), ("terminated", deleted)];
+        let closed =
+            [("rejected", refused), ("timeout", timed_out), ("offer_timeout", unanswered), ("terminated", deleted)];
         families.labelled("rtpengine_closed_sessions", "Calls that are over, or were never begun", "reason", closed)?;
         families.gauge("rtpengine_uptime_seconds", "Time since the start", self.uptime().as_secs())?;
         let relay = self.relay.counters().relay;
