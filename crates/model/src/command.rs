@@ -343,6 +343,13 @@ pub enum Learning {
     /// Any source, once per description, by three packets in a row of one SSRC and a negotiated payload type, within
     /// five seconds of the answer.
     Any,
+    /// The source of the first packet of a negotiated payload type, once per description.
+    First,
+    /// Within three seconds of the first packet the source that is most like the signalled one: by address and port, by
+    /// address, by port, not at all. Until then the most like so far is believed, and no other.
+    Best,
+    /// The source of the first packet that comes more than three seconds after the first one; until then all are believed.
+    Settled,
 }
 
 /// What protects the media of a leg.

@@ -160,6 +160,9 @@ fn policies() -> Vec<LegPolicy> {
         PathPolicy::Plain { learning: Learning::Off },
         PathPolicy::Plain { learning: Learning::SignalledAddress },
         PathPolicy::Plain { learning: Learning::Any },
+        PathPolicy::Plain { learning: Learning::First },
+        PathPolicy::Plain { learning: Learning::Best },
+        PathPolicy::Plain { learning: Learning::Settled },
     ];
     let security = vec![Security::Dtls, Security::Sdes, Security::Rtp];
     paths

@@ -262,9 +262,9 @@ impl Component {
     }
 
     /// Believes a source on trial, if it has shown enough.
-    pub(crate) fn learn(&mut self, from: SocketAddr, ssrc: Ssrc) -> Result<(), Dropped> {
+    pub(crate) fn learn(&mut self, from: SocketAddr, ssrc: Ssrc, now: Instant) -> Result<(), Dropped> {
         let believed = match &mut self.path {
-            Path::Signalled { latch, .. } => latch.learn(from, ssrc),
+            Path::Signalled { latch, .. } => latch.learn(from, ssrc, now),
             Path::Ice { .. } | Path::Unknown => true,
         };
         if believed { Ok(()) } else { Err(Dropped::SourceOnTrial) }

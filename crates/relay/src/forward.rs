@@ -187,7 +187,7 @@ impl Leg {
         if arrived.standing == Standing::OnTrial {
             let transport = self.transport_mut(arrived.place.transport).ok_or(Dropped::UnknownSocket)?;
             let component = transport.component_mut(arrived.place.component).ok_or(Dropped::UnknownSocket)?;
-            component.learn(arrived.from, ssrc)?;
+            component.learn(arrived.from, ssrc, now)?;
         }
         if let Some(since) = &mut self.silent_since {
             *since = now;

@@ -10,6 +10,9 @@ use crate::Dropped;
 /// How long after a description an unnamed source may still be learnt.
 const LEARNING_TIME: Duration = Duration::from_secs(5);
 
+/// How long after the first packet a better source may still take the place of the one that sent it.
+const SETTLING_TIME: Duration = Duration::from_secs(3);
+
 /// Packets in a row that an unnamed source has to send before it is learnt.
 const LEARNING_PACKETS: u8 = 3;
 
@@ -24,7 +27,8 @@ pub(crate) struct Latch {
     before: Option<SocketAddr>,
     signalled: Option<SocketAddr>,
     sender: Option<IpAddr>,
-    until: Instant,
+    /// When learning ends; nothing where it only ends some time after the first packet.
+    until: Option<Instant>,
     trial: Option<Trial>,
 }
 
@@ -47,7 +51,11 @@ pub(crate) enum Standing {
 impl Latch {
     /// Begins with what a description names, which may be nothing, and the address of the signalling that brought it.
     pub(crate) fn new(learning: Learning, signalled: Option<SocketAddr>, sender: Option<IpAddr>, now: Instant) -> Self {
-        Self { learning, until: now + LEARNING_TIME, signalled, sender, before: None, learnt: None, trial: None }
+        let until = match learning {
+            Learning::Off | Learning::SignalledAddress | Learning::Any | Learning::First => Some(now + LEARNING_TIME),
+            Learning::Best | Learning::Settled => None,
+        };
+        Self { learning, until, signalled, sender, before: None, learnt: None, trial: None }
     }
 
     /// Goes on from the latch of the last description. Where the peer names the same address again, what was learnt stands
@@ -69,14 +77,35 @@ impl Latch {
     /// Why its packets are dropped.
     pub(crate) fn standing(&self, from: SocketAddr, now: Instant) -> Result<Standing, Dropped> {
         if let Some(learnt) = self.learnt {
-            return if learnt == from { Ok(Standing::Known) } else { Err(Dropped::SourceNotLearnt) };
+            let is_better = || self.learning == Learning::Best && self.likeness(from) > self.likeness(learnt);
+            return match learnt == from {
+                true => Ok(Standing::Known),
+                false if self.is_open(now) && is_better() => Ok(Standing::OnTrial),
+                false => Err(Dropped::SourceNotLearnt),
+            };
         }
         match (self.learning, self.names(from)) {
             (Learning::Off, true) => Ok(Standing::Known),
             (Learning::SignalledAddress | Learning::Any, true) => Ok(Standing::OnTrial),
-            (Learning::Any, false) if now <= self.until => Ok(Standing::OnTrial),
+            (Learning::First | Learning::Best | Learning::Settled, _) => Ok(Standing::OnTrial),
+            (Learning::Any, false) if self.is_open(now) => Ok(Standing::OnTrial),
             (Learning::Any, false) => Err(Dropped::SourceTooLate),
             (Learning::Off | Learning::SignalledAddress, false) => Err(Dropped::UnknownSource),
+        }
+    }
+
+    fn is_open(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now <= until)
+    }
+
+    /// How much a source is like the named one: its address and port, its address, its port, nothing.
+    fn likeness(&self, from: SocketAddr) -> u8 {
+        let signalled = |is_like: fn(SocketAddr, SocketAddr) -> bool| self.signalled.is_some_and(|it| is_like(it, from));
+        match () {
+            () if self.names(from) => 3,
+            () if self.sender == Some(from.ip()) || signalled(|one, other| one.ip() == other.ip()) => 2,
+            () if signalled(|one, other| one.port() == other.port()) => 1,
+            () => 0,
         }
     }
 
@@ -87,7 +116,21 @@ impl Latch {
 
     /// Takes a packet of a source on trial, which is authentic if the leg has keys and of a negotiated payload type.
     /// Says whether the source is believed now; then no other will be, until the next description.
-    pub(crate) fn learn(&mut self, from: SocketAddr, ssrc: Ssrc) -> bool {
+    pub(crate) fn learn(&mut self, from: SocketAddr, ssrc: Ssrc, now: Instant) -> bool {
+        match self.learning {
+            Learning::First | Learning::Best => {
+                self.until.get_or_insert(now + SETTLING_TIME);
+                self.learnt = Some(from);
+                return true;
+            }
+            Learning::Settled => {
+                if now > *self.until.get_or_insert(now + SETTLING_TIME) {
+                    self.learnt = Some(from);
+                }
+                return true;
+            }
+            Learning::Off | Learning::SignalledAddress | Learning::Any => {}
+        }
         let packets = match self.trial {
             Some(trial) if (trial.from, trial.ssrc) == (from, ssrc) => trial.packets.saturating_add(1),
             Some(_) | None => 1,
@@ -149,7 +192,7 @@ mod tests {
         let (mut latch, now) = latch(Learning::SignalledAddress);
         assert_eq!(latch.standing(address("192.0.2.2:4000"), now), Err(Dropped::UnknownSource));
         assert_eq!(latch.standing(address("192.0.2.1:5000"), now), Ok(Standing::OnTrial));
-        assert!(latch.learn(address("192.0.2.1:5000"), Ssrc(1)));
+        assert!(latch.learn(address("192.0.2.1:5000"), Ssrc(1), now));
         assert_eq!(latch.destination(), Some(address("192.0.2.1:5000")));
         let named = latch.standing(address("192.0.2.1:4000"), now);
         assert_eq!(named, Err(Dropped::SourceNotLearnt), "the named port came too late");
@@ -160,13 +203,13 @@ mod tests {
         let (mut latch, now) = latch(Learning::Any);
         let (ours, theirs) = (address("198.51.100.7:6000"), address("203.0.113.9:7000"));
         assert_eq!(latch.standing(ours, now), Ok(Standing::OnTrial));
-        assert!(!latch.learn(ours, Ssrc(1)));
-        assert!(!latch.learn(ours, Ssrc(1)));
-        assert!(!latch.learn(theirs, Ssrc(1)), "somebody else interrupts");
-        assert!(!latch.learn(ours, Ssrc(2)));
-        assert!(!latch.learn(ours, Ssrc(2)));
+        assert!(!latch.learn(ours, Ssrc(1), now));
+        assert!(!latch.learn(ours, Ssrc(1), now));
+        assert!(!latch.learn(theirs, Ssrc(1), now), "somebody else interrupts");
+        assert!(!latch.learn(ours, Ssrc(2), now));
+        assert!(!latch.learn(ours, Ssrc(2), now));
         assert_eq!(latch.destination(), Some(address("192.0.2.1:4000")));
-        assert!(latch.learn(ours, Ssrc(2)));
+        assert!(latch.learn(ours, Ssrc(2), now));
         assert_eq!(latch.destination(), Some(ours));
         assert_eq!(latch.standing(theirs, now), Err(Dropped::SourceNotLearnt));
     }
@@ -180,10 +223,54 @@ mod tests {
     }
 
     #[test]
+    fn the_source_of_the_first_packet_is_learnt_at_once_where_that_is_asked_for() {
+        let (mut latch, now) = latch(Learning::First);
+        let (ours, theirs) = (address("198.51.100.7:6000"), address("192.0.2.1:4000"));
+        let late = now + Duration::from_secs(60);
+        assert_eq!(latch.standing(ours, late), Ok(Standing::OnTrial), "a phone may be silent for long");
+        assert!(latch.learn(ours, Ssrc(1), late));
+        assert_eq!(latch.destination(), Some(ours));
+        assert_eq!(latch.standing(theirs, late), Err(Dropped::SourceNotLearnt));
+    }
+
+    #[test]
+    fn the_source_most_like_the_named_one_is_learnt_within_some_time_after_the_first_packet() {
+        let (mut latch, now) = latch(Learning::Best);
+        let [other, port, ip, named] =
+            ["198.51.100.7:6000", "198.51.100.7:4000", "192.0.2.1:6000", "192.0.2.1:4000"].map(address);
+        let began = now + Duration::from_secs(60);
+        for source in [other, port, ip] {
+            assert_eq!(latch.standing(source, began), Ok(Standing::OnTrial));
+            assert!(latch.learn(source, Ssrc(1), began));
+            assert_eq!((latch.standing(source, began), latch.destination()), (Ok(Standing::Known), Some(source)));
+        }
+        for worse in [other, port, address("192.0.2.1:7000")] {
+            assert_eq!(latch.standing(worse, began), Err(Dropped::SourceNotLearnt));
+        }
+        assert_eq!(latch.standing(named, began + SETTLING_TIME), Ok(Standing::OnTrial));
+        let settled = began + SETTLING_TIME + Duration::from_millis(1);
+        assert_eq!(latch.standing(named, settled), Err(Dropped::SourceNotLearnt));
+        assert_eq!(latch.standing(ip, settled), Ok(Standing::Known));
+    }
+
+    #[test]
+    fn the_source_of_the_first_packet_after_some_time_is_learnt_where_that_is_asked_for() {
+        let (mut latch, now) = latch(Learning::Settled);
+        let [first, second] = ["198.51.100.7:6000", "198.51.100.8:6000"].map(address);
+        assert!(latch.learn(first, Ssrc(1), now));
+        assert_eq!(latch.destination(), Some(address("192.0.2.1:4000")), "not yet");
+        assert_eq!(latch.standing(second, now + SETTLING_TIME), Ok(Standing::OnTrial));
+        let settled = now + SETTLING_TIME + Duration::from_millis(1);
+        assert!(latch.learn(second, Ssrc(1), settled));
+        assert_eq!(latch.destination(), Some(second));
+        assert_eq!(latch.standing(first, settled), Err(Dropped::SourceNotLearnt));
+    }
+
+    #[test]
     fn what_was_learnt_stands_until_the_next_description_names_another_address() {
         let (mut latch, now) = latch(Learning::SignalledAddress);
         let learnt = address("192.0.2.1:5000");
-        assert!(latch.learn(learnt, Ssrc(1)));
+        assert!(latch.learn(learnt, Ssrc(1), now));
         let again = |signalled| {
             let sender = Some(address("192.0.2.3:5060").ip());
             Latch::new(Learning::SignalledAddress, Some(address(signalled)), sender, now).after(&latch)
@@ -191,7 +278,7 @@ mod tests {
         let mut same = again("192.0.2.1:4000");
         assert_eq!(same.destination(), Some(learnt), "the peer may be silent for long");
         assert_eq!(same.standing(learnt, now), Ok(Standing::OnTrial));
-        assert!(same.learn(address("192.0.2.1:6000"), Ssrc(1)), "but it may have moved");
+        assert!(same.learn(address("192.0.2.1:6000"), Ssrc(1), now), "but it may have moved");
         assert_eq!(same.standing(learnt, now), Err(Dropped::SourceNotLearnt));
         let other = again("192.0.2.9:4000");
         assert_eq!(other.destination(), Some(address("192.0.2.9:4000")));

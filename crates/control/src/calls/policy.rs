@@ -95,7 +95,9 @@ fn learning_of(options: &Options, usual: EndpointLearning) -> Learning {
     match options.endpoint_learning.unwrap_or(usual) {
         EndpointLearning::Off => Learning::Off,
         _ if options.flags.has(Flag::Asymmetric) => Learning::Off,
-        EndpointLearning::Delayed | EndpointLearning::Immediate | EndpointLearning::Heuristic => Learning::Any,
+        EndpointLearning::Delayed => Learning::Settled,
+        EndpointLearning::Immediate => Learning::First,
+        EndpointLearning::Heuristic => Learning::Best,
     }
 }
 

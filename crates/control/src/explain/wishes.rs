@@ -344,13 +344,19 @@ impl Wishes {
                 self.offer(said, "No address is learnt from packets: media goes where the SDPs say.")
             }
             _ if is_off => self.nothing(Some(said), "`asymmetric` turns it off."),
-            EndpointLearning::Immediate | EndpointLearning::Delayed | EndpointLearning::Heuristic => {
-                self.offer(
-                    said,
-                    "Without ICE, addresses are learnt from the first packets, and then kept: not later, and by \
-                     no other rule.",
-                );
+            EndpointLearning::Immediate => {
+                self.offer(said, "Without ICE, the address that the first packet comes from is learnt, and kept.");
             }
+            EndpointLearning::Delayed => self.offer(
+                said,
+                "Without ICE, the address that the first packet comes from after three seconds of packets is learnt, \
+                 and kept.",
+            ),
+            EndpointLearning::Heuristic => self.offer(
+                said,
+                "Without ICE, the address that is most like the one in the SDP is learnt from the packets of the first \
+                 three seconds, and kept.",
+            ),
         }
     }
 

@@ -118,6 +118,20 @@ fn any_source_may_be_learnt_only_soon_after_the_answer() {
 }
 
 #[test]
+fn a_source_more_like_the_named_one_takes_the_place_of_the_first_for_some_time() {
+    let mut world = with(Learning::Best, Habits::phone());
+    let (phone, rtp_socket, _) = named(&world);
+    let anywhere: SocketAddr = "203.0.113.66:7000".parse().expect("a literal address");
+    world.run(10 * SECOND);
+    assert_eq!(world.inject(rtp_socket, anywhere, &rtp(0)), Ok(true), "however late it speaks first");
+    assert_eq!(world.inject(rtp_socket, elsewhere(phone, 10), &rtp(1)), Ok(true));
+    assert_eq!(world.inject(rtp_socket, anywhere, &rtp(2)), Err(Dropped::SourceNotLearnt));
+    world.run(4 * SECOND);
+    assert_eq!(world.inject(rtp_socket, phone, &rtp(3)), Err(Dropped::SourceNotLearnt), "it came too late");
+    assert_eq!(world.inject(rtp_socket, elsewhere(phone, 10), &rtp(4)), Ok(true));
+}
+
+#[test]
 fn rtcp_on_a_port_of_its_own_is_learnt_by_itself() {
     let mut world = with(Learning::SignalledAddress, Habits::phone());
     let (phone, rtp_socket, rtcp_socket) = named(&world);
