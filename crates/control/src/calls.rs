@@ -8,8 +8,10 @@
 //! - `policy`, `codecs`: what an offer and the wishes beside it come to for the relay
 //! - `exchange`: offers and answers
 //! - `unanswered`: offers that nobody answers
+//! - `blocks`: what parties are kept from saying
 //! - `figures`: what is told of a call
 
+mod blocks;
 mod codecs;
 mod exchange;
 mod figures;
@@ -22,14 +24,12 @@ mod unanswered;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use model::{
-    CallId, CallStatistics, Command, CommandError, Direction, Event, FromRelay, LegId, News, Reply, RequestId,
-};
+use model::{CallId, CallStatistics, Command, CommandError, Event, FromRelay, LegId, News, Reply, RequestId};
 
 use self::exchange::Finish;
 use self::party::Call;
 use self::unanswered::Unanswered;
-use crate::request::{Action, Block, Blocked, Delete, EndpointLearning, Flag, PlayDtmf, Query, Selection};
+use crate::request::{Action, Delete, EndpointLearning, Flag, PlayDtmf, Query, Selection};
 use crate::{Dictionary, Request, request};
 
 /// What an operator sets.
@@ -295,27 +295,6 @@ impl Calls {
         };
         let asked = call.commands(&numbers, |call| Command::Query { call });
         self.ask(Some(ticket), query.call_id.clone(), asked, Finish::Told { of });
-    }
-
-    /// Holds back what parties send, or lets it pass again.
-    fn block(&mut self, ticket: Ticket, block: &Block, holds_back: bool) {
-        let Some(call) = self.calls.get(&block.of.call_id) else { return self.refuse(ticket, "Unknown call-ID") };
-        if block.what != Blocked::Media {
-            return self.refuse(ticket, "unsupported");
-        }
-        let party = match call.selected(&block.of) {
-            Ok(party) => party,
-            Err(reason) => return self.refuse(ticket, reason),
-        };
-        // Seen from the relay: it may still send to the leg whose media it does not take.
-        let direction = if holds_back { Direction::SendOnly } else { Direction::SendRecv };
-        let mut asked = Vec::new();
-        for (number, dialogue) in call.dialogues.iter().enumerate() {
-            let legs = (0..2).filter(|leg| party.is_none_or(|party| dialogue.parties[*leg] == party));
-            let hold = |leg: usize, call| Command::Hold { call, leg: leg_id(leg), direction };
-            asked.extend(legs.filter_map(|leg| Some((number, hold(leg, dialogue.relay?)))));
-        }
-        self.ask(Some(ticket), block.of.call_id.clone(), asked, Finish::Done);
     }
 
     /// Presses a key in the place of a party: the others hear it.

@@ -3,6 +3,9 @@
 /// What silence is encoded as.
 pub const ULAW_SILENCE: u8 = 0xFF;
 
+/// What silence is encoded as by A-law, the other kind of G.711.
+pub const ALAW_SILENCE: u8 = 0xD5;
+
 /// Added to every magnitude, so that the first segment looks like the others.
 const BIAS: u16 = 0x84;
 

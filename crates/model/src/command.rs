@@ -142,6 +142,15 @@ pub enum Command {
         /// Which way media may flow, as the relay sees it: it sends towards the leg, it receives from it.
         direction: Direction,
     },
+    /// Keeps parts of what a leg's peer sends from the other leg, until told otherwise. Answered by [`Reply::Done`].
+    Mute {
+        /// The call.
+        call: CallId,
+        /// The leg whose peer is not to be heard.
+        leg: LegId,
+        /// Which parts; none of them lets it be heard again.
+        mute: Mute,
+    },
     /// Ends one stream on both legs and frees its ports. Answered by [`Reply::Done`].
     RemoveStream {
         /// The call.
@@ -195,6 +204,7 @@ impl Command {
             | Self::AddCandidates { call, .. }
             | Self::RestartIce { call, .. }
             | Self::Hold { call, .. }
+            | Self::Mute { call, .. }
             | Self::RemoveStream { call, .. }
             | Self::SendDtmf { call, .. }
             | Self::RequestPicture { call, .. }
@@ -202,6 +212,15 @@ impl Command {
             | Self::End { call } => *call,
         }
     }
+}
+
+/// What of a leg's media does not reach the other leg, although packets flow.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Mute {
+    /// Its sound: G.711 and G.722 become silence (RFC 3551 §4.5), packets of other codecs are left out. Pictures are too.
+    pub sound: bool,
+    /// Its key presses (RFC 4733) are left out. They are told all the same.
+    pub key_presses: bool,
 }
 
 /// What is expected of a leg, fixed when the call is made.

@@ -34,7 +34,7 @@ pub mod rtp;
 pub mod secret;
 
 pub use command::{
-    AddressFamily, Command, CommandError, DtmfDigit, FromRelay, IceRole, Learning, LegPolicy, PathPolicy, Reply,
+    AddressFamily, Command, CommandError, DtmfDigit, FromRelay, IceRole, Learning, LegPolicy, Mute, PathPolicy, Reply,
     Reporting, Request, RequestId, RestartedPath, Security, ToRelay,
 };
 pub use description::{

@@ -8,9 +8,9 @@ use model::{
     Bandwidth, CallId, CallStatistics, Candidate, CandidateKind, Codec, Command, CommandError, Component, Crypto,
     Description, Direction, DtlsParameters, DtlsState, DtmfDigit, Event, Feedback, Fingerprint, FingerprintVerdict,
     FromRelay, HashFunction, HeaderExtension, IceParameters, IceRole, IceState, Learning, LegId, LegPolicy,
-    LegStatistics, MediaKind, MediaPath, MediaStream, Mos, News, Parameter, PathPolicy, PayloadType, Profile, Reply,
-    Reporting, Request, RequestId, RestartedPath, Secret, Security, Setup, SourceStatistics, SrtpSuite, Ssrc, StreamId,
-    StreamStatistics, ToRelay, Way,
+    LegStatistics, MediaKind, MediaPath, MediaStream, Mos, Mute, News, Parameter, PathPolicy, PayloadType, Profile,
+    Reply, Reporting, Request, RequestId, RestartedPath, Secret, Security, Setup, SourceStatistics, SrtpSuite, Ssrc,
+    StreamId, StreamStatistics, ToRelay, Way,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,7 +23,7 @@ const STREAM: StreamId = StreamId(2);
 fn every_command_survives() {
     let commands = commands();
     let kinds: BTreeSet<usize> = commands.iter().map(kind_of_command).collect();
-    assert_eq!(kinds, (0..14).collect(), "one of each");
+    assert_eq!(kinds, (0..15).collect(), "one of each");
     for (id, command) in (0..).zip(commands) {
         assert_survives(&ToRelay::Command(Request { id: RequestId(id), command }));
     }
@@ -114,6 +114,7 @@ fn kind_of_command(command: &Command) -> usize {
         Command::Query { .. } => 11,
         Command::End { .. } => 12,
         Command::RequestPicture { .. } => 13,
+        Command::Mute { .. } => 14,
     }
 }
 
@@ -144,6 +145,9 @@ fn commands() -> Vec<Command> {
     ];
     for direction in [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive] {
         commands.push(Command::Hold { call, leg: LEG, direction });
+    }
+    for (sound, key_presses) in [(false, false), (true, false), (false, true)] {
+        commands.push(Command::Mute { call, leg: LEG, mute: Mute { sound, key_presses } });
     }
     for event in 0..16 {
         let digit = DtmfDigit::from_event(event).expect("sixteen keys");

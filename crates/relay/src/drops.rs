@@ -119,6 +119,8 @@ reasons! {
     NoDestination = "no_destination",
     /// A key press of ours takes its place.
     KeyPress = "key_press",
+    /// Its leg is muted, or the key presses of it are.
+    Muted = "muted",
     /// It is not RTCP.
     RtcpMalformed = "rtcp_malformed",
     /// RTCP with nothing in it that means something to the other leg.

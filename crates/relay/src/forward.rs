@@ -10,7 +10,7 @@ use media::packet::Packet;
 use media::rewrite::Rewriter;
 use media::rtcp::{self, OtherLeg};
 use media::rtp::Header;
-use model::{News, Ssrc, StreamId, Way};
+use model::{Mute, News, Ssrc, StreamId, Way};
 
 use crate::batch::Tags;
 use crate::call::{self, Call, Sides};
@@ -149,11 +149,22 @@ struct Received {
     stream: StreamId,
     /// The direction of the leg lets it in.
     is_allowed: bool,
+    /// What the leg's mute makes of it.
+    heard: Heard,
     is_first: bool,
     is_new_source: bool,
     is_key: bool,
     /// The key press that it ends.
     key: Option<KeyPress>,
+}
+
+/// What is heard of a packet.
+#[derive(Clone, Copy, Debug)]
+enum Heard {
+    All,
+    /// Silence: its payload becomes this byte.
+    Silence(u8),
+    Nothing,
 }
 
 /// What a packet is to the leg it goes to.
@@ -174,12 +185,25 @@ impl Leg {
         }
         let id = stream.id;
         self.believe(arrived, header.ssrc, now)?;
+        let mute = self.mute;
         let stream = self.stream_mut(id).ok_or(Dropped::NoAnswer)?;
         let is_new_source = stream.count(header, payload.len(), now);
         let is_first = !std::mem::replace(&mut stream.told_received, true);
         let (is_allowed, is_key) = (stream.receives, stream.is_telephone_event(header.payload_type));
         let key = if is_key && is_allowed { stream.handle_key(header, &packet[payload], now) } else { None };
-        Ok(Received { stream: id, is_allowed, is_first, is_new_source, is_key, key })
+        let heard = match mute {
+            Mute { sound: false, key_presses: false } => Heard::All,
+            Mute { key_presses, .. } if is_key => {
+                if key_presses {
+                    Heard::Nothing
+                } else {
+                    Heard::All
+                }
+            }
+            Mute { sound: false, .. } => Heard::All,
+            Mute { sound: true, .. } => stream.silence(header.payload_type).map_or(Heard::Nothing, Heard::Silence),
+        };
+        Ok(Received { stream: id, is_allowed, heard, is_first, is_new_source, is_key, key })
     }
 
     /// Takes note that the leg's peer is alive, and learns its address where that is allowed.
@@ -215,6 +239,10 @@ impl Leg {
                 return Err(reason);
             }
         };
+        if let Heard::Silence(byte) = received.heard {
+            let payload = header.payload(packet)?;
+            packet[payload].fill(byte);
+        }
         stream.rewriter.apply(packet, now)?;
         tags.untagged = component.seal_untagged(packet, Media::Rtp)?;
         let is_first = !std::mem::replace(&mut stream.told_sent, true);
@@ -237,6 +265,8 @@ fn may_pass(
         Err(Dropped::OtherLegNotReady)
     } else if occupied {
         Err(Dropped::KeyPress)
+    } else if matches!(received.heard, Heard::Nothing) {
+        Err(Dropped::Muted)
     } else {
         component.destination().ok_or(Dropped::NoDestination)
     }

@@ -100,7 +100,8 @@ impl Latch {
 
     /// How much a source is like the named one: its address and port, its address, its port, nothing.
     fn likeness(&self, from: SocketAddr) -> u8 {
-        let signalled = |is_like: fn(SocketAddr, SocketAddr) -> bool| self.signalled.is_some_and(|it| is_like(it, from));
+        let signalled =
+            |is_like: fn(SocketAddr, SocketAddr) -> bool| self.signalled.is_some_and(|it| is_like(it, from));
         match () {
             () if self.names(from) => 3,
             () if self.sender == Some(from.ip()) || signalled(|one, other| one.ip() == other.ip()) => 2,

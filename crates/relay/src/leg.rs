@@ -19,7 +19,7 @@ use media::rtcp::PictureRequests;
 use media::rtp::Header;
 use model::{
     AddressFamily, Candidate, CommandError, Description, Direction, IceParameters, IceRole, LegId, LegPolicy,
-    LegStatistics, MediaKind, MediaPath, MediaStream, PathPolicy, Reporting, RestartedPath, Security, StreamId,
+    LegStatistics, MediaKind, MediaPath, MediaStream, Mute, PathPolicy, Reporting, RestartedPath, Security, StreamId,
 };
 use smallvec::SmallVec;
 
@@ -73,6 +73,8 @@ pub(crate) struct Leg {
     exchange: Exchange,
     early: Vec<EarlyCandidate>,
     hold: Direction,
+    /// What of its peer's media is not to be heard.
+    pub(crate) mute: Mute,
     we_offered_first: Option<bool>,
     /// Why packets of this leg's peer went no further, once one did not.
     dropped: Option<Box<Drops>>,
@@ -172,6 +174,7 @@ impl Leg {
             transports: SmallVec::new(),
             early: Vec::new(),
             hold: Direction::SendRecv,
+            mute: Mute::default(),
             we_offered_first: None,
         })
     }

@@ -285,6 +285,10 @@ fn carry_out(call: &mut Call, command: Command, work: &mut Work<'_>) -> Result<R
             call.leg_mut(leg)?.set_hold(direction);
             Ok(Reply::Done)
         }
+        Command::Mute { leg, mute, .. } => {
+            call.leg_mut(leg)?.mute = mute;
+            Ok(Reply::Done)
+        }
         Command::RemoveStream { stream, .. } => call.remove_stream(stream, work).map(|()| Reply::Done),
         Command::SendDtmf { leg, digit, duration_ms, .. } => {
             let duration = Duration::from_millis(u64::from(duration_ms));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use media::dtmf::{self, KeyPress};
 use media::emodel::Equipment;
 use media::extension::{self, ExtensionMap};
+use media::g711;
 use media::rewrite::{Durations, Newcomers, Origin, Passage, PayloadTypeMap, Rewriter, Settings};
 use media::rtcp::{PictureRequests, ReportBlock, SenderInfo};
 use media::rtp::{Header, RtpTime, SeqNo};
@@ -126,6 +127,15 @@ impl LegStream {
         let speech = local.codecs.iter().find(|codec| self.kind == MediaKind::Audio && is_sound(codec));
         let equipment = speech.map(|codec| Equipment::of(&codec.name));
         self.agreed = Some(Box::new(Agreed { local, remote, mid_extension, pictures, equipment }));
+    }
+
+    /// What silence is in the codec of a payload type that the peer sends, if each byte of it is the same.
+    pub(crate) fn silence(&self, payload_type: PayloadType) -> Option<u8> {
+        const G722_SILENCE: u8 = 0xFA;
+        let codecs = &self.agreed.as_deref()?.local.codecs;
+        let codec = codecs.iter().find(|codec| codec.payload_type == payload_type)?;
+        let known = [("PCMU", g711::ULAW_SILENCE), ("PCMA", g711::ALAW_SILENCE), ("G722", G722_SILENCE)];
+        known.into_iter().find(|(name, _)| codec.name.eq_ignore_ascii_case(name)).map(|(_, byte)| byte)
     }
 
     /// Which way media may flow, as we see it: what both sides said, narrowed by a hold.

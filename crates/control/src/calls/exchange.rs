@@ -7,6 +7,7 @@ use model::{CallId, Command, CommandError, Description, LegPolicy, PathPolicy, P
 use sdp::fragment::{Fragment, Trickled};
 use sdp::{Role, SdpError};
 
+use super::blocks::Blocks;
 use super::party::{Call, Dialogue, Exchange, Said};
 use super::policy::Legs;
 use super::{Calls, Job, MAX_PARTIES, Ticket, codecs, figures, leg_id, ok};
@@ -114,6 +115,11 @@ impl Calls {
             by_leg(offerer, self.known_interfaces(legs.sender.clone()), self.known_interfaces(legs.receiver.clone()));
         let (relay, made) = self.relay_for(&call_id, (number, offerer), policies, &mut asked);
         self.await_answer(&call_id, number, relay, made.is_some(), now);
+        if let Some(call) = self.calls.get_mut(&call_id) {
+            call.parties[from].blocked.key_presses |= options.flags.has(Flag::BlockDtmf);
+            let before = if made.is_some() { [Blocks::NOTHING; 2] } else { call.dialogues[number].blocked };
+            asked.extend(call.blocks_in(number, before, relay));
+        }
         let onward = codecs::offered(&offer, &options, legs.offers_bundle);
         asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer: offer.clone() });
         asked.push(Command::LocalOffer { call: relay, leg: leg_id(1 - offerer), offer: onward });
@@ -170,6 +176,7 @@ impl Calls {
             let reply = ok().with("sdp", rewritten.to_owned());
             return self.replies.push_back((ticket, reply));
         }
+        let (answerer, before) = (dialogue.parties[1 - offerer], dialogue.blocked);
         let was_answered = exchange.answer.is_some();
         let takes_bundle = exchange.legs.takes_bundle;
         let Ok(described) = dialogue.session.read_answer(&sdp) else {
@@ -181,7 +188,9 @@ impl Calls {
         let remote = rewriting::described(described.description, &sdp, &dialogue.session, &options);
         let wishes = codecs::Wishes { offer: &exchange.offer.options, answer: &options };
         let onward = codecs::answered(&offer, &remote, wishes, takes_bundle);
-        let mut asked = vec![Command::RemoteAnswer { call: relay, leg: leg_id(1 - offerer), answer: remote.clone() }];
+        call.parties[answerer].blocked.key_presses |= options.flags.has(Flag::BlockDtmf);
+        let mut asked = call.blocks_in(number, before, relay);
+        asked.push(Command::RemoteAnswer { call: relay, leg: leg_id(1 - offerer), answer: remote.clone() });
         if was_answered {
             // To the relay another answer is one to the same offer made again.
             asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer });

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use model::{CallId, Description, LegPolicy};
 
+use super::blocks::Blocks;
 use super::policy::Legs;
 use crate::request::Options;
 use crate::rewriting::Told;
@@ -20,6 +21,8 @@ pub(super) struct Party {
     pub(super) aliases: Vec<String>,
     pub(super) via_branch: Option<String>,
     pub(super) label: Option<String>,
+    /// What of its media goes no further.
+    pub(super) blocked: Blocks,
     /// Since 1970.
     pub(super) created: Duration,
 }
@@ -58,6 +61,8 @@ pub(super) struct Dialogue {
     pub(super) unanswered: Option<(Instant, CallId)>,
     /// The packets that had come from each party when it had been silent for too long.
     pub(super) silent: [Option<u64>; 2],
+    /// What the relay was told to keep back of each party's media.
+    pub(super) blocked: [Blocks; 2],
 }
 
 impl Dialogue {
@@ -73,6 +78,7 @@ impl Dialogue {
             told: <[Told; 2]>::default(),
             unanswered: None,
             silent: [None; 2],
+            blocked: [Blocks::default(); 2],
         }
     }
 
@@ -116,13 +122,22 @@ pub(super) struct Call {
     pub(super) last_signal: Duration,
     pub(super) parties: Vec<Party>,
     pub(super) dialogues: Vec<Dialogue>,
+    /// What goes no further, whoever sends it.
+    pub(super) blocked: Blocks,
     /// When it ends, if its end was asked for.
     pub(super) ends_at: Option<Instant>,
 }
 
 impl Call {
     pub(super) const fn new(now: Duration) -> Self {
-        Self { created: now, last_signal: now, parties: Vec::new(), dialogues: Vec::new(), ends_at: None }
+        Self {
+            created: now,
+            last_signal: now,
+            parties: Vec::new(),
+            dialogues: Vec::new(),
+            blocked: Blocks::NOTHING,
+            ends_at: None,
+        }
     }
 
     pub(super) fn party(&self, tag: &str) -> Option<usize> {

@@ -3,7 +3,7 @@ mod descriptions;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use model::FromRelay;
+use model::{Direction, FromRelay};
 use relay::{Address, CertificatePolicy, OpenError, PortShare, Relay, SocketId, Sockets, Traffic};
 
 use super::*;
@@ -105,15 +105,22 @@ impl World {
 
     /// Sends a packet of sound to where the first offerer was told to.
     fn speak(&mut self, from: &str, number: u8) {
+        self.send(from, 8, number);
+    }
+
+    /// Sends a packet of a payload type there, and returns the payload that goes on.
+    fn send(&mut self, from: &str, payload_type: u8, number: u8) -> Option<Vec<u8>> {
         let call = self.calls.calls.values().next().expect("there is a call");
         let to =
             call.dialogues[0].local[0].as_ref().and_then(|local| local.streams[0].path.rtp).expect("it was answered");
         let socket = self.open.0.iter().find(|(_, address)| **address == to).map(|(id, _)| *id).expect("it is open");
         let mut buffer = [0; 512];
-        buffer[..12].copy_from_slice(&[0x80, 8, 0, number, 0, 0, number, 0, 1, 2, 3, 4]);
+        buffer[..12].copy_from_slice(&[0x80, payload_type, 0, number, 0, 0, number, 0, 1, 2, 3, 4]);
         let from = from.parse().expect("an address");
         let datagram = relay::Datagram { arrived_on: socket, from, buffer: &mut buffer, length: 172 };
-        self.relay.handle_batch([(0, datagram)], self.now, &mut Vec::new());
+        let mut forwards = Vec::new();
+        self.relay.handle_batch([(0, datagram)], self.now, &mut forwards);
+        forwards.first().map(|(_, forward)| buffer[forward.bytes.clone()][12..].to_vec())
     }
 
     fn offer(&mut self, more: &[(&'static str, &'static str)]) -> Dictionary<'static> {
@@ -340,7 +347,6 @@ fn media_is_held_back_and_keys_are_pressed_for_the_party_that_is_named() {
     let mut world = World::new();
     world.offer(&[("from-label", "caller")]);
     world.answer(&[]);
-    let named = |command: &'static str| Dictionary::new().with("command", command).with("call-id", "c");
     for command in ["block media", "unblock media"] {
         for more in [
             named(command),
@@ -355,7 +361,63 @@ fn media_is_held_back_and_keys_are_pressed_for_the_party_that_is_named() {
     assert_eq!(error(&world.ask(&nobody)).as_deref(), Some("No monologue matching the given label"));
     let nobody = named("play DTMF").with("code", "5").with("from-tag", "nobody");
     assert_eq!(error(&world.ask(&nobody)).as_deref(), Some("From-tag given, but no such tag exists"));
-    assert_eq!(error(&world.ask(&named("silence media"))).as_deref(), Some("unsupported"));
+}
+
+#[test]
+fn what_is_blocked_of_the_call_and_of_a_party_is_let_go_by_itself() {
+    let mut world = World::new();
+    world.offer(&[]);
+    world.answer(&[("flags", "block-DTMF")]);
+    let bob = |command| named(command).with("from-tag", "bob").with("flags", "directional");
+    let mute = |leg, sound, key_presses| Command::Mute {
+        call: CallId::from(1),
+        leg: LegId(leg),
+        mute: model::Mute { sound, key_presses },
+    };
+    let hold = |leg, direction| Command::Hold { call: CallId::from(1), leg: LegId(leg), direction };
+    for (request, commands) in [
+        (named("silence media"), vec![mute(0, true, false), mute(1, true, true)]),
+        (named("silence media"), vec![]),
+        (bob("unblock DTMF"), vec![mute(1, true, false)]),
+        (bob("block media"), vec![hold(1, Direction::SendOnly)]),
+        (named("block media"), vec![hold(0, Direction::SendOnly)]),
+        (named("unblock media"), vec![hold(0, Direction::SendRecv)]),
+        (named("unblock media").with("all", "all"), vec![hold(1, Direction::SendRecv)]),
+        (named("unsilence media"), vec![mute(0, false, false), mute(1, false, false)]),
+    ] {
+        world.tickets += 1;
+        let read = Request::read(&request).expect("it is a request");
+        world.calls.handle_request(Ticket(world.tickets), read, world.now);
+        let asked: Vec<Command> = world.calls.commands.iter().map(|request| request.command.clone()).collect();
+        assert_eq!(asked, commands, "{request:?}");
+        world.work();
+        assert_eq!(world.calls.poll_reply().map(|(_, reply)| error(&reply)), Some(None));
+    }
+}
+
+#[test]
+fn what_is_silenced_is_heard_as_silence_and_keys_that_are_blocked_not_at_all() {
+    let mut world = World::new();
+    world.offer(&[]);
+    world.answer(&[]);
+    let mut number = 0;
+    let mut heard = |world: &mut World, payload_type| {
+        number += 1;
+        world.send("192.0.2.10:4000", payload_type, number)
+    };
+    let sound = Some(vec![0; 160]);
+    assert_eq!([heard(&mut world, 8), heard(&mut world, 101)], [sound.clone(), sound.clone()]);
+    world.ask(&named("silence media"));
+    assert_eq!([heard(&mut world, 8), heard(&mut world, 101)], [Some(vec![0xD5; 160]), sound.clone()]);
+    world.ask(&named("unsilence media"));
+    world.ask(&named("block DTMF"));
+    assert_eq!([heard(&mut world, 8), heard(&mut world, 101)], [sound.clone(), None]);
+    world.ask(&named("unblock DTMF"));
+    assert_eq!([heard(&mut world, 8), heard(&mut world, 101)], [sound.clone(), sound]);
+}
+
+fn named(command: &'static str) -> Dictionary<'static> {
+    Dictionary::new().with("command", command).with("call-id", "c")
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(super) const fn effect(flag: Flag, side: Side) -> (Effect, &'static str) {
         Flag::NoPortLatching => (Nothing, "Ports stay for as long as the way to the party stays of its kind."),
         Flag::Reset => (Nothing, "What a party does not support is not kept, so there is nothing to forget."),
         Flag::Debug => (Nothing, DEBUG),
-        Flag::BlockDtmf => (Nothing, NOT_YET),
+        Flag::BlockDtmf => (Does, "Key presses of this party (RFC 4733) are not heard, until they are unblocked."),
         Flag::DetectDtmf => (Nothing, "Key presses are not reported."),
         Flag::AllowAsymmetricCodecs => match side {
             Side::Answer => (Does, "Codecs that the answerer calls by other numbers stay, by its numbers."),

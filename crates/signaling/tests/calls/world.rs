@@ -428,6 +428,7 @@ pub(crate) fn word(command: &Command) -> String {
         Command::AddCandidates { leg: of, .. } => format!("candidates {}", leg(of)),
         Command::RestartIce { leg: of, .. } => format!("restart {}", leg(of)),
         Command::Hold { leg: of, direction, .. } => format!("hold {} {direction:?}", leg(of)),
+        Command::Mute { leg: of, mute, .. } => format!("mute {} {mute:?}", leg(of)),
         Command::RemoveStream { .. } => "remove-stream".into(),
         Command::SendDtmf { leg: of, digit, .. } => format!("dtmf {} {}", leg(of), char::from(*digit)),
         Command::Query { .. } => "query".into(),
