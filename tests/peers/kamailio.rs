@@ -69,6 +69,10 @@ impl Relay {
         process.log().wait_for("ready");
         self.process = Some(process);
     }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("it runs")
+    }
 }
 
 struct Kamailio {
@@ -80,22 +84,27 @@ struct Kamailio {
 
 impl Kamailio {
     fn start(relay: &Relay, door: Door) -> Self {
-        let dir = TempDir::new("kamailio");
-        let port = ports::free(1);
-        let control = format!("unix:{}/control", dir.path().display());
         let relay = match door {
             Door::Udp => format!("udp:127.0.0.1:{}", relay.ng),
             Door::WebSocket => format!("ws://127.0.0.1:{}/", relay.http),
             Door::Secure => format!("wss://127.0.0.1:{}/", relay.https),
         };
+        Self::start_with(&relay)
+    }
+
+    /// Starts it with relays as its module takes them.
+    fn start_with(relays: &str) -> Self {
+        let dir = TempDir::new("kamailio");
+        let port = ports::free(1);
+        let control = format!("unix:{}/control", dir.path().display());
         let process = Process::start("kamailio", "kamailio", |command| {
             command.arg("-f").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kamailio/kamailio.cfg"));
             command.arg("-Y").arg(dir.path()).args(["-DD", "-E", "-n", "2", "-m", "32", "-M", "4"]);
             command.arg("-A").arg(format!("LISTEN=udp:127.0.0.1:{port}"));
-            command.arg("-A").arg(format!("RELAY=\"{relay}\"")).arg("-A").arg(format!("CONTROL=\"{control}\""));
+            command.arg("-A").arg(format!("RELAY=\"{relays}\"")).arg("-A").arg(format!("CONTROL=\"{control}\""));
             // A relay that is gone is missed soon.
             command.args(["-A", "RELAY_TIMEOUT=200", "-A", "RELAY_TRIES=2", "-A", "RELAY_REST=1"]);
-            if !matches!(door, Door::Udp) {
+            if relays.starts_with("ws") {
                 command.args(["-A", "WITH_WEBSOCKET"]).env("SSL_CERT_FILE", certificates("authority.pem"));
             }
         });
@@ -271,4 +280,45 @@ fn a_call_goes_on_through_a_relay_that_was_started_again_once_it_is_negotiated_a
     scene.alice.reinvite();
     scene.alice.log().wait_for("call: got SDP answer");
     scene.keys_arrive();
+}
+
+#[test]
+#[ignore = "needs Kamailio and baresip"]
+fn all_phones_of_a_user_ring_and_the_one_that_answers_is_heard() {
+    const CAROL: u32 = 1_320;
+    let mut scene = Scene::start(Door::Udp, Phone::default(), Phone::default());
+    let mut carol = scene.kamailio.phone("200", Phone { frequency: CAROL, ..Phone::default() });
+    scene.alice.dial(&scene.bob_uri());
+    scene.bob.event("CALL_INCOMING");
+    carol.event("CALL_INCOMING");
+    carol.answer();
+    scene.alice.hears(CAROL);
+    carol.hears(ALICE);
+    scene.bob.event("CALL_CLOSED");
+    carol.press("3");
+    assert_eq!(scene.alice.event("CALL_DTMF_START")["param"], "3");
+    carol.hang_up();
+    scene.alice.event("CALL_CLOSED");
+}
+
+#[test]
+#[ignore = "needs Kamailio and baresip"]
+fn a_relay_that_is_to_stop_leaves_new_calls_to_another() {
+    let (busy, idle) = (Relay::start(), Relay::start());
+    // All but one call of 100,000 is for the first.
+    let kamailio = Kamailio::start_with(&format!("udp:127.0.0.1:{}=99999 udp:127.0.0.1:{}=1", busy.ng, idle.ng));
+    let [alice, bob] = [("100", ALICE), ("200", BOB)]
+        .map(|(user, frequency)| kamailio.phone(user, Phone { frequency, ..Phone::default() }));
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let offered = Command::new(env!("CARGO_BIN_EXE_stox"))
+        .args(["ng", "send", "--to", &format!("udp:127.0.0.1:{}", busy.ng), "offer", "call-id=one", "from-tag=a"])
+        .arg(format!("sdp={sdp}"))
+        .output()
+        .expect("the binary was built");
+    assert!(offered.status.success(), "{offered:?}");
+    busy.process().terminate();
+    busy.process().log().wait_for("stopping when the last call is over");
+    let mut scene = Scene { alice, bob, kamailio, relay: idle };
+    scene.alice_calls_bob();
+    busy.process().log().wait_for("Parallel session limit reached");
 }
