@@ -440,10 +440,6 @@ fn profile_name(suite: &SrtpSuite) -> Option<&'static str> {
         SrtpSuite::Aes256CmSha1_80
         | SrtpSuite::Aes256CmSha1_32
         | SrtpSuite::Aes192CmSha1_80
-        | SrtpSuite::Aes192CmSha1_32
-        | SrtpSuite::F8_128Sha1_80
-        | SrtpSuite::F8_128Sha1_32
-        | SrtpSuite::NullSha1_80
-        | SrtpSuite::NullSha1_32 => None,
+        | SrtpSuite::Aes192CmSha1_32 => None,
     }
 }

@@ -5,7 +5,6 @@
 //! once a packet of that SSRC has authenticated. Of a key that was replaced it is kept too, since the key may come back.
 
 mod counter;
-mod f8;
 mod gcm;
 mod inbound;
 mod kdf;

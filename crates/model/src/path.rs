@@ -363,19 +363,11 @@ pub enum SrtpSuite {
     AesCm128Sha1_80,
     /// AES_CM_128_HMAC_SHA1_32.
     AesCm128Sha1_32,
-    /// F8_128_HMAC_SHA1_80; by SDES only.
-    F8_128Sha1_80,
-    /// F8_128_HMAC_SHA1_32, which clients of rtpengine know; by SDES only.
-    F8_128Sha1_32,
-    /// NULL_HMAC_SHA1_80, which clients of rtpengine know: authenticated, not encrypted; by SDES only.
-    NullSha1_80,
-    /// NULL_HMAC_SHA1_32, the same with a shorter tag.
-    NullSha1_32,
 }
 
 impl SrtpSuite {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 8] = [
         Self::AeadAes256Gcm,
         Self::AeadAes128Gcm,
         Self::Aes256CmSha1_80,
@@ -384,10 +376,6 @@ impl SrtpSuite {
         Self::Aes192CmSha1_32,
         Self::AesCm128Sha1_80,
         Self::AesCm128Sha1_32,
-        Self::F8_128Sha1_80,
-        Self::F8_128Sha1_32,
-        Self::NullSha1_80,
-        Self::NullSha1_32,
     ];
 
     /// Those that are used where nobody names any, in the order in which we offer them.
@@ -405,10 +393,6 @@ impl SrtpSuite {
             Self::Aes192CmSha1_32 => "AES_192_CM_HMAC_SHA1_32",
             Self::AesCm128Sha1_80 => "AES_CM_128_HMAC_SHA1_80",
             Self::AesCm128Sha1_32 => "AES_CM_128_HMAC_SHA1_32",
-            Self::F8_128Sha1_80 => "F8_128_HMAC_SHA1_80",
-            Self::F8_128Sha1_32 => "F8_128_HMAC_SHA1_32",
-            Self::NullSha1_80 => "NULL_HMAC_SHA1_80",
-            Self::NullSha1_32 => "NULL_HMAC_SHA1_32",
         }
     }
 
@@ -419,27 +403,14 @@ impl SrtpSuite {
             Self::AesCm128Sha1_32 => Some(0x0002),
             Self::AeadAes128Gcm => Some(0x0007),
             Self::AeadAes256Gcm => Some(0x0008),
-            Self::Aes256CmSha1_80
-            | Self::Aes256CmSha1_32
-            | Self::Aes192CmSha1_80
-            | Self::Aes192CmSha1_32
-            | Self::F8_128Sha1_80
-            | Self::F8_128Sha1_32
-            | Self::NullSha1_80
-            | Self::NullSha1_32 => None,
+            Self::Aes256CmSha1_80 | Self::Aes256CmSha1_32 | Self::Aes192CmSha1_80 | Self::Aes192CmSha1_32 => None,
         }
     }
 
     /// Bytes of the master key.
     pub const fn key_length(self) -> usize {
         match self {
-            Self::AeadAes128Gcm
-            | Self::AesCm128Sha1_80
-            | Self::AesCm128Sha1_32
-            | Self::F8_128Sha1_80
-            | Self::F8_128Sha1_32
-            | Self::NullSha1_80
-            | Self::NullSha1_32 => 16,
+            Self::AeadAes128Gcm | Self::AesCm128Sha1_80 | Self::AesCm128Sha1_32 => 16,
             Self::Aes192CmSha1_80 | Self::Aes192CmSha1_32 => 24,
             Self::AeadAes256Gcm | Self::Aes256CmSha1_80 | Self::Aes256CmSha1_32 => 32,
         }
@@ -454,11 +425,7 @@ impl SrtpSuite {
             | Self::Aes192CmSha1_80
             | Self::Aes192CmSha1_32
             | Self::AesCm128Sha1_80
-            | Self::AesCm128Sha1_32
-            | Self::F8_128Sha1_80
-            | Self::F8_128Sha1_32
-            | Self::NullSha1_80
-            | Self::NullSha1_32 => 14,
+            | Self::AesCm128Sha1_32 => 14,
         }
     }
 }

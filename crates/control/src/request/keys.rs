@@ -291,6 +291,9 @@ fn fingerprint(reader: &mut Reader, key: &'static str, value: &Value<'_>) {
 /// Words of `SDES` that would send media, or take it, without protection.
 const UNPROTECTED: &[&str] = &["unencrypted_srtp", "unencrypted_srtcp", "unauthenticated_srtp"];
 
+/// Suites that others speak.
+const OTHER_SUITES: &[&str] = &["F8_128_HMAC_SHA1_80", "F8_128_HMAC_SHA1_32", "NULL_HMAC_SHA1_80", "NULL_HMAC_SHA1_32"];
+
 fn sdes(reader: &mut Reader, key: &'static str, value: &Value<'_>) {
     reader.each(key, value, |reader, word| {
         if let Some(word) = SdesWord::find(word) {
@@ -318,6 +321,9 @@ fn suites(reader: &mut Reader, names: &str, list: fn(&mut Reader) -> &mut Vec<Sr
         match SrtpSuite::ALL.into_iter().find(|suite| same(suite.as_str(), name)) {
             Some(suite) if suites.contains(&suite) => {}
             Some(suite) => suites.push(suite),
+            None if OTHER_SUITES.iter().any(|suite| same(suite, name)) => {
+                reader.unsupported(&format!("SDES suite {name}"))
+            }
             None => reader.unknown_member("SDES", name),
         }
     }

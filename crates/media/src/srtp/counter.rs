@@ -1,5 +1,4 @@
-//! AES in counter mode, or another cipher of RFC 3711, with HMAC-SHA1 (RFC 3711 §4.1, §4.2.1; RFC 6188 for 192 and 256
-//! bits).
+//! AES in counter mode with HMAC-SHA1 (RFC 3711 §4.1.1, §4.2.1; RFC 6188 for 192 and 256 bits).
 
 use aws_lc_rs::{
     cipher::{AES_128, AES_192, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey},
@@ -7,8 +6,6 @@ use aws_lc_rs::{
 };
 use lanes::{CODE_LENGTH, Key};
 use zeroize::Zeroizing;
-
-use super::f8::F8;
 
 /// The AES counter-mode keystream of one key; the key schedule is computed once.
 pub(super) struct Keystream(EncryptingKey);
@@ -32,58 +29,34 @@ impl Keystream {
     }
 }
 
-/// What encrypts, with its session key.
-#[expect(clippy::large_enum_variant, reason = "the usual one; a box would cost every packet a step")]
-pub(super) enum Cipher {
-    Counter(Counter),
-    /// Boxed, for it is rare.
-    F8(Box<F8>),
-    /// Nothing is encrypted (RFC 3711 §4.1.3).
-    Null,
-}
-
-/// Counter mode (RFC 3711 §4.1.1).
-pub(super) struct Counter {
+/// Encryption and authentication keys of RTP or of RTCP.
+pub(super) struct CounterMode {
     keystream: Keystream,
     /// Session salt, shifted 16 bits up: the counter block of SSRC 0 and index 0.
     salt: Zeroizing<u128>,
-}
-
-impl Counter {
-    pub(super) fn new(key: &[u8], salt: &[u8; 14]) -> Self {
-        let salt = salt.iter().fold(0, |number, byte| number << 8 | u128::from(*byte)) << 16;
-        Self { keystream: Keystream::new(key), salt: Zeroizing::new(salt) }
-    }
-
-    fn apply(&self, ssrc: u32, index: u64, bytes: &mut [u8]) {
-        let counter = *self.salt ^ u128::from(ssrc) << 64 ^ u128::from(index) << 16;
-        self.keystream.apply(counter.to_be_bytes(), bytes);
-    }
-}
-
-/// A cipher and the authentication key of RTP or of RTCP.
-pub(super) struct Tagged {
-    cipher: Cipher,
     authentication: Key,
     tag_length: usize,
 }
 
-impl Tagged {
-    pub(super) fn new(cipher: Cipher, authentication: &[u8; CODE_LENGTH], tag_length: usize) -> Self {
-        Self { cipher, authentication: Key::new(authentication), tag_length }
+impl CounterMode {
+    pub(super) fn new(key: &[u8], salt: &[u8; 14], authentication: &[u8; CODE_LENGTH], tag_length: usize) -> Self {
+        let salt = salt.iter().fold(0, |number, byte| number << 8 | u128::from(*byte)) << 16;
+        Self {
+            keystream: Keystream::new(key),
+            salt: Zeroizing::new(salt),
+            authentication: Key::new(authentication),
+            tag_length,
+        }
     }
 
     pub(super) const fn tag_length(&self) -> usize {
         self.tag_length
     }
 
-    /// Encrypts or decrypts the packet of an SSRC and index, which begins with some bytes in clear.
-    pub(super) fn apply(&self, clear: &[u8], ssrc: u32, index: u64, bytes: &mut [u8]) {
-        match &self.cipher {
-            Cipher::Counter(counter) => counter.apply(ssrc, index, bytes),
-            Cipher::F8(f8) => f8.apply(clear, index, bytes),
-            Cipher::Null => {}
-        }
+    /// Encrypts or decrypts the packet of an SSRC and index.
+    pub(super) fn apply(&self, ssrc: u32, index: u64, bytes: &mut [u8]) {
+        let counter = *self.salt ^ u128::from(ssrc) << 64 ^ u128::from(index) << 16;
+        self.keystream.apply(counter.to_be_bytes(), bytes);
     }
 
     /// What makes tags.
@@ -91,7 +64,7 @@ impl Tagged {
         &self.authentication
     }
 
-    /// The tag over some bytes and a trailer that is not sent; only the first [`Tagged::tag_length`] bytes count.
+    /// The tag over some bytes and a trailer that is not sent; only the first [`CounterMode::tag_length`] bytes count.
     pub(super) fn tag(&self, bytes: &[u8], trailer: &[u8]) -> [u8; CODE_LENGTH] {
         self.authentication.code(bytes, trailer)
     }

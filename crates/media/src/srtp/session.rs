@@ -1,9 +1,9 @@
 //! The session keys under one master key, and the two packet formats they make.
 //!
 //! ```text
-//! SRTP   HMAC           header | encrypted payload | MKI | tag             tag also covers the rollover counter
+//! SRTP   counter mode   header | encrypted payload | MKI | tag             tag also covers the rollover counter
 //!        GCM            header | encrypted payload | tag | MKI             header is authenticated
-//! SRTCP  HMAC           8 bytes | encrypted | E, index | MKI | tag
+//! SRTCP  counter mode   8 bytes | encrypted | E, index | MKI | tag
 //!        GCM            8 bytes | encrypted | tag | E, index | MKI         8 bytes, E and index are authenticated
 //! ```
 
@@ -12,8 +12,7 @@ use model::SrtpSuite;
 
 use super::{
     MasterKey, SrtpError,
-    counter::{Cipher, Counter, Tagged},
-    f8::F8,
+    counter::CounterMode,
     gcm::{Gcm, TAG_LENGTH},
     kdf::{Label, derive},
     tag::{Tag, Untagged},
@@ -37,7 +36,7 @@ pub(super) struct Session {
 
 #[expect(clippy::large_enum_variant, reason = "two per direction of a transport; a box would cost every packet a step")]
 enum Protection {
-    Tagged(Tagged),
+    CounterMode(CounterMode),
     Gcm(Gcm),
 }
 
@@ -59,7 +58,7 @@ impl Session {
             return true;
         }
         let behind = match self.protection(media) {
-            Protection::Tagged(keys) => keys.tag_length(),
+            Protection::CounterMode(keys) => keys.tag_length(),
             Protection::Gcm(_) => 0,
         };
         packet.len().checked_sub(behind).is_some_and(|end| packet[..end].ends_with(&self.mki))
@@ -70,7 +69,7 @@ impl Session {
         packet.tail_room() >= self.overhead(media)
     }
 
-    /// Encrypts; with HMAC the tag is left to be computed.
+    /// Encrypts; in counter mode the tag is left to be computed.
     pub(super) fn seal_rtp(
         &self,
         packet: &mut Packet<'_>,
@@ -80,8 +79,8 @@ impl Session {
     ) -> Result<Option<Untagged>, SrtpError> {
         let (clear, payload) = packet.split_at_mut_checked(header).ok_or(SrtpError::Malformed)?;
         match &self.rtp {
-            Protection::Tagged(keys) => {
-                keys.apply(clear, ssrc, index.index(), payload);
+            Protection::CounterMode(keys) => {
+                keys.apply(ssrc, index.index(), payload);
                 let authenticated = packet.len();
                 packet.append(&self.mki)?;
                 let place = packet.len()..packet.len() + keys.tag_length();
@@ -102,7 +101,7 @@ impl Session {
     /// What the tag of a packet is computed of; nothing where there is more to it than that.
     pub(super) fn message<'a>(&'a self, packet: &'a [u8], index: ExtSeqNo) -> Option<Message<'a>> {
         match &self.rtp {
-            Protection::Tagged(keys) => {
+            Protection::CounterMode(keys) => {
                 let end = packet.len().checked_sub(self.overhead(Media::Rtp))?;
                 let trailer = index.rollovers().to_be_bytes();
                 Some(Message { key: keys.authentication(), bytes: &packet[..end], trailer })
@@ -126,13 +125,12 @@ impl Session {
         }
         let (bytes, behind) = packet.split_at_mut(end);
         let authentic = match &self.rtp {
-            Protection::Tagged(keys) => {
+            Protection::CounterMode(keys) => {
                 let rollovers = index.rollovers().to_be_bytes();
                 let ahead = ahead.and_then(|tag| tag.under(rollovers));
                 let expected = ahead.copied().unwrap_or_else(|| keys.tag(bytes, &rollovers));
                 keys.verify(&expected, &behind[self.mki.len()..]) && {
-                    let (clear, payload) = bytes.split_at_mut(header);
-                    keys.apply(clear, ssrc, index.index(), payload);
+                    keys.apply(ssrc, index.index(), &mut bytes[header..]);
                     true
                 }
             }
@@ -157,9 +155,8 @@ impl Session {
         let word = RtcpIndex { index, encrypted: !self.unencrypted_srtcp }.word();
         let clear = if self.unencrypted_srtcp { packet.len() } else { RTCP_CLEAR };
         match &self.rtcp {
-            Protection::Tagged(keys) => {
-                let (clear, rest) = packet.split_at_mut(clear);
-                keys.apply(clear, ssrc, number, rest);
+            Protection::CounterMode(keys) => {
+                keys.apply(ssrc, number, &mut packet[clear..]);
                 packet.append(&word)?;
                 let tag = keys.tag(packet, &[]);
                 packet.append(&self.mki)?;
@@ -181,7 +178,7 @@ impl Session {
     /// The SRTCP index that a packet claims.
     pub(super) fn rtcp_index(&self, packet: &[u8]) -> Result<RtcpIndex, SrtpError> {
         let behind = match &self.rtcp {
-            Protection::Tagged(keys) => keys.tag_length() + self.mki.len(),
+            Protection::CounterMode(keys) => keys.tag_length() + self.mki.len(),
             Protection::Gcm(_) => self.mki.len(),
         };
         if packet.len() < RTCP_CLEAR + self.overhead(Media::Rtcp) {
@@ -200,11 +197,10 @@ impl Session {
         let number = u64::from(claimed.index);
         let clear = if claimed.encrypted { RTCP_CLEAR } else { end };
         let authentic = match &self.rtcp {
-            Protection::Tagged(keys) => {
+            Protection::CounterMode(keys) => {
                 let (bytes, behind) = packet.split_at_mut(end + INDEX_LENGTH);
                 keys.verify(&keys.tag(bytes, &[]), &behind[self.mki.len()..]) && {
-                    let (clear, rest) = bytes[..end].split_at_mut(clear);
-                    keys.apply(clear, ssrc, number, rest);
+                    keys.apply(ssrc, number, &mut bytes[clear..end]);
                     true
                 }
             }
@@ -225,7 +221,7 @@ impl Session {
     /// Bytes behind the encrypted part.
     fn overhead(&self, media: Media) -> usize {
         let tag = match self.protection(media) {
-            Protection::Tagged(keys) => keys.tag_length(),
+            Protection::CounterMode(keys) => keys.tag_length(),
             Protection::Gcm(_) => TAG_LENGTH,
         };
         let index = match media {
@@ -288,24 +284,16 @@ impl RtcpIndex {
 impl Protection {
     fn derive(master: &MasterKey, [encryption, authentication, salt]: [Label; 3], media: Media) -> Self {
         let key = derive::<32>(master, encryption);
-        let session_key = &key[..master.key.len()];
-        let counter = || Cipher::Counter(Counter::new(session_key, &derive(master, salt)));
-        let (cipher, short) = match master.suite {
-            SrtpSuite::AeadAes128Gcm | SrtpSuite::AeadAes256Gcm => {
-                return Self::Gcm(Gcm::new(session_key, derive(master, salt)));
+        let key = &key[..master.key.len()];
+        let tag_length = match (master.suite, media) {
+            (SrtpSuite::AeadAes128Gcm | SrtpSuite::AeadAes256Gcm, _) => {
+                return Self::Gcm(Gcm::new(key, derive(master, salt)));
             }
-            SrtpSuite::Aes256CmSha1_80 | SrtpSuite::Aes192CmSha1_80 | SrtpSuite::AesCm128Sha1_80 => (counter(), false),
-            SrtpSuite::Aes256CmSha1_32 | SrtpSuite::Aes192CmSha1_32 | SrtpSuite::AesCm128Sha1_32 => (counter(), true),
-            SrtpSuite::F8_128Sha1_80 | SrtpSuite::F8_128Sha1_32 => {
-                let f8 = F8::new(&derive(master, encryption), derive::<14>(master, salt).as_slice(), media);
-                (Cipher::F8(Box::new(f8)), master.suite == SrtpSuite::F8_128Sha1_32)
-            }
-            SrtpSuite::NullSha1_80 => (Cipher::Null, false),
-            SrtpSuite::NullSha1_32 => (Cipher::Null, true),
+            (SrtpSuite::Aes256CmSha1_32 | SrtpSuite::Aes192CmSha1_32 | SrtpSuite::AesCm128Sha1_32, Media::Rtp) => 4,
+            (SrtpSuite::Aes256CmSha1_80 | SrtpSuite::Aes192CmSha1_80 | SrtpSuite::AesCm128Sha1_80, _)
+            | (SrtpSuite::Aes256CmSha1_32 | SrtpSuite::Aes192CmSha1_32 | SrtpSuite::AesCm128Sha1_32, Media::Rtcp) => 10,
         };
-        // RTCP keeps its tag of 80 bits (RFC 4568 §6.2.2, RFC 5764 §4.1.2).
-        let tag_length = if short && media == Media::Rtp { 4 } else { 10 };
-        Self::Tagged(Tagged::new(cipher, &derive(master, authentication), tag_length))
+        Self::CounterMode(CounterMode::new(key, &derive(master, salt), &derive(master, authentication), tag_length))
     }
 }
 
@@ -412,17 +400,6 @@ mod tests {
         assert_eq!(short.rtp(0), sealed[..sealed.len() - 12]);
         assert_eq!(short.rtcp(), RFC_6188.rtcp(), "SRTCP keeps its tag of 80 bits");
         assert_eq!(RFC_6188.rtcp(), "81c8000bcafebabeb4d0e7a917d24b9faab9d3b6127b3ba680000001e04ac0ec2846f71bd31c");
-    }
-
-    /// The tag of the null cipher covers the packet as it is.
-    #[test]
-    fn whole_packets_that_are_not_encrypted() {
-        for (suite, tag) in [(SrtpSuite::NullSha1_80, 20), (SrtpSuite::NullSha1_32, 8)] {
-            let clear = Vector { suite, ..RFC_3711 };
-            assert_eq!(clear.rtp(0)[..RTP.len()], *RTP);
-            assert_eq!(clear.rtp(0).len(), RTP.len() + tag);
-            assert_eq!(clear.rtcp()[..RTCP.len() + 8], format!("{RTCP}80000001"));
-        }
     }
 
     /// Computed from RFC 7714; the first is also in libsrtp's validation test.

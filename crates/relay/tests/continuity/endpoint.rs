@@ -246,12 +246,7 @@ fn context(key: &Crypto) -> Context {
         SrtpSuite::Aes256CmSha1_80 => ProtectionProfile::Aes256CmHmacSha1_80,
         SrtpSuite::AesCm128Sha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
         SrtpSuite::Aes256CmSha1_32 => ProtectionProfile::Aes256CmHmacSha1_32,
-        SrtpSuite::Aes192CmSha1_80
-        | SrtpSuite::Aes192CmSha1_32
-        | SrtpSuite::F8_128Sha1_80
-        | SrtpSuite::F8_128Sha1_32
-        | SrtpSuite::NullSha1_80
-        | SrtpSuite::NullSha1_32 => panic!("webrtc-srtp does not know these"),
+        SrtpSuite::Aes192CmSha1_80 | SrtpSuite::Aes192CmSha1_32 => panic!("webrtc-srtp does not know AES-192"),
     };
     let (master, salt) = key.key_and_salt.reveal().split_at(key.suite.key_length());
     Context::new(master, salt, profile, None, None).expect("lengths of the suite")
