@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 
 use model::{AddressFamily, Description, Direction, Profile, StreamId};
-use sdp::facts::Facts;
+use sdp::facts::{Facts, MediaFacts};
 use sdp::rewrite::{Edits, Fate, Layout, OriginChanges, Rewriting};
 use sdp::{Role, RtcpAttribute, SdpError, Trickle, Wording};
 
@@ -125,6 +125,40 @@ fn with_long_foundations(local: &Description) -> Description {
     local
 }
 
+/// Says whether m-lines of a kind are left out of an offer.
+fn is_removed(media: &str, options: &Options) -> bool {
+    const USUAL: [&str; 4] = ["audio", "video", "image", "message"];
+    options.media_remove.iter().any(|removed| match removed.as_str() {
+        "other" => !USUAL.contains(&media),
+        removed => removed.eq_ignore_ascii_case(media),
+    })
+}
+
+/// An answer with the m-lines that its writer was not offered, which it cannot take.
+pub(crate) fn completed(answer: String, offer: &str, options: &Options) -> String {
+    let (Ok(offered), Ok(answered)) = (Facts::read(offer), Facts::read(&answer)) else { return answer };
+    let removed = offered.lines.iter().filter(|line| is_removed(&line.media, options)).count();
+    if removed == 0 || answered.lines.len() + removed > offered.lines.len() {
+        return answer;
+    }
+    let mut parts = Vec::new();
+    for line in answer.split(['\r', '\n']).filter(|line| !line.trim().is_empty()) {
+        if parts.is_empty() || line.trim_start().starts_with("m=") {
+            parts.push(String::new());
+        }
+        parts.last_mut().into_iter().for_each(|part| *part += &format!("{line}\r\n"));
+    }
+    let mut parts = parts.into_iter();
+    let mut whole = parts.next().unwrap_or_default();
+    for line in &offered.lines {
+        whole += &match is_removed(&line.media, options) {
+            true => format!("m={} 0 {} 0\r\n", line.media, line.proto),
+            false => parts.next().unwrap_or_default(),
+        };
+    }
+    whole
+}
+
 /// The SDP for the other party, laid out as clients of rtpengine know it. `streams`: which one each m-line is.
 pub(crate) fn rewrite(
     original: &str,
@@ -136,9 +170,10 @@ pub(crate) fn rewrite(
 ) -> Result<String, SdpError> {
     let facts = Facts::read(original)?;
     let local = &with_long_foundations(local);
-    let fate = |(line, stream): (&sdp::facts::MediaFacts, &Option<StreamId>)| match stream {
-        Some(stream) if !options.media_remove.contains(&line.media) => Fate::Carried(*stream),
-        Some(_) | None => Fate::Refused,
+    let fate = |(line, stream): (&MediaFacts, &Option<StreamId>)| match stream {
+        Some(_) | None if role == Role::Offer && is_removed(&line.media, options) => Fate::Removed,
+        Some(stream) => Fate::Carried(*stream),
+        None => Fate::Refused,
     };
     let lines: Vec<Fate> = facts.lines.iter().zip(streams).map(fate).collect();
     let flag = |flag| options.flags.has(flag);

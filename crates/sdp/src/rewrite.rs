@@ -345,8 +345,9 @@ fn slots(how: &Rewriting<'_>, document: &Document<'_>) -> Vec<Slot> {
     taken.extend(how.local.streams.iter().map(|stream| stream.name.clone()));
     let mut slots = Vec::new();
     for (section, id) in document.sections.iter().zip(streams) {
-        let stream = how.local.streams.iter().find(|stream| Some(stream.id) == id && !stream.rejected);
-        let named = stream.map(|stream| stream.name.clone()).filter(|name| codec::is_token(name));
+        let known = how.local.streams.iter().find(|stream| Some(stream.id) == id);
+        let stream = known.filter(|stream| !stream.rejected);
+        let named = known.map(|stream| stream.name.clone()).filter(|name| codec::is_token(name));
         let mut mid = named.or_else(|| given(section));
         if mid.is_none() && stream.is_some_and(|s| how.generate_mid || how.local.bundle.contains(&s.id)) {
             mid = (slots.len()..).map(|number| number.to_string()).find(|mid| !taken.contains(mid));

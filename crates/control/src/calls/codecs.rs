@@ -1,6 +1,6 @@
 //! Which codecs go on to the other party.
 
-use model::{Codec, Description, Direction, MediaPath, MediaStream};
+use model::{Codec, Description, Direction, MediaKind, MediaPath, MediaStream};
 
 use sdp::Role;
 
@@ -18,7 +18,8 @@ pub(super) fn offered(offer: &Description, options: &Options, with_bundle: bool)
 
 fn passed(stream: &MediaStream, options: &Options) -> MediaStream {
     let codecs = chosen(&stream.codecs, options, Role::Offer);
-    let rejected = stream.rejected || !codecs.iter().any(is_medium);
+    let is_removed = options.media_remove.iter().any(|media| media.eq_ignore_ascii_case(media_word(stream.kind)));
+    let rejected = stream.rejected || is_removed || !codecs.iter().any(is_medium);
     let ptime = options.ptime.or(stream.ptime);
     MediaStream { codecs, rejected, ptime, path: MediaPath::default(), ..stream.clone() }
 }
@@ -126,6 +127,14 @@ fn names(one: &CodecMatch, codec: &Codec) -> bool {
                 && clock_rate.is_none_or(|rate| rate == codec.clock_rate)
                 && channels.is_none_or(|channels| channels == u32::from(codec.channels.max(1)))
         }
+    }
+}
+
+/// The first word of an m-line.
+const fn media_word(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Audio => "audio",
+        MediaKind::Video => "video",
     }
 }
 

@@ -172,6 +172,7 @@ impl Calls {
         if exchange.offerer != offerer {
             return self.refuse(ticket, "Invalid dialogue association");
         }
+        let sdp = rewriting::completed(sdp, &exchange.offer.sdp, &exchange.offer.options);
         if let Some(rewritten) = exchange.answer.as_ref().and_then(|answer| answer.is_again(&sdp, &options)) {
             let reply = ok().with("sdp", rewritten.to_owned());
             return self.replies.push_back((ticket, reply));

@@ -91,7 +91,8 @@ pub(super) fn of(options: &Options, side: Side) -> Vec<Note> {
     wishes.extmap(extmap);
     wishes.attributes(sdp_attributes);
     for media in media_remove {
-        wishes.does(format!("sdp-media-remove={media}"), "M-lines of this kind have port 0 towards the receiver.");
+        let text = "M-lines of this kind are left out towards the receiver, and refused towards the sender.";
+        wishes.offer(format!("sdp-media-remove={media}"), text.to_owned());
     }
     let byte = |tos: Tos| match tos {
         Tos::Set(byte) => format!("TOS={byte}"),

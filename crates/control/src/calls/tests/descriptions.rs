@@ -251,3 +251,28 @@ fn a_party_is_told_the_same_names_again_and_a_version_of_ours() {
     assert_eq!(told("replace=[force-increment-sdp-ver]"), [0, 1, 2, 3].map(|i| line(forced[i], a, names[i])));
     assert_eq!(told("replace=[username session-name SDP-version]")[3], line("alice 4 9", a, "one"));
 }
+
+#[test]
+fn what_is_removed_from_an_offer_is_refused_in_its_answer() {
+    let mut world = World::new();
+    let (sound, sight) =
+        ("m=audio 3000 RTP/AVP 8\na=mid:s\n", "m=video 3002 RTP/AVP 105\na=rtpmap:105 H264/90000\na=mid:v\n");
+    let more = "m=application 3004 UDP/BFCP *\na=mid:x\n";
+    let told_sound = "m=audio PORT RTP/AVP 8
+c=IN IP4 198.51.100.1
+a=mid:s
+a=rtpmap:8 PCMA/8000
+a=sendrecv
+a=rtcp:PORT
+";
+    let refused = "m=video 0 RTP/AVP 0\nc=IN IP4 0.0.0.0\na=mid:v\n";
+    let told = offered(&mut world, "sdp-media-remove=[video other]", &format!("{sight}{sound}{more}"));
+    assert_eq!(told, told_sound);
+    let told = answered(&mut world, "", "m=audio 3000 RTP/AVP 8\n");
+    assert_eq!(told, format!("{refused}{told_sound}m=application 0 UDP/BFCP 0\nc=IN IP4 0.0.0.0\n"));
+    // A client that has put the m-lines back is taken at its word.
+    let mut world = World::new();
+    offered(&mut world, "sdp-media-remove=[video]", &format!("{sight}{sound}"));
+    let told = answered(&mut world, "", "m=video 0 RTP/AVP 0\nm=audio 3000 RTP/AVP 8\n");
+    assert_eq!(told, format!("{refused}{told_sound}"));
+}
