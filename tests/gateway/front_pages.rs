@@ -46,7 +46,7 @@ fn every_crate_has_its_line() {
 
 #[test]
 fn every_file_that_is_named_exists() {
-    for page in ["README.md", "crates/README.md"] {
+    for page in ["README.md", "crates/README.md", "deploy/replace-rtpengine.md"] {
         let text = read(page);
         let directory = root().join(page).parent().expect("it is in a directory").to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
@@ -61,6 +61,27 @@ fn every_file_that_is_named_exists() {
             assert!(files.iter().any(|file| file.ends_with(named)), "{page} names {named}");
         }
     }
+}
+
+#[test]
+fn every_metric_that_is_named_is_there() {
+    let page = read("deploy/replace-rtpengine.md");
+    let sources =
+        ["metrics.rs", "ng/metrics.rs", "ng/metrics/familiar.rs"].map(|file| read(&format!("crates/node/{file}")));
+    let sources = sources.concat();
+    let is_metric = |word: &&&str| {
+        let is_ours = word.starts_with("stox_") || word.starts_with("rtpengine_");
+        // Others are of Kamailio.
+        is_ours && !word.ends_with("()") && **word != "rtpengine_allow_op"
+    };
+    let named = quoted(&page);
+    let metrics: Vec<_> = named.iter().filter(is_metric).collect();
+    for metric in &metrics {
+        // The format adds the end of a counter's name.
+        let names = [metric, metric.strip_suffix("_total").unwrap_or(metric)].map(|name| format!("\"{name}\""));
+        assert!(names.iter().any(|name| sources.contains(name)), "{metric}");
+    }
+    assert!(metrics.len() > 15, "{metrics:?}");
 }
 
 #[test]

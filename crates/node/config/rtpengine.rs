@@ -472,6 +472,30 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_changing_over_says_of_each_option_what_is_done_with_it() {
+        let page = include_str!("../../../deploy/replace-rtpengine.md");
+        let table = page.split_once("| rtpengine.conf | stox.toml |").expect("it is there").1;
+        let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+        assert!(rows.len() > 20, "{rows:?}");
+        for row in rows {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let (option, setting) = (cells[1].trim_matches('`'), cells[2].trim_matches('`'));
+            let Imported { toml, notes } = import(&format!("[rtpengine]\n{option}\n")).expect(option);
+            let Some((table, key)) = setting.split_once("] ") else {
+                assert_eq!((setting, notes.len()), ("none", 1), "{row}");
+                assert!(!notes[0].contains("mistyped"), "{row}");
+                continue;
+            };
+            let lines = toml.split_once(&format!("{table}]\n")).map_or("", |(_, lines)| lines);
+            let lines = lines.split("\n[").next().unwrap_or_default();
+            assert!(
+                notes.is_empty() && lines.lines().any(|line| line.starts_with(&format!("{key} = "))),
+                "{row}: {toml}"
+            );
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_is_told_by_its_line() {
         for (text, said) in [
             ("", "line 1: there is no [rtpengine] section"),
