@@ -28,7 +28,8 @@ mod tests;
 mod wishes;
 
 use crate::request::{
-    Action, All, Block, Blocked, Delete, Exchange, Flag, Party, PlayDtmf, Query, Request, Selection, Towards, Words,
+    Action, All, Block, Blocked, Delete, DtmfSecurity, Exchange, Flag, Party, PlayDtmf, Query, Request, Selection,
+    Towards, Words,
 };
 
 pub use oddities::Oddity;
@@ -98,9 +99,9 @@ pub fn explain(request: &Request) -> Explanation {
         Action::Query(query) => (of_query(query), Vec::new(), Vec::new()),
         Action::List(limit) => (format!("The ids of {limit} calls at most are told."), Vec::new(), Vec::new()),
         Action::Statistics => ("It is told what all calls come to.".to_owned(), Vec::new(), Vec::new()),
-        Action::Block(block) => of_block(block, "is held back"),
-        Action::Unblock(block) => of_block(block, "passes again"),
-        Action::PlayDtmf(press) => (of_press(press), Vec::new(), Vec::new()),
+        Action::Block(block) => of_block(block, true),
+        Action::Unblock(block) => of_block(block, false),
+        Action::PlayDtmf(press) => of_press(press),
         Action::Unsupported(name) => unsupported((*name).to_owned()),
     };
     Explanation { summary, notes, otherwise, oddities: oddities::of(&request.findings) }
@@ -183,13 +184,41 @@ fn of_query(query: &Query) -> String {
     format!("It is told what is known of call {}{whose}.", query.call_id)
 }
 
-fn of_block(block: &Block, becomes: &str) -> Told {
+fn of_block(block: &Block, is_blocked: bool) -> Told {
     let what = match block.what {
         Blocked::Media => "All media",
-        Blocked::Sound => return unsupported("silence media".to_owned()),
-        Blocked::Dtmf => return unsupported("block DTMF".to_owned()),
+        Blocked::Sound => "Sound",
+        Blocked::Dtmf => "What is pressed on the keys (RFC 4733)",
     };
-    let (whose, notes) = selected(&block.of);
+    let becomes = match (is_blocked, block.what) {
+        (false, _) => "passes again, unless it is held back of the whole call, or of one party, by another request",
+        (true, Blocked::Sound) => "is held back: G.711 and G.722 become silence, other codecs are left out",
+        (true, Blocked::Media | Blocked::Dtmf) => "is held back",
+    };
+    let (whose, mut notes) = selected(&block.of);
+    if let Some(all) = block.of.all.filter(|all| *all != All::None) {
+        let (effect, text) = match all {
+            All::All if !is_blocked => (Effect::Does, "Whatever was held back of this kind passes again."),
+            All::All | All::None | All::OfferAnswer | All::ExceptOfferAnswer | All::Flows => {
+                (Effect::Nothing, "Without a party that is named, all are meant anyway.")
+            }
+        };
+        notes.push(Note::new(format!("all={}", all.as_str()), effect, text));
+    }
+    if let Some(label) = &block.of.set_label {
+        let (effect, text) = match block.of.party {
+            Party::Everybody => (Effect::Nothing, "No party is named that could be labelled."),
+            Party::Label(_) | Party::Address(_) | Party::Tag(_) => {
+                (Effect::Does, "The party can be named so in other commands.")
+            }
+        };
+        notes.push(Note::new(format!("set-label={label}"), effect, text));
+    }
+    if let Some(security) = block.dtmf_security {
+        let effect = if security == DtmfSecurity::Drop { Effect::Usual } else { Effect::Nothing };
+        let said = format!("DTMF-security={}", security.as_str());
+        notes.push(Note::new(said, effect, "What is held back is left out; nothing takes its place."));
+    }
     (format!("{what} {whose} {becomes}."), notes, Vec::new())
 }
 
@@ -198,16 +227,13 @@ fn unsupported(command: String) -> Told {
     ("The relay answers `unsupported`.".to_owned(), vec![note], Vec::new())
 }
 
-fn of_press(press: &PlayDtmf) -> String {
-    let (whose, _) = selected(&press.of);
-    let key = char::from(press.digit);
-    format!(
-        "The others hear key {key} for {} ms, as if pressed by the party that is meant: {whose}.",
-        press.duration.as_millis()
-    )
+fn of_press(press: &PlayDtmf) -> Told {
+    let (whose, notes) = selected(&press.of);
+    let (key, ms) = (char::from(press.digit), press.duration.as_millis());
+    (format!("Key {key} is pressed for {ms} ms in the place {whose}; the others hear it."), notes, Vec::new())
 }
 
-/// Whose media is meant, and what in the selection does nothing.
+/// Whose media is meant, and what of it does nothing.
 fn selected(of: &Selection) -> (String, Vec<Note>) {
     let call = &of.call_id;
     let whose = match &of.party {
@@ -217,12 +243,10 @@ fn selected(of: &Selection) -> (String, Vec<Note>) {
         Party::Tag(tag) => format!("of {tag} in call {call}"),
     };
     let nothing =
-        |said: String| Note::new(said, Effect::Nothing, "stox does not narrow or widen the selection by it yet.");
+        |said: String| Note::new(said, Effect::Nothing, "It counts towards everybody: stox does not narrow it.");
     let towards = of.towards.as_ref().map(|towards| match towards {
         Towards::Label(label) => nothing(format!("to-label={label}")),
         Towards::Tag(tag) => nothing(format!("to-tag={tag}")),
     });
-    let all = of.all.filter(|all| *all != All::None).map(|all| nothing(format!("all={}", all.as_str())));
-    let label = of.set_label.as_ref().map(|label| nothing(format!("set-label={label}")));
-    (whose, towards.into_iter().chain(all).chain(label).collect())
+    (whose, towards.into_iter().collect())
 }
