@@ -30,7 +30,7 @@ use self::exchange::Finish;
 use self::party::Call;
 use self::unanswered::Unanswered;
 use crate::request::{Action, Delete, EndpointLearning, Flag, PlayDtmf, Query, Selection};
-use crate::{Dictionary, Request, request};
+use crate::{Dictionary, Request, request, rewriting};
 
 /// What an operator sets.
 #[derive(Clone, Debug)]
@@ -78,6 +78,8 @@ pub struct Calls {
     counts: Counts,
     /// What is to be said of requests that contradict themselves.
     warnings: HashMap<Ticket, String>,
+    /// What says that a description has come by here, if clients wish for it.
+    mark: String,
 }
 
 /// A request that waits for the relay.
@@ -143,6 +145,7 @@ impl Calls {
             replies: VecDeque::new(),
             counts: Counts::default(),
             warnings: HashMap::new(),
+            mark: rewriting::mark(unix),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use model::{AddressFamily, Description, Direction, Profile, StreamId};
 use sdp::facts::{Facts, MediaFacts};
@@ -125,6 +126,18 @@ fn with_long_foundations(local: &Description) -> Description {
     local
 }
 
+/// The attribute that says that a description has come by here. It differs from one process to the next.
+pub(crate) fn mark(began: Duration) -> String {
+    let mut hasher = DefaultHasher::new();
+    began.hash(&mut hasher);
+    format!("rtpengine:{:012x}", hasher.finish() >> 16)
+}
+
+/// Says whether a description has come by here before.
+pub(crate) fn is_marked(sdp: &str, mark: &str) -> bool {
+    Facts::read(sdp).is_ok_and(|facts| facts.attributes.iter().any(|attribute| attribute == mark))
+}
+
 /// Says whether m-lines of a kind are left out of an offer.
 fn is_removed(media: &str, options: &Options) -> bool {
     const USUAL: [&str; 4] = ["audio", "video", "image", "message"];
@@ -167,6 +180,7 @@ pub(crate) fn rewrite(
     streams: &[Option<StreamId>],
     local: &Description,
     told: &mut Told,
+    mark: &str,
 ) -> Result<String, SdpError> {
     let facts = Facts::read(original)?;
     let local = &with_long_foundations(local);
@@ -190,6 +204,8 @@ pub(crate) fn rewrite(
         let said = || session_line(original, "s=").unwrap_or("-").to_owned();
         told.session_name.get_or_insert_with(said).clone()
     });
+    let mut session_edits = options.sdp_attributes.session.clone();
+    session_edits.add.extend(flag(Flag::LoopProtect).then(|| mark.to_owned()));
     let key_padding = options.sdes.words.has(SdesWord::Pad);
     let how = Rewriting {
         wording: Wording { rtcp, key_padding, trickle, tls_id: !flag(Flag::NoTlsId) },
@@ -198,7 +214,7 @@ pub(crate) fn rewrite(
         generate_mid: flag(Flag::GenerateMid),
         keep_direction: flag(Flag::OriginalSendrecv),
         replace_zero_address: replaces(Replace::ZeroAddress),
-        session_edits: edits(&options.sdp_attributes.session),
+        session_edits: edits(&session_edits),
         audio_edits: edits(&options.sdp_attributes.audio),
         video_edits: edits(&options.sdp_attributes.video),
         ..Rewriting::new(role, &lines, local)

@@ -70,9 +70,17 @@ impl Calls {
         self.ask(Some(ticket), said.call_id, asked, Finish::Done);
     }
 
+    /// Says whether a description is to stay as it is, for it has come by here.
+    fn came_by(&self, said: &request::Exchange) -> bool {
+        said.options.flags.has(Flag::LoopProtect) && rewriting::is_marked(&said.sdp, &self.mark)
+    }
+
     pub(super) fn offer(&mut self, ticket: Ticket, to_tag: Option<&str>, said: request::Exchange, now: Instant) {
         if said.options.flags.has(Flag::Fragment) {
             return self.trickle(ticket, said);
+        }
+        if self.came_by(&said) {
+            return self.replies.push_back((ticket, ok().with("sdp", said.sdp)));
         }
         let unix = self.unix;
         let request::Exchange { call_id, from_tag, via_branch, label, to_label, sdp, options } = said;
@@ -158,6 +166,9 @@ impl Calls {
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, to_tag: &str, said: request::Exchange) {
+        if self.came_by(&said) {
+            return self.replies.push_back((ticket, ok().with("sdp", said.sdp)));
+        }
         let unix = self.unix;
         let request::Exchange { call_id, from_tag, via_branch, label, to_label, sdp, options } = said;
         let Some(call) = self.calls.get_mut(&call_id) else { return self.refuse(ticket, "Unknown call-id") };
@@ -260,7 +271,7 @@ impl Calls {
         }
         let local = rewriting::with_profile(local.unwrap_or_default(), exchange.legs.profile);
         let offerer = exchange.offerer;
-        let rewritten = match dialogue.rewrite(&exchange.offer, Role::Offer, 1 - offerer, &local) {
+        let rewritten = match dialogue.rewrite(&exchange.offer, Role::Offer, 1 - offerer, &local, &self.mark) {
             Ok(rewritten) => exchange.offer.rewritten.insert(rewritten).clone(),
             Err(_) => return crate::Reply::error("Error rewriting SDP"),
         };
@@ -284,7 +295,7 @@ impl Calls {
         let Some(offerer) = dialogue.exchange.as_ref().map(|exchange| exchange.offerer) else {
             return crate::Reply::error("Invalid dialogue association");
         };
-        let rewritten = match dialogue.rewrite(&answer, Role::Answer, offerer, &local) {
+        let rewritten = match dialogue.rewrite(&answer, Role::Answer, offerer, &local, &self.mark) {
             Ok(rewritten) => answer.rewritten.insert(rewritten).clone(),
             Err(_) => return crate::Reply::error("Error rewriting SDP"),
         };
@@ -349,8 +360,15 @@ impl Calls {
 
 impl Dialogue {
     /// The SDP for the party of a leg.
-    fn rewrite(&mut self, said: &Said, role: Role, leg: usize, local: &Description) -> Result<String, SdpError> {
-        rewriting::rewrite(&said.sdp, &said.options, role, &self.session.streams(), local, &mut self.told[leg])
+    fn rewrite(
+        &mut self,
+        said: &Said,
+        role: Role,
+        leg: usize,
+        local: &Description,
+        mark: &str,
+    ) -> Result<String, SdpError> {
+        rewriting::rewrite(&said.sdp, &said.options, role, &self.session.streams(), local, &mut self.told[leg], mark)
     }
 
     /// The profiles that a party wrote, and its partner was told, last.

@@ -62,7 +62,10 @@ pub(super) const fn effect(flag: Flag, side: Side) -> (Effect, &'static str) {
         Flag::ReuseCodecs | Flag::StaticCodecs => {
             (Nothing, "Codecs are those that both parties name; nothing is transcoded.")
         }
-        Flag::LoopProtect | Flag::PierceNat | Flag::NatWait => (Nothing, NOT_YET),
+        Flag::LoopProtect => {
+            (Does, "A description says that it has come by here; one that says so comes back as it is.")
+        }
+        Flag::PierceNat | Flag::NatWait => (Nothing, NOT_YET),
         Flag::Provisional | Flag::NewBranch => {
             (Nothing, "Another tag in an answer is always another name of the answerer.")
         }

@@ -276,3 +276,19 @@ a=rtcp:PORT
     let told = answered(&mut world, "", "m=video 0 RTP/AVP 0\nm=audio 3000 RTP/AVP 8\n");
     assert_eq!(told, format!("{refused}{told_sound}"));
 }
+
+#[test]
+fn a_description_that_has_come_by_here_stays_as_it_is() {
+    let mut world = World::new();
+    let sdp = phone("192.0.2.10", "m=audio 3000 RTP/AVP 8\n");
+    let marked = replied(&mut world, "offer", "loop-protect", sdp.clone());
+    let (_, mark) = marked.split_once("t=0 0\r\na=rtpengine:").expect("it is marked");
+    assert!(mark.find("\r\nm=audio").is_some_and(|length| length == 12), "{marked}");
+    for command in ["offer", "answer"] {
+        assert_eq!(replied(&mut world, command, "loop-protect", marked.clone()), marked);
+    }
+    let again = marked.replace("198.51.100.1", "192.0.2.10");
+    assert!(replied(&mut world, "offer", "", again.clone()).contains("c=IN IP4 198.51.100.1"));
+    let other = again.replace("a=rtpengine:", "a=rtpengine:0");
+    assert!(replied(&mut world, "offer", "loop-protect", other).contains("a=rtpengine:0"), "that of another stays");
+}
