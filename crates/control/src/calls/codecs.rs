@@ -1,10 +1,10 @@
 //! Which codecs go on to the other party.
 
-use model::{Codec, Description, Direction, MediaKind, MediaPath, MediaStream};
+use model::{Codec, Description, Direction, HeaderExtension, MediaKind, MediaPath, MediaStream};
 
 use sdp::Role;
 
-use crate::request::{CodecMatch, CodecName, Codecs, Flag, Options};
+use crate::request::{CodecMatch, CodecName, Codecs, Extmap, Flag, Options};
 
 /// What the receiver is offered: what the sender offers, as far as the wishes let it pass, by the same numbers.
 pub(super) fn offered(offer: &Description, options: &Options, with_bundle: bool) -> Description {
@@ -21,7 +21,14 @@ fn passed(stream: &MediaStream, options: &Options) -> MediaStream {
     let is_removed = options.media_remove.iter().any(|media| media.eq_ignore_ascii_case(media_word(stream.kind)));
     let rejected = stream.rejected || is_removed || !codecs.iter().any(is_medium);
     let ptime = options.ptime.or(stream.ptime);
-    MediaStream { codecs, rejected, ptime, path: MediaPath::default(), ..stream.clone() }
+    let Extmap { strip, mask } = &options.extmap;
+    let mut extensions = stream.extensions.clone();
+    extensions.retain(|extension| !is_among(extension, strip) && !is_among(extension, mask));
+    MediaStream { codecs, rejected, ptime, extensions, path: MediaPath::default(), ..stream.clone() }
+}
+
+fn is_among(extension: &HeaderExtension, uris: &[String]) -> bool {
+    uris.iter().any(|uri| uri == "all" || *uri == extension.uri)
 }
 
 /// The wishes that came with an offer and with its answer.
@@ -66,7 +73,14 @@ fn answered_stream(offered: &MediaStream, answer: &Description, wishes: Wishes<'
     let is_own = wishes.offer.ptime.is_none() && wishes.offer.ptime_reverse.is_none();
     let answered_ptime = taken.ptime.filter(|_| is_own);
     let ptime = wishes.offer.ptime_reverse.or(answered_ptime).or(offered.ptime);
-    MediaStream { name: offered.name.clone(), codecs, rejected, ptime, path: MediaPath::default(), ..taken.clone() }
+    // What the receiver was not to know of is taken from the sender, and goes no further.
+    let Extmap { strip, mask } = &wishes.offer.extmap;
+    let masked = offered.extensions.iter().filter(|extension| is_among(extension, mask));
+    let mut extensions = taken.extensions.clone();
+    extensions.retain(|one| ![strip, mask, &wishes.answer.extmap.strip].into_iter().any(|list| is_among(one, list)));
+    extensions.extend(masked.cloned());
+    let name = offered.name.clone();
+    MediaStream { name, codecs, rejected, ptime, extensions, path: MediaPath::default(), ..taken.clone() }
 }
 
 /// The codecs of an answer that were offered, by the offerer's numbers. One that the answerer calls by another number

@@ -29,6 +29,7 @@ fn offers() -> Vec<String> {
     let keys = format!("a=crypto:1 AES_256_CM_HMAC_SHA1_80 {LONG_KEY}\r\na=crypto:2 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n");
     let print = ["00"; 32].join(":");
     let dtls = format!("a=fingerprint:sha-256 {print}\r\na=setup:actpass\r\na=rtcp-mux\r\n");
+    let level = "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n";
     let ice =
         "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=candidate:1 1 udp 1 192.0.2.10 4000 typ host\r\n";
     vec![
@@ -36,7 +37,9 @@ fn offers() -> Vec<String> {
         format!("{}m=audio 4000 RTP/AVP 0 8 101\r\n{codecs}a=sendonly\r\n", begun("0.0.0.0")),
         format!("{start}m=audio 4000 RTP/SAVP 0 8 101\r\n{codecs}{keys}"),
         format!("{start}m=audio 4000 RTP/AVP 0 8 101\r\n{codecs}{keys}"),
-        format!("{start}a=group:BUNDLE 0\r\nm=audio 4000 UDP/TLS/RTP/SAVPF 0 8 101\r\na=mid:0\r\n{codecs}{dtls}{ice}"),
+        format!(
+            "{start}a=group:BUNDLE 0\r\nm=audio 4000 UDP/TLS/RTP/SAVPF 0 8 101\r\na=mid:0\r\n{codecs}{dtls}{ice}{level}"
+        ),
         format!("{start}m=audio 4000 RTP/SAVP 0 8 101\r\n{codecs}{keys}{dtls}"),
         format!("{start}m=audio 4000 RTP/AVP 0 8 101\r\nc=IN IP6 2001:db8::9\r\n{codecs}"),
     ]
@@ -47,7 +50,7 @@ const ANSWERS: [&str; 2] = [
     "v=0\r\no=bob 2 7 IN IP4 192.0.2.20\r\ns=x\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\na=x:y\r\n\
      m=audio 5000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n",
     "v=0\r\no=bob 2 7 IN IP4 192.0.2.20\r\ns=x\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 5000 RTP/AVP 8 0 102\r\n\
-     a=rtpmap:102 telephone-event/8000\r\na=recvonly\r\n",
+     a=rtpmap:102 telephone-event/8000\r\na=recvonly\r\na=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n",
 ];
 
 /// What else is wished for, so that each wish can show.

@@ -409,8 +409,14 @@ impl Wishes {
 
     fn extmap(&mut self, extmap: &Extmap) {
         let Extmap { strip, mask } = extmap;
-        for (list, uris) in [("strip", strip), ("mask", mask)] {
-            self.nothing((!uris.is_empty()).then(|| format!("extmap {list}=[{}]", uris.join(" "))), NOT_YET);
+        let said = |list, uris: &[String]| (!uris.is_empty()).then(|| format!("extmap {list}=[{}]", uris.join(" ")));
+        if let Some(said) = said("strip", strip) {
+            self.does(said, "These header extensions (RFC 8285) are not passed on, nor told.");
+        }
+        if let Some(said) = said("mask", mask) {
+            let text =
+                "These header extensions (RFC 8285) are taken from the sender, and not passed on to the receiver.";
+            self.offer(said, text.to_owned());
         }
     }
 

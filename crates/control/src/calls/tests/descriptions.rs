@@ -292,3 +292,19 @@ fn a_description_that_has_come_by_here_stays_as_it_is() {
     let other = again.replace("a=rtpengine:", "a=rtpengine:0");
     assert!(replied(&mut world, "offer", "loop-protect", other).contains("a=rtpengine:0"), "that of another stays");
 }
+
+#[test]
+fn header_extensions_are_stripped_or_taken_from_the_sender_alone() {
+    let [level, mid] = ["a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\n", "a=extmap:2 urn:x:y\n"];
+    let media = format!("m=audio 3000 RTP/AVP 8\n{level}{mid}");
+    let told = |[offer, answer]: [&'static str; 2]| {
+        let mut world = World::new();
+        let said = [offered(&mut world, offer, &media), answered(&mut world, answer, &media)];
+        said.map(|said| [level, mid].map(|line| said.contains(line)))
+    };
+    assert_eq!(told(["", ""]), [[true, true], [true, true]]);
+    assert_eq!(told(["extmap=[strip=[urn:x:y]]", ""]), [[true, false], [true, false]]);
+    assert_eq!(told(["extmap=[strip=[all]]", ""]), [[false, false], [false, false]]);
+    assert_eq!(told(["", "extmap=[strip=[urn:x:y]]"]), [[true, true], [true, false]]);
+    assert_eq!(told(["extmap=[mask=[urn:x:y]]", ""]), [[true, false], [true, true]]);
+}
