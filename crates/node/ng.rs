@@ -9,6 +9,7 @@
 //! - [`listen`]: where requests are taken; `udp`, [`accept`], `tcp`, `http`: how
 //! - [`intake`]: who may ask, cookies, encodings; [`peers`], [`rate`], [`counters`]
 //! - [`control::calls`]: what is done
+//! - [`statistics`]: what is told of all calls
 //! - [`send`]: the other end, for the command line; [`explain`]: what would be done, in words
 
 mod about;
@@ -22,6 +23,7 @@ mod metrics;
 mod peers;
 mod rate;
 pub(crate) mod send;
+mod statistics;
 mod tcp;
 mod udp;
 
@@ -31,7 +33,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use control::calls::{Calls, Ticket};
-use control::{Finding, Reply, Request};
+use control::{Dictionary, Finding, Reply, Request};
 use model::{FromRelay, ToRelay};
 use netio::RelayThreads;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -44,6 +46,7 @@ pub(crate) use self::listen::Listen;
 use self::metrics::{Metrics, Sessions};
 pub(crate) use self::peers::Prefix;
 pub(crate) use self::rate::Rate;
+use self::statistics::Looked;
 use crate::config::{Imported, RelayConfig, RelayFlags};
 use crate::gateway::{now, since_1970, until};
 use crate::settings;
@@ -97,7 +100,8 @@ async fn run(config: &RelayConfig) -> anyhow::Result<()> {
     let (asking, told) = Default::default();
     let calls = Calls::new(settings::calls(config), now(), since_1970());
     let sessions = Arc::clone(metrics.sessions());
-    Loop { calls, relay, sessions, asking, next: 0, told }.run(requests, from_relay, stops).await;
+    let looked = Looked::at(&relay.counters().relay, now());
+    Loop { calls, relay, sessions, asking, next: 0, told, looked }.run(requests, from_relay, stops).await;
     Ok(())
 }
 
@@ -111,6 +115,8 @@ struct Loop {
     next: u64,
     /// What was odd about requests.
     told: HashSet<String>,
+    /// What the relay had counted at the last request for statistics.
+    looked: Looked,
 }
 
 impl Loop {
@@ -177,9 +183,16 @@ impl Loop {
             self.relay.send(ToRelay::Command(request));
         }
         while let Some((ticket, reply)) = self.calls.poll_reply() {
-            if let Some(reply_to) = self.asking.remove(&ticket) {
-                reply_to.send(&reply);
-            }
+            let Some(reply_to) = self.asking.remove(&ticket) else { continue };
+            let reply = if reply_to.command() == "statistics" { self.completed(&reply, &reply_to) } else { reply };
+            reply_to.send(&reply);
         }
+    }
+
+    /// A reply to `statistics`, with what the calls do not know.
+    fn completed(&mut self, reply: &Dictionary<'static>, reply_to: &ReplyTo) -> Dictionary<'static> {
+        let looked = Looked::at(&self.relay.counters().relay, now());
+        let before = std::mem::replace(&mut self.looked, looked);
+        statistics::complete(reply, &before, &looked, &reply_to.counters().all_answered())
     }
 }

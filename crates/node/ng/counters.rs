@@ -79,11 +79,35 @@ impl Kind {
     }
 }
 
-/// How many there were, and how long they took together.
+/// How many there were, and how long they took: together, the quickest, and the slowest.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) count: u64,
     pub(crate) time: Duration,
+    pub(crate) shortest: Duration,
+    pub(crate) longest: Duration,
+}
+
+impl Tally {
+    /// One that took so long.
+    const fn one(time: Duration) -> Self {
+        Self { count: 1, time, shortest: time, longest: time }
+    }
+
+    #[must_use]
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let shortest = match (self.count, other.count) {
+            (0, _) => other.shortest,
+            (_, 0) => self.shortest,
+            (1.., 1..) => self.shortest.min(other.shortest),
+        };
+        Self {
+            count: self.count + other.count,
+            time: self.time + other.time,
+            shortest,
+            longest: self.longest.max(other.longest),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -105,8 +129,7 @@ impl Counters {
             }
         }
         let tally = answered.entry(kind).or_default();
-        tally.count += 1;
-        tally.time += time;
+        *tally = tally.plus(Tally::one(time));
     }
 
     /// Counts a message that went no further, and logs it now and then.

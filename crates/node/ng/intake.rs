@@ -197,6 +197,11 @@ impl ReplyTo {
         self.peer
     }
 
+    /// What was counted about requests.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.intake.counters
+    }
+
     /// What was asked.
     pub(crate) const fn command(&self) -> &'static str {
         self.command

@@ -55,8 +55,7 @@ fn familiar_requests(families: &mut Families<'_>, answered: &[(Kind, Tally)]) ->
     let (mut requests, mut errors) = (BTreeMap::<_, Tally>::new(), BTreeMap::<_, u64>::new());
     for (kind, tally) in answered {
         let sum = requests.entry((kind.peer_label(), kind.command)).or_default();
-        sum.count += tally.count;
-        sum.time += tally.time;
+        *sum = sum.plus(*tally);
         let is_refused = !matches!(kind.result, "ok" | "pong");
         *errors.entry(kind.peer_label()).or_default() += if is_refused { tally.count } else { 0 };
     }
