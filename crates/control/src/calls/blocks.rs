@@ -7,14 +7,14 @@ use model::{CallId, Command, Direction, Mute};
 use super::exchange::Finish;
 use super::party::Call;
 use super::{Calls, Ticket, leg_id};
-use crate::request::{All, Block, Blocked};
+use crate::request::{All, Block, Blocked, DropTraffic, Flag, Options};
 
 /// What of a party's media goes no further.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Blocks {
     media: bool,
     sound: bool,
-    pub(super) key_presses: bool,
+    key_presses: bool,
 }
 
 impl Blocks {
@@ -79,6 +79,14 @@ impl Calls {
 }
 
 impl Call {
+    /// Takes what an offer or answer of a party says of it.
+    pub(super) fn heed_blocks(&mut self, party: usize, options: &Options) {
+        self.parties[party].blocked.key_presses |= options.flags.has(Flag::BlockDtmf);
+        if let Some(drop) = options.drop_traffic {
+            self.blocked.media = drop == DropTraffic::Start;
+        }
+    }
+
     /// What the relay has to be told for all that is blocked to be so.
     fn enforce_blocks(&mut self) -> Vec<(usize, Command)> {
         let mut asked = Vec::new();

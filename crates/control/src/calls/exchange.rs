@@ -97,6 +97,7 @@ impl Calls {
         if call.parties.len() >= MAX_PARTIES {
             return self.refuse(ticket, "Too many parties in one call");
         }
+        call.alias(&from_tag, &sdp, options.alias_key);
         let number = call.dialogue_for_offer(&from_tag, to_tag, via_branch.as_deref(), unix);
         let Some((number, from)) = number.and_then(|number| Some((number, call.party(&from_tag)?))) else {
             self.forget_if_over(&call_id);
@@ -124,7 +125,7 @@ impl Calls {
         let (relay, made) = self.relay_for(&call_id, (number, offerer), policies, &mut asked);
         self.await_answer(&call_id, number, relay, made.is_some(), now);
         if let Some(call) = self.calls.get_mut(&call_id) {
-            call.parties[from].blocked.key_presses |= options.flags.has(Flag::BlockDtmf);
+            call.heed_blocks(from, &options);
             let before = if made.is_some() { [Blocks::NOTHING; 2] } else { call.dialogues[number].blocked };
             asked.extend(call.blocks_in(number, before, relay));
         }
@@ -200,7 +201,7 @@ impl Calls {
         let remote = rewriting::described(described.description, &sdp, &dialogue.session, &options);
         let wishes = codecs::Wishes { offer: &exchange.offer.options, answer: &options };
         let onward = codecs::answered(&offer, &remote, wishes, takes_bundle);
-        call.parties[answerer].blocked.key_presses |= options.flags.has(Flag::BlockDtmf);
+        call.heed_blocks(answerer, &options);
         let mut asked = call.blocks_in(number, before, relay);
         asked.push(Command::RemoteAnswer { call: relay, leg: leg_id(1 - offerer), answer: remote.clone() });
         if was_answered {

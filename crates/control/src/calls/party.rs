@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use model::{CallId, Description, LegPolicy};
+use sdp::facts::Facts;
 
 use super::blocks::Blocks;
 use super::policy::Legs;
-use crate::request::Options;
+use crate::request::{AliasKey, Options};
 use crate::rewriting::Told;
 
 /// Tags that one party may have besides its first.
@@ -165,6 +166,30 @@ impl Call {
             let leg = dialogue.leg_of(party)?;
             Some((number, dialogue.parties[1 - leg]))
         })
+    }
+
+    /// Takes an unknown tag of an offer for another name of whoever said the same before, where that is asked for.
+    pub(super) fn alias(&mut self, tag: &str, sdp: &str, key: Option<AliasKey>) {
+        if self.party(tag).is_some() {
+            return;
+        }
+        let address = |sdp: &str| Facts::read(sdp).ok().and_then(|facts| facts.first_address());
+        let is_alike = |said: &Said| match key {
+            None | Some(AliasKey::Off) => false,
+            Some(AliasKey::Sdp) => said.sdp == sdp,
+            Some(AliasKey::Address) => address(sdp).is_some_and(|ours| address(&said.sdp) == Some(ours)),
+        };
+        let alike = self.dialogues.iter().find_map(|dialogue| {
+            let exchange = dialogue.exchange.as_ref()?;
+            let said = [(exchange.offerer, Some(&exchange.offer)), (1 - exchange.offerer, exchange.answer.as_ref())];
+            let (leg, _) = said.into_iter().find(|(_, said)| said.is_some_and(&is_alike))?;
+            Some(dialogue.parties[leg])
+        });
+        if let Some(party) = alike.and_then(|party| self.parties.get_mut(party))
+            && party.aliases.len() < MAX_ALIASES
+        {
+            party.aliases.push(tag.to_owned());
+        }
     }
 
     /// The dialogue that an offer belongs to; a new one where there is none.

@@ -416,6 +416,35 @@ fn what_is_silenced_is_heard_as_silence_and_keys_that_are_blocked_not_at_all() {
     assert_eq!([heard(&mut world, 8), heard(&mut world, 101)], [sound.clone(), sound]);
 }
 
+#[test]
+fn media_is_dropped_for_as_long_as_an_offer_or_answer_says() {
+    let mut world = World::new();
+    let mut number = 0;
+    let mut is_heard = |world: &mut World| {
+        number += 1;
+        world.send("192.0.2.10:4000", 8, number).is_some()
+    };
+    world.offer(&[("drop-traffic", "start")]);
+    world.answer(&[]);
+    assert!(!is_heard(&mut world));
+    world.offer(&[("to-tag", "bob")]);
+    world.answer(&[("drop-traffic", "stop")]);
+    assert!(is_heard(&mut world));
+}
+
+#[test]
+fn an_unknown_tag_is_another_name_of_who_said_the_same_where_that_is_asked_for() {
+    for (key, is_alias) in [("off", false), ("SDP", true), ("address", true)] {
+        let mut world = World::new();
+        world.offer(&[]);
+        world.ask(&request("offer", OFFER, &[("from-tag", "alice-again"), ("alias key", key)]));
+        let told = world.ask(&named("query"));
+        let tags = told.get("tags").and_then(Value::dictionary).expect("it has tags");
+        let aliases = at(&told, "tags/alice/tag-aliases/0").and_then(Value::text);
+        assert_eq!((aliases, tags.len()), if is_alias { (Some("alice-again"), 2) } else { (None, 4) }, "{key}");
+    }
+}
+
 fn named(command: &'static str) -> Dictionary<'static> {
     Dictionary::new().with("command", command).with("call-id", "c")
 }

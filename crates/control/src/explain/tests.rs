@@ -54,13 +54,14 @@ const ANSWERS: [&str; 2] = [
 ];
 
 /// What else is wished for, so that each wish can show.
-const BESIDE: [&str; 6] = [
+const BESIDE: [&str; 7] = [
     "received-from=203.0.113.5",
     "RTP/SAVP",
     "UDP/TLS/RTP/SAVPF",
     "codec-strip-all",
     "codec-strip-PCMU",
     "endpoint-learning=immediate",
+    "drop-traffic=start",
 ];
 
 /// What a party says that calls itself and its session something else than before.
@@ -209,14 +210,17 @@ fn a_wish_of_an_offer_does_something_if_it_is_said_to() {
     hold_against_calls("offer", |offer, beside, wish| {
         let wishes = format!("{beside} {wish}");
         let again = request("offer", &by_another_name(offer), &wishes);
-        vec![request("offer", offer, &wishes), request("answer", ANSWERS[0], ""), again]
+        let mut by_another_tag = request("offer", &by_another_name(offer), &wishes);
+        by_another_tag.put("from-tag", "another");
+        vec![request("offer", offer, &wishes), request("answer", ANSWERS[0], ""), again, by_another_tag]
     });
 }
 
 #[test]
 fn a_wish_of_an_answer_does_something_if_it_is_said_to() {
     hold_against_calls("answer", |offer, beside, wish| {
-        let beside = if beside.starts_with("codec") || beside.starts_with("received") { beside } else { "" };
+        let is_for_answers = ["codec", "received", "drop"].iter().any(|kind| beside.starts_with(kind));
+        let beside = if is_for_answers { beside } else { "" };
         let answer = if beside.is_empty() { ANSWERS[1] } else { ANSWERS[0] };
         let first = request("offer", offer, "RTP/AVP ICE=remove");
         let wishes = format!("{beside} {wish}");

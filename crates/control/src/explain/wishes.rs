@@ -100,11 +100,19 @@ pub(super) fn of(options: &Options, side: Side) -> Vec<Note> {
     };
     wishes.nothing(tos.map(byte), "All calls have `[relay] dscp` and `dscp_video`.");
     wishes.nothing(media_echo.map(MediaEcho::as_str).map(|word| format!("media-echo={word}")), NOT_YET);
-    wishes.nothing(drop_traffic.map(DropTraffic::as_str).map(|word| format!("drop-traffic={word}")), NOT_YET);
+    if let Some(drop) = drop_traffic {
+        let text = match drop {
+            DropTraffic::Start => "No media of the call goes through, until it is said to stop.",
+            DropTraffic::Stop => "Media of the call goes through again.",
+        };
+        wishes.does(format!("drop-traffic={}", drop.as_str()), text);
+    }
     match alias_key {
         Some(AliasKey::Off) => wishes.usual("alias-key=off".to_owned(), "An unknown tag of an offer is a new party."),
         Some(key @ (AliasKey::Sdp | AliasKey::Address)) => {
-            wishes.nothing(Some(format!("alias-key={}", key.as_str())), NOT_YET);
+            let same = if *key == AliasKey::Sdp { "SDP" } else { "first media address" };
+            let text = format!("An unknown tag is another name of whoever sent the same {same} before.");
+            wishes.does(format!("alias-key={}", key.as_str()), text);
         }
         None => {}
     }
