@@ -108,6 +108,9 @@ pub(crate) enum CertificateLife {
     Call,
 }
 
+/// What relay addresses are called by gateways where the file has no name for them, as rtpengine calls them.
+pub(crate) const DEFAULT_INTERFACE: &str = "default";
+
 /// Everything that can be set for `stox relay`, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct RelayConfig {
@@ -380,7 +383,8 @@ to = "xmpp:{1}@localhost"
             bind: bind.parse().expect("it is one"),
             advertise: advertise.map(|text| text.parse().expect("it is one")),
         };
-        let addresses = [address(Some("in"), "10.0.0.1", Some("192.0.2.1")), address(None, "2001:db8::1", None)];
+        let addresses =
+            [address(Some("in"), "10.0.0.1", Some("192.0.2.1")), address(Some("default"), "2001:db8::1", None)];
         assert_eq!(config.relay.addresses, addresses);
         assert_eq!(config.ng.aliases, [("internal".to_owned(), "in".to_owned())].into());
         assert_eq!((config.relay.ports, config.relay.workers), (20000..=20099, 3));

@@ -48,6 +48,7 @@ pub(crate) fn calls(config: &RelayConfig) -> control::calls::Config {
         delete_delay: config.ng.delete_delay,
         offer_timeout: config.ng.offer_timeout,
         endpoint_learning: config.ng.endpoint_learning,
+        usual_interface: config.relay.addresses.first().and_then(|address| address.name.clone()),
         interfaces: names.map(|name| (name.clone(), name)).chain(aliases).collect(),
     }
 }

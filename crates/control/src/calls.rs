@@ -45,6 +45,8 @@ pub struct Config {
     pub endpoint_learning: EndpointLearning,
     /// The names by which clients ask for addresses of the relay, and how the relay calls those; others mean any.
     pub interfaces: HashMap<String, String>,
+    /// What the relay calls the addresses that are told by ICE where clients ask for none.
+    pub usual_interface: Option<String>,
 }
 
 /// What a reply belongs to; chosen by whoever hands in the request.

@@ -162,8 +162,20 @@ impl Calls {
                 asked.push(Command::End { call: old });
             }
         }
+        let policies = self.with_interfaces(call_id, number, policies);
         asked.push(Command::CreateCall { call: new, legs: policies.to_vec() });
         (new, Some((new, policies)))
+    }
+
+    /// Where an offer names no interface, the one that an earlier one named. By ICE no other would do but the first, since
+    /// all that are used are told; without, it is the first one that fits.
+    fn with_interfaces(&self, call_id: &str, number: usize, mut policies: [LegPolicy; 2]) -> [LegPolicy; 2] {
+        let before = self.calls.get(call_id).and_then(|call| call.dialogues.get(number)?.policies.as_ref());
+        for (leg, policy) in policies.iter_mut().enumerate().filter(|(_, policy)| policy.address.is_none()) {
+            let usual = self.config.usual_interface.as_ref().filter(|_| matches!(policy.path, PathPolicy::Ice { .. }));
+            policy.address = before.and_then(|before| before[leg].address.as_ref()).or(usual).cloned();
+        }
+        policies
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, to_tag: &str, said: request::Exchange) {

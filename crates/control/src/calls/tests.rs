@@ -52,6 +52,7 @@ impl World {
     }
 
     fn on(addresses: Vec<Address>, max_calls: usize, range: std::ops::RangeInclusive<u16>) -> Self {
+        let usual_interface = addresses.first().and_then(|address| address.name.clone());
         let config = relay::Config {
             port_quarantine: Duration::ZERO,
             ..relay::Config::new(addresses, PortShare { range, number: 0, of: 1 }, CertificatePolicy::PerCall)
@@ -64,6 +65,7 @@ impl World {
             offer_timeout: Duration::from_secs(3600),
             endpoint_learning: EndpointLearning::Heuristic,
             interfaces: ["internal", "external"].map(|name| (name.to_owned(), name.to_owned())).into(),
+            usual_interface,
         };
         let mut next = 0_u8;
         let random =
@@ -230,6 +232,23 @@ fn a_party_may_hold_a_call_by_naming_no_address() {
             assert_eq!(error(&reply), None, "{reply:?}");
         }
     }
+}
+
+#[test]
+fn by_ice_a_party_is_told_the_addresses_of_one_interface_which_stays_the_same() {
+    let candidates = |reply: &Dictionary<'_>| -> Vec<String> {
+        let lines = reply.text("sdp").expect("it was rewritten").lines();
+        let udp = lines.filter_map(|line| line.strip_prefix("a=candidate:")?.split(' ').nth(4).map(str::to_owned));
+        let mut all: Vec<_> = udp.collect();
+        all.dedup();
+        all
+    };
+    let mut world = World::new();
+    assert_eq!(candidates(&world.offer(&[("ICE", "force")])), ["198.51.100.1"]);
+    let mut world = World::new();
+    assert!(candidates(&world.offer(&[("to-interface", "external")])).is_empty());
+    // Another way to the party, for which a new leg is made.
+    assert_eq!(candidates(&world.offer(&[("ICE", "force")])), ["198.51.100.2"]);
 }
 
 #[test]

@@ -101,6 +101,7 @@ fn outcome(certificates: &CertificatePolicy, requests: &[Dictionary<'_>]) -> Str
         offer_timeout: Duration::from_secs(1),
         endpoint_learning: EndpointLearning::Off,
         interfaces: [("in".to_owned(), "in".to_owned())].into(),
+        usual_interface: None,
     };
     let mut calls = Calls::new(config, now, Duration::ZERO);
     let mut all = String::new();

@@ -340,7 +340,9 @@ impl Wishes {
         let Interfaces { from, to } = interfaces;
         for (name, key, whom) in [(from, "from", "sender"), (to, "to", "receiver")] {
             let Some(name) = name else { continue };
-            let text = format!("The {whom} is told addresses of this name; if the relay has none of it, any.");
+            let text = format!(
+                "The {whom} is told addresses of this name; if the relay has none of it, as if none were named."
+            );
             self.offer(format!("{key}-interface={name}"), text);
         }
     }

@@ -8,7 +8,7 @@ use control::request::{EndpointLearning, Words};
 use serde::Deserialize;
 
 use super::{Address, Config, MAX_CALLS, Problems, Secret, duration};
-use crate::config::{ConfigError, RelayConfig, RelayFlags};
+use crate::config::{ConfigError, DEFAULT_INTERFACE, RelayConfig, RelayFlags};
 use crate::ng::{Listen, Prefix, Rate};
 
 #[derive(Default, Deserialize)]
@@ -71,7 +71,10 @@ impl Config {
     pub(in crate::config) fn check_relay(self) -> Result<RelayConfig, ConfigError> {
         let problems = &mut Problems::default();
         let max_calls = self.call.max_calls.unwrap_or(MAX_CALLS);
-        let relay = self.relay.unwrap_or_default().check(problems, max_calls);
+        let mut relay = self.relay.unwrap_or_default().check(problems, max_calls);
+        for address in relay.iter_mut().flat_map(|relay| &mut relay.addresses) {
+            address.name.get_or_insert_with(|| DEFAULT_INTERFACE.to_owned());
+        }
         let ng = self.ng.check(problems, relay.as_ref().map(|relay| relay.addresses.as_slice()).unwrap_or_default());
         let log = self.log.check(problems);
         match (relay, ng, log) {

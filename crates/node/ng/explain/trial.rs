@@ -11,6 +11,7 @@ use control::{Dictionary, Request};
 use model::FromRelay;
 use relay::{Address, CertificatePolicy, OpenError, PortShare, Relay, SocketId, Sockets, Traffic};
 
+use crate::config::DEFAULT_INTERFACE as DEFAULT;
 use crate::gateway::{now, since_1970};
 
 /// The relay's addresses, of those that are for documentation (RFC 5737, 3849).
@@ -74,8 +75,10 @@ impl Trial {
     /// No certificate could be made.
     pub(super) fn new<'a>(requests: impl IntoIterator<Item = &'a Dictionary<'static>>) -> anyhow::Result<Self> {
         let names: BTreeSet<String> = requests.into_iter().flat_map(interfaces).collect();
-        let named = names.iter().cloned().map(Some);
-        let every = named.chain([None]).flat_map(|name| ADDRESSES.map(|address| (name.clone(), address)));
+        let every = [DEFAULT]
+            .into_iter()
+            .chain(names.iter().map(String::as_str))
+            .flat_map(|name| ADDRESSES.map(|address| (Some(name.to_owned()), address)));
         let addresses: Result<Vec<_>, _> =
             every.map(|(name, bind)| Ok(Address { name, bind: bind.parse()?, advertise: None })).collect();
         let addresses = addresses.map_err(|error: std::net::AddrParseError| error)?;
@@ -88,6 +91,7 @@ impl Trial {
             delete_delay: Duration::from_secs(30),
             offer_timeout: Duration::from_secs(3600),
             endpoint_learning: EndpointLearning::Heuristic,
+            usual_interface: Some(DEFAULT.to_owned()),
             interfaces: names.into_iter().map(|name| (name.clone(), name)).collect(),
         };
         let relay = Relay::new(relay::Config::new(addresses, ports, certificates), Box::new(random));
