@@ -602,6 +602,7 @@ impl Component {
         self.tell_dtls(name, DtlsState::Handshaking, resources);
         for Early { pair, bytes } in early {
             if self.may_send_dtls(pair) {
+                self.greet(pair.remote);
                 resources.to_dtls.push_back(ToDtls::Packet { association, bytes });
             } else {
                 resources.count_drop(Dropped::UnknownSource);
@@ -623,6 +624,7 @@ impl Component {
         let may_send = self.may_send_dtls(pair);
         if may_send {
             self.pace_dtls(now)?;
+            self.greet(from);
         }
         if may_send && let Path::Ice { dtls_from, .. } = &mut self.path {
             *dtls_from = Some(Destination { from: on.id, to: from });
@@ -643,6 +645,14 @@ impl Component {
         }
     }
 
+    /// Takes note of where DTLS came from last, on a component without ICE.
+    fn greet(&mut self, from: SocketAddr) {
+        match &mut self.path {
+            Path::Signalled { latch, .. } => latch.greet(from),
+            Path::Ice { .. } | Path::Unknown => {}
+        }
+    }
+
     /// Bounds what one peer gives the engine to do, which serves many: nothing in a handshake is authentic before its end.
     fn pace_dtls(&mut self, now: Instant) -> Result<(), Dropped> {
         let until = self.dtls_until.map_or(now, |until| until.max(now));
@@ -653,11 +663,11 @@ impl Component {
         Ok(())
     }
 
-    /// Says whether DTLS may come over a pair of addresses: ICE validated it, or the description names it.
+    /// Says whether DTLS may come over a pair of addresses: ICE validated it, the description names it, or it may be learnt.
     fn may_send_dtls(&self, pair: Pair) -> bool {
         match &self.path {
             Path::Ice { agent, .. } => agent.is_validated(pair),
-            Path::Signalled { latch, .. } => latch.vouches_for(pair.remote),
+            Path::Signalled { latch, .. } => latch.takes_dtls_from(pair.remote),
             Path::Unknown => false,
         }
     }
@@ -670,7 +680,8 @@ impl Component {
                 let socket = self.sockets.iter().find(|socket| socket.bound == pair.local)?;
                 Some(Destination { from: socket.id, to: pair.remote })
             }),
-            Path::Signalled { .. } | Path::Unknown => self.destination(),
+            Path::Signalled { socket, latch } => latch.dtls_destination().map(|to| Destination { from: *socket, to }),
+            Path::Unknown => None,
         }
     }
 
@@ -692,6 +703,9 @@ impl Component {
             }
             dtls::FromDtls::Connected { suite, keys, .. } => {
                 self.believe(suite, &keys, now);
+                if let Path::Signalled { latch, .. } = &mut self.path {
+                    latch.learn_greeted();
+                }
                 let fingerprint = FingerprintVerdict::Matched;
                 self.tell_dtls(name, DtlsState::Connected { suite, fingerprint }, resources);
             }

@@ -30,6 +30,8 @@ pub(crate) struct Latch {
     /// When learning ends; nothing where it only ends some time after the first packet.
     until: Option<Instant>,
     trial: Option<Trial>,
+    /// An unnamed source of DTLS, which is answered, and is learnt if its handshake shows that it is the peer.
+    greeted: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +57,7 @@ impl Latch {
             Learning::Off | Learning::SignalledAddress | Learning::Any | Learning::First => Some(now + LEARNING_TIME),
             Learning::Best | Learning::Settled => None,
         };
-        Self { learning, until, signalled, sender, before: None, learnt: None, trial: None }
+        Self { learning, until, signalled, sender, before: None, learnt: None, trial: None, greeted: None }
     }
 
     /// Goes on from the latch of the last description. Where the peer names the same address again, what was learnt stands
@@ -113,6 +115,30 @@ impl Latch {
     /// Says whether a source was named, or learnt: it need not be tried.
     pub(crate) fn vouches_for(&self, from: SocketAddr) -> bool {
         self.learnt.map_or_else(|| self.names(from), |learnt| learnt == from)
+    }
+
+    /// Says whether DTLS may come from a source: also from an unnamed one where any may be learnt at any time.
+    pub(crate) fn takes_dtls_from(&self, from: SocketAddr) -> bool {
+        let is_open = match self.learning {
+            Learning::First | Learning::Best | Learning::Settled => self.learnt.is_none(),
+            Learning::Off | Learning::SignalledAddress | Learning::Any => false,
+        };
+        is_open || self.vouches_for(from)
+    }
+
+    /// Takes note of where DTLS came from last.
+    pub(crate) fn greet(&mut self, from: SocketAddr) {
+        self.greeted = (!self.vouches_for(from)).then_some(from);
+    }
+
+    /// Where DTLS is sent.
+    pub(crate) fn dtls_destination(&self) -> Option<SocketAddr> {
+        self.greeted.or(self.destination())
+    }
+
+    /// Learns where DTLS came from, after a handshake with the peer whose certificate was promised.
+    pub(crate) fn learn_greeted(&mut self) {
+        self.learnt = self.greeted.take().or(self.learnt);
     }
 
     /// Takes a packet of a source on trial, which is authentic if the leg has keys and of a negotiated payload type.

@@ -132,6 +132,34 @@ fn a_source_more_like_the_named_one_takes_the_place_of_the_first_for_some_time()
 }
 
 #[test]
+fn who_shakes_hands_as_the_peer_is_learnt_where_any_source_may_be() {
+    for (learning, is_learnt) in [(Learning::Best, true), (Learning::First, true), (Learning::Off, false)] {
+        let phone = Habits { security: Security::Dtls, rtcp_mux: true, ..Habits::phone() };
+        let mut world = World::new(Habits::jingle(), phone);
+        let phone = LegPolicy { path: PathPolicy::Plain { learning }, ..policy(B, &world.b.habits) };
+        world.create(vec![policy(A, &world.a.habits), phone]);
+        let offer = world.a.offer();
+        world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+        let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&offer) });
+        let answer = world.b.answer(&ours, world.now);
+        let named = world.b.transports[0].rtp.address;
+        // Behind a NAT it sends from another address than it says.
+        world.b.transports[0].rtp.address = SocketAddr::new(ip("203.0.113.66"), named.port() + 10);
+        world.b.talks = false; // nothing but its handshake tells where it is
+        world.done(Command::RemoteAnswer { call: call(), leg: B, answer: answer.clone() });
+        let ours = world.local(Command::LocalAnswer { call: call(), leg: A, answer: pathless(&answer) });
+        world.a.take_answer(&ours, world.now);
+        world.run(3 * SECOND);
+        let (_, b) = world.heard();
+        assert_eq!(b[0] > 50, is_learnt, "{learning:?}: {b:?} {:?}", world.news);
+        if is_learnt {
+            let socket = world.socket(world.b.transports[0].rtp.to.expect("we told it"));
+            assert!(world.inject(socket, named, &rtp(1)).is_err(), "{learning:?}: nobody else is believed");
+        }
+    }
+}
+
+#[test]
 fn rtcp_on_a_port_of_its_own_is_learnt_by_itself() {
     let mut world = with(Learning::SignalledAddress, Habits::phone());
     let (phone, rtp_socket, rtcp_socket) = named(&world);
