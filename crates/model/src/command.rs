@@ -247,6 +247,9 @@ pub struct LegPolicy {
     pub fingerprint: Option<HashFunction>,
     /// The suites for DTLS and SDES, best first.
     pub suites: Vec<SrtpSuite>,
+    /// The tags of the suites in an offer (RFC 4568 §9.1), each another; otherwise they are numbered from 1 on.
+    #[serde(default)]
+    pub suite_tags: Vec<u32>,
     /// We offer `rtcp-mux`, and take it where it is offered.
     pub rtcp_mux: bool,
     /// What we offer has no port of its own for RTCP, whatever the answer says of that (RFC 8858).
@@ -313,6 +316,7 @@ impl LegPolicy {
             dtls_server: false,
             fingerprint: None,
             suites: SrtpSuite::USUAL.to_vec(),
+            suite_tags: Vec::new(),
             rtcp_mux: false,
             rtcp_mux_only: false,
             address: None,

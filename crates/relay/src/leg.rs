@@ -812,6 +812,7 @@ fn policy_of(policy: &LegPolicy) -> Policy<'_> {
         dtls_server: policy.dtls_server,
         fingerprint: policy.fingerprint,
         suites: &policy.suites,
+        suite_tags: &policy.suite_tags,
         path: policy.path,
         sender: policy.sender,
         unencrypted_srtcp: policy.unencrypted_srtcp,

@@ -60,6 +60,8 @@ pub(crate) struct Policy<'a> {
     pub(crate) fingerprint: Option<HashFunction>,
     /// The suites allowed, best first.
     pub(crate) suites: &'a [SrtpSuite],
+    /// Their tags in an offer.
+    pub(crate) suite_tags: &'a [u32],
     /// How the peer is to be reached.
     pub(crate) path: PathPolicy,
     /// Where its signalling comes from.
@@ -142,6 +144,13 @@ impl Policy<'_> {
             false if is_secure => Err(CommandError::AnswerMismatch),
             false => Ok(Security::Rtp),
         }
+    }
+
+    /// The suites that we offer, with their tags.
+    pub(crate) fn offered_suites(self) -> Vec<(u32, SrtpSuite)> {
+        let are_tags = self.suite_tags.len() == self.suites.len();
+        let tags = if are_tags { self.suite_tags.to_vec() } else { (1..).take(self.suites.len()).collect() };
+        tags.into_iter().zip(self.suites.iter().copied()).collect()
     }
 
     /// Our role in DTLS where the peer leaves it to us.
@@ -279,6 +288,7 @@ mod tests {
         dtls_server: false,
         fingerprint: None,
         suites: &SrtpSuite::ALL,
+        suite_tags: &[],
         path: PathPolicy::Ice { role: model::IceRole::Offerer, required: true },
         sender: None,
         unencrypted_srtcp: false,

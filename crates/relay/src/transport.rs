@@ -241,10 +241,10 @@ impl Transport {
         let profile = self.terms.as_ref().map_or(profile, |terms| terms.profile);
         if by_keys && self.offered.is_empty() {
             let present = self.sdes_key().cloned();
-            let mut suites = policy.suites.to_vec();
-            suites.sort_by_key(|suite| present.as_ref().is_some_and(|key| key.suite != *suite));
-            self.offered = (1..)
-                .zip(suites)
+            let mut suites = policy.offered_suites();
+            suites.sort_by_key(|(_, suite)| present.as_ref().is_some_and(|key| key.suite != *suite));
+            self.offered = suites
+                .into_iter()
                 .map(|(tag, suite)| match &present {
                     Some(key) if key.suite == suite => Crypto { tag, ..key.clone() },
                     Some(_) | None => negotiation::new_crypto(tag, suite, &mut resources.random),

@@ -68,12 +68,14 @@ impl Legs {
             Some(Ice::Remove) => false,
             Some(Ice::Default) | None => path.ice.is_some(),
         };
+        let (suite_tags, suites) = suites(&path, &options.sdes).into_iter().unzip();
         let receiver = LegPolicy {
             path: if with_ice { ice } else { plain },
             security: wanted(profile, options),
             offers_all: true,
             fingerprint: options.fingerprint,
-            suites: suites(&path, &options.sdes),
+            suites,
+            suite_tags,
             rtcp_mux: offers_mux(&path, options),
             rtcp_mux_only: options.rtcp_mux.has(RtcpMux::Require),
             address: options.interfaces.to.clone(),
@@ -147,20 +149,30 @@ const fn family_of(said: request::AddressFamily) -> AddressFamily {
     }
 }
 
-/// The suites for the receiver: those that are to come first, those of the sender, all others.
-fn suites(path: &MediaPath, sdes: &Sdes) -> Vec<SrtpSuite> {
-    let offered: Vec<SrtpSuite> = path.crypto.iter().map(|crypto| crypto.suite).collect();
-    let no_new = sdes.words.has(SdesWord::NoNew) && !offered.is_empty();
-    let others = SrtpSuite::ALL.into_iter().filter(|_| !no_new);
-    let mut suites = Vec::new();
-    for suite in sdes.order.iter().copied().chain(offered.iter().copied()).chain(others) {
-        let allowed = if no_new { offered.contains(&suite) } else { sdes.allows(suite) };
-        if allowed && !suites.contains(&suite) {
-            suites.push(suite);
+/// The suites for the receiver, with their tags: those of the sender with its own, all others with higher ones; but those
+/// that are to come first do.
+fn suites(path: &MediaPath, sdes: &Sdes) -> Vec<(u32, SrtpSuite)> {
+    let no_new = sdes.words.has(SdesWord::NoNew) && !path.crypto.is_empty();
+    let allowed = |suite| no_new || sdes.allows(suite);
+    let mut suites: Vec<(u32, SrtpSuite)> = Vec::new();
+    for crypto in path.crypto.iter().filter(|crypto| allowed(crypto.suite) && crypto.tag < HIGHEST_TAG) {
+        if suites.iter().all(|(tag, suite)| *tag != crypto.tag && *suite != crypto.suite) {
+            suites.push((crypto.tag, crypto.suite));
         }
     }
+    let mut tag = suites.iter().map(|(tag, _)| *tag).max().unwrap_or_default();
+    for suite in SrtpSuite::ALL.into_iter().filter(|suite| !no_new && sdes.allows(*suite)) {
+        if suites.iter().all(|(_, known)| *known != suite) {
+            tag += 1;
+            suites.push((tag, suite));
+        }
+    }
+    suites.sort_by_key(|(_, suite)| sdes.order.iter().position(|first| first == suite).unwrap_or(usize::MAX));
     suites
 }
+
+/// A tag has at most nine digits (RFC 4568 §9.1), and ours are higher than the sender's.
+const HIGHEST_TAG: u32 = 999_999_900;
 
 fn offers_mux(path: &MediaPath, options: &Options) -> bool {
     if options.rtcp_mux.has_any(&[RtcpMux::Offer, RtcpMux::Require]) {

@@ -308,3 +308,28 @@ fn header_extensions_are_stripped_or_taken_from_the_sender_alone() {
     assert_eq!(told(["", "extmap=[strip=[urn:x:y]]"]), [[true, true], [true, false]]);
     assert_eq!(told(["extmap=[mask=[urn:x:y]]", ""]), [[true, false], [true, true]]);
 }
+
+#[test]
+fn a_sender_s_suites_keep_their_tags_and_others_go_on_behind_them() {
+    let key = "inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd";
+    let media = format!(
+        "m=audio 3000 RTP/SAVP 8\na=crypto:4 AES_CM_128_HMAC_SHA1_80 {key}\na=crypto:7 AES_CM_128_HMAC_SHA1_32 {key}\n"
+    );
+    let told = |wishes| {
+        let told = offered(&mut World::new(), wishes, &media);
+        let tags = told.lines().filter_map(|line| line.strip_prefix("a=crypto:")?.split(" inline").next());
+        tags.map(|tag| tag.split("_HMAC").next().unwrap_or(tag).to_owned()).take(4).collect::<Vec<_>>()
+    };
+    let [first, second] = ["4 AES_CM_128", "7 AES_CM_128"];
+    assert_eq!(told(""), [first, second, "8 AEAD_AES_256_GCM", "9 AEAD_AES_128_GCM"]);
+    assert_eq!(told("SDES=nonew"), [first, second]);
+    assert_eq!(told("SDES=no-AES_CM_128_HMAC_SHA1_32")[..2], [first, "5 AEAD_AES_256_GCM"]);
+    assert_eq!(told("SDES=only-AEAD_AES_128_GCM"), ["1 AEAD_AES_128_GCM"]);
+    let order = "SDES=order:AEAD_AES_128_GCM;AES_CM_128_HMAC_SHA1_32";
+    assert_eq!(told(order), ["9 AEAD_AES_128_GCM", second, first, "8 AEAD_AES_256_GCM"]);
+    // The answer is to be matched with what was offered by these tags.
+    let mut world = World::new();
+    offered(&mut world, "", &media);
+    let answer = format!("m=audio 3000 RTP/SAVP 8\na=crypto:7 AES_CM_128_HMAC_SHA1_32 {key}\n");
+    assert!(answered(&mut world, "", &answer).contains("a=crypto:4 AES_CM_128_HMAC_SHA1_80 "));
+}
