@@ -84,3 +84,16 @@ fn captured_requests_are_explained_with_what_becomes_of_their_sdp() {
     }
     fs::remove_dir_all(directory).expect("it is ours");
 }
+
+#[test]
+fn the_page_on_changing_over_knows_what_is_not_heeded() {
+    let page = include_str!("../../../deploy/replace-rtpengine.md");
+    let listed =
+        page.split_once("Read and not heeded:").and_then(|(_, rest)| rest.split_once("\n\n")).expect("it is there").0;
+    let flags: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+    assert!(flags.len() > 10, "{flags:?}");
+    for flag in flags {
+        let (code, text) = explained(&[flag], "");
+        assert!(code == Some(1) && text.contains("What has no effect:"), "{flag} is heeded: {text}");
+    }
+}
