@@ -260,6 +260,10 @@ pub struct LegPolicy {
     /// The family of the address that the peer is told first; otherwise that of `sender`, or any.
     #[serde(default)]
     pub family: Option<AddressFamily>,
+    /// The octet in the Type of Service or Traffic Class field of what its peer is sent (RFC 2474), where it is not that
+    /// of the relay. What leaves by a port that legs share bears the relay's.
+    #[serde(default)]
+    pub traffic_class: Option<u8>,
     /// Who reports to its peer by RTCP. If the relay does so on one leg of a call, it does on both.
     #[serde(default)]
     pub reporting: Reporting,
@@ -321,6 +325,7 @@ impl LegPolicy {
             rtcp_mux_only: false,
             address: None,
             family: None,
+            traffic_class: None,
             reporting: Reporting::Translated,
             unencrypted_srtcp: false,
         }

@@ -34,9 +34,10 @@ impl SocketOptions {
         let tos = match traffic {
             Traffic::Audio | Traffic::Shared => self.tos,
             Traffic::Video => self.video_tos,
+            Traffic::Marked(tos) => tos,
         };
         let buffer = match traffic {
-            Traffic::Audio | Traffic::Video => self.receive_buffer,
+            Traffic::Audio | Traffic::Video | Traffic::Marked(_) => self.receive_buffer,
             Traffic::Shared => Some(self.receive_buffer.unwrap_or(0).max(SHARED_BUFFER)),
         };
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
@@ -259,7 +260,8 @@ mod tests {
     #[test]
     fn what_is_sent_bears_the_mark_in_either_family() {
         let options = SocketOptions { tos: 46 << 2, video_tos: 34 << 2, receive_buffer: None };
-        for (traffic, tos) in [(Traffic::Audio, 184), (Traffic::Shared, 184), (Traffic::Video, 136)] {
+        let marks = [(Traffic::Audio, 184), (Traffic::Shared, 184), (Traffic::Video, 136), (Traffic::Marked(8), 8)];
+        for (traffic, tos) in marks {
             let socket = options.bind((Ipv4Addr::LOCALHOST, 0).into(), traffic).expect("loopback has ports");
             assert_eq!(SockRef::from(&socket).tos_v4().expect("it has one"), tos);
             // A machine without IPv6 has nothing to mark.

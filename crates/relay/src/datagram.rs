@@ -73,6 +73,8 @@ pub enum Traffic {
     Audio,
     /// Video alone.
     Video,
+    /// What bears this octet in its Type of Service or Traffic Class field, whatever it is.
+    Marked(u8),
     /// That of many legs.
     Shared,
 }

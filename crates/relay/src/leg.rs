@@ -283,7 +283,7 @@ impl Leg {
                 None => {
                     let kinds =
                         streams.iter().filter_map(|id| negotiation::stream(answer, *id)).map(|stream| stream.kind);
-                    self.open_transport(Some(path), !terms.rtcp_mux, traffic(kinds), work)?
+                    self.open_transport(Some(path), !terms.rtcp_mux, self.traffic(kinds), work)?
                 }
             };
             decisions.push(Decision { streams, transport, terms });
@@ -352,7 +352,7 @@ impl Leg {
             .find(|known| known.agreed.is_some() && bundle.contains(&stream.id) && bundle.contains(&known.id));
         let transport = match joined.map(|known| known.transport) {
             Some(transport) => transport,
-            None => self.open_transport(None, !self.policy.rtcp_mux_only, traffic([stream.kind]), work)?,
+            None => self.open_transport(None, !self.policy.rtcp_mux_only, self.traffic([stream.kind]), work)?,
         };
         self.add_stream(LegStream::new(stream.id, stream.kind, transport, &mut work.resources.random), work.resources);
         Ok(())
@@ -684,6 +684,15 @@ impl Leg {
         Name { stream: first.unwrap_or(self.name.stream), ..self.name }
     }
 
+    /// What a transport of such streams carries: as soon as there is sound it is sound.
+    fn traffic(&self, kinds: impl IntoIterator<Item = MediaKind>) -> Traffic {
+        match self.policy.traffic_class {
+            Some(tos) => Traffic::Marked(tos),
+            None if kinds.into_iter().all(|kind| kind == MediaKind::Video) => Traffic::Video,
+            None => Traffic::Audio,
+        }
+    }
+
     /// Opens a transport towards a peer of which we know the path, or nothing yet.
     fn open_transport(
         &mut self,
@@ -788,11 +797,6 @@ impl Leg {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What a transport of such streams carries: as soon as there is sound it is sound.
-fn traffic(kinds: impl IntoIterator<Item = MediaKind>) -> Traffic {
-    if kinds.into_iter().all(|kind| kind == MediaKind::Video) { Traffic::Video } else { Traffic::Audio }
 }
 
 /// A description without the candidates beyond those we keep.

@@ -6,7 +6,7 @@ use model::{
 };
 
 use crate::request::{
-    self, Bundle, Dtls, DtlsReverse, EndpointLearning, Flag, Ice, Options, Osrtp, RtcpMux, Sdes, SdesWord, Switch,
+    self, Bundle, Dtls, DtlsReverse, EndpointLearning, Flag, Ice, Options, Osrtp, RtcpMux, Sdes, SdesWord, Switch, Tos,
     Transport,
 };
 
@@ -48,6 +48,10 @@ impl Legs {
             Some(Switch::On) => Reporting::Terminated,
             Some(Switch::Off) | None => Reporting::Translated,
         };
+        let traffic_class = match options.tos {
+            Some(Tos::Set(byte)) => Some(byte),
+            Some(Tos::Keep) | None => None,
+        };
         let learning = learning_of(options, learning);
         let plain = PathPolicy::Plain { learning };
         let ice = PathPolicy::Ice { role: IceRole::Offerer, required: false };
@@ -60,6 +64,7 @@ impl Legs {
             dtls_server: options.dtls == Some(Dtls::Passive) || options.dtls_reverse == Some(DtlsReverse::Passive),
             address: options.interfaces.from.clone(),
             family,
+            traffic_class,
             reporting,
             ..LegPolicy::plain_sip(legs[0])
         };
@@ -80,6 +85,7 @@ impl Legs {
             rtcp_mux_only: options.rtcp_mux.has(RtcpMux::Require),
             address: options.interfaces.to.clone(),
             family: options.address_family.map(family_of).or(family),
+            traffic_class,
             reporting,
             ..LegPolicy::plain_sip(legs[1])
         };

@@ -94,11 +94,14 @@ pub(super) fn of(options: &Options, side: Side) -> Vec<Note> {
         let text = "M-lines of this kind are left out towards the receiver, and refused towards the sender.";
         wishes.offer(format!("sdp-media-remove={media}"), text.to_owned());
     }
-    let byte = |tos: Tos| match tos {
-        Tos::Set(byte) => format!("TOS={byte}"),
-        Tos::Keep => "TOS=-1".to_owned(),
-    };
-    wishes.nothing(tos.map(byte), "All calls have `[relay] dscp` and `dscp_video`.");
+    match tos {
+        Some(Tos::Set(byte)) => wishes.offer(
+            format!("TOS={byte}"),
+            "What is sent to either party is marked so, on ports that are opened now: not on a shared one.",
+        ),
+        Some(Tos::Keep) => wishes.usual("TOS=-1".to_owned(), "Marks stay as they are."),
+        None => {}
+    }
     wishes.nothing(media_echo.map(MediaEcho::as_str).map(|word| format!("media-echo={word}")), NOT_YET);
     if let Some(drop) = drop_traffic {
         let text = match drop {
