@@ -46,10 +46,12 @@ pub(crate) fn described(
     description
 }
 
-/// The profile that the receiver of an offer is to see: what kind of key the relay has for it does not show in it.
+/// The profile that the receiver of an offer is to see: what kind of key the relay has for it does not show in it, nor that
+/// it has any if they are only offered (RFC 8643 §3).
 pub(crate) fn with_profile(mut local: Description, profile: Profile) -> Description {
     for stream in &mut local.streams {
-        if stream.path.profile.is_secure() == profile.is_secure() {
+        let offers_keys = !stream.path.crypto.is_empty() && !profile.is_secure();
+        if offers_keys || stream.path.profile.is_secure() == profile.is_secure() {
             stream.path.profile = profile;
         }
     }

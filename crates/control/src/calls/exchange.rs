@@ -203,7 +203,7 @@ impl Calls {
         }
         let (answerer, before) = (dialogue.parties[1 - offerer], dialogue.blocked);
         let was_answered = exchange.answer.is_some();
-        let takes_bundle = exchange.legs.takes_bundle;
+        let Legs { takes_bundle, passes_keys, .. } = exchange.legs;
         let Ok(described) = dialogue.session.read_answer(&sdp) else {
             return self.refuse(ticket, "Failed to parse SDP");
         };
@@ -216,8 +216,10 @@ impl Calls {
         call.heed_blocks(answerer, &options);
         let mut asked = call.blocks_in(number, before, relay);
         asked.push(Command::RemoteAnswer { call: relay, leg: leg_id(1 - offerer), answer: remote.clone() });
-        if was_answered {
-            // To the relay another answer is one to the same offer made again.
+        let declined = passes_keys && remote.streams.iter().all(|stream| stream.path.crypto.is_empty());
+        if was_answered || declined {
+            // To the relay another answer is one to the same offer made again; keys that the answerer declines were none.
+            let offer = if declined { without_keys(offer) } else { offer };
             asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer });
         }
         asked.push(Command::LocalAnswer { call: relay, leg: leg_id(offerer), answer: onward });
@@ -406,6 +408,11 @@ impl Dialogue {
                 && (wants.address.is_none() || wants.address == has.address)
         })
     }
+}
+
+fn without_keys(mut offer: Description) -> Description {
+    offer.streams.iter_mut().for_each(|stream| stream.path.crypto.clear());
+    offer
 }
 
 /// Two things in the order of the legs.

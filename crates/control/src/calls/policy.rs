@@ -21,6 +21,8 @@ pub(super) struct Legs {
     pub(super) takes_bundle: bool,
     /// The receiver is offered one.
     pub(super) offers_bundle: bool,
+    /// The sender's keys beside a plain profile are the receiver's to take or to decline (RFC 8643).
+    pub(super) passes_keys: bool,
 }
 
 impl Legs {
@@ -44,6 +46,7 @@ impl Legs {
                 Some(_) | None => path.profile,
             },
         };
+        let passes_keys = passes_keys(&path, profile, options);
         let reporting = match options.generate_rtcp {
             Some(Switch::On) => Reporting::Terminated,
             Some(Switch::Off) | None => Reporting::Translated,
@@ -58,7 +61,7 @@ impl Legs {
         let sender = LegPolicy {
             path: if path.ice.is_some() && !options.flags.has(Flag::RejectIce) { ice } else { plain },
             sender: options.received_from,
-            security: offered(&path, options),
+            security: offered(&path, passes_keys, options),
             suites: SrtpSuite::ALL.to_vec(),
             rtcp_mux: path.rtcp_mux && !options.rtcp_mux.has(RtcpMux::Reject),
             dtls_server: options.dtls == Some(Dtls::Passive) || options.dtls_reverse == Some(DtlsReverse::Passive),
@@ -76,7 +79,7 @@ impl Legs {
         let (suite_tags, suites) = suites(&path, &options.sdes).into_iter().unzip();
         let receiver = LegPolicy {
             path: if with_ice { ice } else { plain },
-            security: wanted(profile, options),
+            security: wanted(profile, passes_keys, options),
             offers_all: true,
             fingerprint: options.fingerprint,
             suites,
@@ -95,6 +98,7 @@ impl Legs {
             profile,
             takes_bundle: options.bundle.has(Bundle::Accept),
             offers_bundle: options.bundle.has_any(&[Bundle::Offer, Bundle::Require]),
+            passes_keys,
         }
     }
 }
@@ -109,11 +113,22 @@ fn learning_of(options: &Options, usual: EndpointLearning) -> Learning {
     }
 }
 
+/// Says whether keys beside a plain profile go on as such: where nothing else is wished for.
+fn passes_keys(path: &MediaPath, profile: Profile, options: &Options) -> bool {
+    let is_plain = !path.profile.is_secure() && !profile.is_secure();
+    let accepts = options.osrtp.has_any(&[Osrtp::Accept, Osrtp::AcceptRfc]);
+    is_plain
+        && !path.crypto.is_empty()
+        && !accepts
+        && options.transport.is_none()
+        && !options.sdes.words.has(SdesWord::Off)
+}
+
 /// What may protect the media of the sender: what it offers.
-fn offered(path: &MediaPath, options: &Options) -> Vec<Security> {
+fn offered(path: &MediaPath, passes_keys: bool, options: &Options) -> Vec<Security> {
     let keys = !path.crypto.is_empty();
     if !path.profile.is_secure() {
-        let takes_keys = keys && options.osrtp.has_any(&[Osrtp::Accept, Osrtp::AcceptRfc]);
+        let takes_keys = passes_keys || keys && options.osrtp.has_any(&[Osrtp::Accept, Osrtp::AcceptRfc]);
         return if takes_keys { vec![Security::Sdes, Security::Rtp] } else { vec![Security::Rtp] };
     }
     match (path.dtls.is_some(), keys) {
@@ -126,14 +141,16 @@ fn offered(path: &MediaPath, options: &Options) -> Vec<Security> {
 
 /// What may protect the media of the receiver: what goes together with the profile, as far as it is wished for. The answer
 /// chooses.
-fn wanted(profile: Profile, options: &Options) -> Vec<Security> {
+fn wanted(profile: Profile, passes_keys: bool, options: &Options) -> Vec<Security> {
     let takes = |way: &Security| match way {
         Security::Dtls => options.dtls != Some(Dtls::Off),
         Security::Sdes => !options.sdes.words.has(SdesWord::Off),
         Security::Rtp => true,
     };
     let ways = match profile {
-        Profile::Avp | Profile::Avpf if options.osrtp.has(Osrtp::Offer) => vec![Security::Sdes, Security::Rtp],
+        Profile::Avp | Profile::Avpf if passes_keys || options.osrtp.has(Osrtp::Offer) => {
+            vec![Security::Sdes, Security::Rtp]
+        }
         Profile::Avp | Profile::Avpf => vec![Security::Rtp],
         Profile::TlsSavp | Profile::TlsSavpf => vec![Security::Dtls],
         Profile::Savp | Profile::Savpf => vec![Security::Sdes, Security::Dtls],

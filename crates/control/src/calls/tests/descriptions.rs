@@ -333,3 +333,29 @@ fn a_sender_s_suites_keep_their_tags_and_others_go_on_behind_them() {
     let answer = format!("m=audio 3000 RTP/SAVP 8\na=crypto:7 AES_CM_128_HMAC_SHA1_32 {key}\n");
     assert!(answered(&mut world, "", &answer).contains("a=crypto:4 AES_CM_128_HMAC_SHA1_80 "));
 }
+
+#[test]
+fn keys_beside_a_plain_profile_are_the_receivers_to_take_or_to_decline() {
+    let plain = "m=audio 3000 RTP/AVP 0\n";
+    let keys =
+        "m=audio 3000 RTP/AVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd\n";
+    let told = |wishes, offer, answer| {
+        let mut world = World::new();
+        let mut counts = Vec::new();
+        for said in [offered(&mut world, wishes, offer), answered(&mut world, "", answer)] {
+            assert!(said.starts_with("m=audio PORT RTP/AVP 0\n"), "{said}");
+            counts.push(said.matches("a=crypto:").count());
+        }
+        counts
+    };
+    assert_eq!(told("", keys, keys), [8, 1]);
+    assert_eq!(told("", keys, plain), [8, 0]);
+    assert_eq!(told("", plain, plain), [0, 0]);
+    for declined in ["SDES=off", "RTP/AVP"] {
+        assert_eq!(told(declined, keys, plain), [0, 0], "{declined}");
+    }
+    assert_eq!(told("OSRTP=offer", plain, plain), [8, 0]);
+    assert_eq!(told("OSRTP=accept", keys, plain), [0, 1]);
+    let secure = keys.replace("AVP", "SAVP");
+    assert_eq!(told("", keys, &secure), [8, 1]);
+}
