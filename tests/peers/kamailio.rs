@@ -7,7 +7,7 @@
 use std::process::Command;
 
 use crate::baresip::{Account, Baresip, Phone};
-use crate::log::pause;
+use crate::log::{Log, pause};
 use crate::ports;
 use crate::process::Process;
 use crate::secure::certificates;
@@ -80,7 +80,7 @@ impl Relay {
 }
 
 struct Kamailio {
-    _process: Process,
+    process: Process,
     port: u16,
     control: String,
     _dir: TempDir,
@@ -112,9 +112,13 @@ impl Kamailio {
                 command.args(["-A", "WITH_WEBSOCKET"]).env("SSL_CERT_FILE", certificates("authority.pem"));
             }
         });
-        let kamailio = Self { _process: process, port, control, _dir: dir };
+        let kamailio = Self { process, port, control, _dir: dir };
         kamailio.shows_relay("disabled: 0");
         kamailio
+    }
+
+    fn log(&self) -> &Log {
+        self.process.log()
     }
 
     /// What an operator is told by Kamailio's control tool.
@@ -209,6 +213,8 @@ fn phones_of_kamailio_call_through_the_relay() {
     scene.alice_calls_bob();
     scene.alice_holds_and_resumes();
     scene.bob_hangs_up();
+    let figures = scene.kamailio.log().wait_for(" is over: RTP: ");
+    assert!(!figures.contains("RTP: 0 bytes"), "{figures}");
 }
 
 #[test]
