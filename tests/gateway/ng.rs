@@ -243,7 +243,8 @@ async fn requests_over_http_and_tcp_show_the_token_where_there_is_one() {
         assert_eq!((said, body == pong), (status, status == 200), "{authorization}");
         assert_eq!(relay.request("GET", "/metrics", &headers, "").await.0, status, "{authorization}");
     }
-    let (http, tcp) = (format!("http:{}", relay.http), format!("tcp:{}", relay.tcp));
+    let [http, ws] = ["http", "ws"].map(|transport| format!("{transport}:{}", relay.http));
+    let tcp = format!("tcp:{}", relay.tcp);
     let file = relay.stox.directory().join("token");
     fs::write(&file, "s3cret\n").expect("the directory can be written to");
     let file = format!("--token=@{}", file.display());
@@ -252,6 +253,8 @@ async fn requests_over_http_and_tcp_show_the_token_where_there_is_one() {
         (&[&http, &file], "result: pong"),
         (&[&http, "--token=other"], "it asks for another token"),
         (&[&http], "it asks for a token"),
+        (&[&ws, &file], "result: pong"),
+        (&[&ws], "it asks for a token"),
         (&[&tcp, &file], "result: pong"),
         (&[&tcp], "has to show the token"),
     ] {
@@ -395,11 +398,13 @@ async fn a_request_may_be_sent_from_the_command_line() {
     fs::write(&request, r#"{"command": "list", "limit": 7}"#).expect("the directory can be written to");
     let request = format!("--json={}", request.display());
     let (udp, tcp, http) = (format!("udp:{}", relay.udp), format!("tcp:{}", relay.tcp), format!("http:{}", relay.http));
+    let ws = format!("ws:{}", relay.http);
     let sdp = format!("sdp=@{}", relay.stox.directory().join("stox.toml").display());
     for (words, code, said) in [
         (&["--to", &udp, "ping"][..], 0, "result: pong\n"),
         (&["--to", &tcp, "ping"], 0, "result: pong\n"),
         (&["--to", &http, "ping"], 0, "result: pong\n"),
+        (&["--to", &ws, "ping"], 0, "result: pong\n"),
         (&["--to", &http, "offer", "call-id=a"], 1, "error-reason: No SDP body in message\nresult: error\n"),
         (&["--to", &udp, &request], 0, "calls:\nresult: ok\n"),
         (&["--to", &udp, &request, "command=ping"], 0, "result: pong\n"),

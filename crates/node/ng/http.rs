@@ -111,7 +111,7 @@ fn answer(media_type: &'static str, reply: Option<Arc<[u8]>>) -> Response {
 }
 
 /// The subprotocols with a cookie and without.
-const PROTOCOLS: [&str; 2] = ["ng.rtpengine.com", "ng-plain.rtpengine.com"];
+pub(super) const PROTOCOLS: [&str; 2] = ["ng.rtpengine.com", "ng-plain.rtpengine.com"];
 
 async fn web_socket(
     State(intake): State<Arc<Intake>>,

@@ -1,5 +1,7 @@
 //! `stox ng send`: one request to a relay, from the command line.
 
+mod web;
+
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
@@ -16,10 +18,10 @@ const TRIES: u32 = 5;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where the relay takes requests: udp:HOST:PORT, tcp:HOST:PORT or http:HOST:PORT.
+    /// Where the relay takes requests: udp:HOST:PORT, tcp:HOST:PORT, http:HOST:PORT or ws:HOST:PORT.
     #[arg(long, value_name = "TRANSPORT:HOST:PORT", default_value = "udp:127.0.0.1:2223")]
     to: String,
-    /// What the relay asks of requests over TCP and HTTP; @FILE stands for what is in a file.
+    /// What the relay asks of requests over TCP, HTTP and WebSocket; @FILE stands for what is in a file.
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// A file with a whole request in JSON, to which the words are added.
@@ -89,8 +91,8 @@ fn exchange(arguments: &Arguments, request: &Dictionary<'_>) -> anyhow::Result<D
     let token = token.as_deref().map(<[u8]>::trim_ascii);
     let to = &arguments.to;
     let (transport, address) = to.split_once(':').unwrap_or_default();
-    if !["udp", "tcp", "http"].contains(&transport) {
-        bail!("--to {to}: expected udp:HOST:PORT, tcp:HOST:PORT or http:HOST:PORT");
+    if !["udp", "tcp", "http", "ws"].contains(&transport) {
+        bail!("--to {to}: expected udp:HOST:PORT, or tcp:, http: or ws: in the place of udp:");
     }
     let addresses = address.to_socket_addrs().with_context(|| format!("--to {to}"))?;
     let relay = addresses.into_iter().next().with_context(|| format!("--to {to}: the name has no address"))?;
@@ -102,7 +104,8 @@ fn exchange(arguments: &Arguments, request: &Dictionary<'_>) -> anyhow::Result<D
     let reply = match transport {
         "udp" => over_udp(relay, cookie.as_bytes(), &message),
         "tcp" => over_tcp(relay, cookie.as_bytes(), &message),
-        _ => over_http(relay, address, token, &message),
+        "http" => web::over_http(relay, address, token, &message),
+        _ => web::over_web_socket(relay, address, token, &message),
     };
     let reply = reply.with_context(|| to.to_owned())?;
     let (_, reply) = Frame::split(&reply)?.read()?;
@@ -143,30 +146,6 @@ fn over_tcp(relay: SocketAddr, cookie: &[u8], message: &[u8]) -> io::Result<Vec<
                 return Ok(message.to_vec());
             }
         }
-    }
-}
-
-/// One request on a connection of its own (RFC 9112).
-fn over_http(relay: SocketAddr, host: &str, token: Option<&[u8]>, message: &[u8]) -> io::Result<Vec<u8>> {
-    let mut connection = TcpStream::connect_timeout(&relay, TRIES * PATIENCE)?;
-    connection.set_read_timeout(Some(TRIES * PATIENCE))?;
-    let length = message.len();
-    let head = format!(
-        "POST /ng HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: {}\r\nContent-Length: {length}\r\n",
-        super::http::NG
-    );
-    let authorization = token.map(|token| [b"Authorization: Bearer ", token, b"\r\n"].concat()).unwrap_or_default();
-    connection.write_all(&[head.as_bytes(), &authorization, b"\r\n", message].concat())?;
-    let mut response = Vec::new();
-    connection.read_to_end(&mut response)?;
-    let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-    let status = String::from_utf8_lossy(response[..end].split(|byte| *byte == b'\r').next().unwrap_or_default());
-    match status.split(' ').nth(1) {
-        Some("200") => Ok(response[end + 4..].to_vec()),
-        Some("401") if token.is_none() => Err(io::Error::other("it asks for a token: --token")),
-        Some("401") => Err(io::Error::other("it asks for another token")),
-        Some("503") => Err(io::Error::other("it has no room for the request now")),
-        _ => Err(io::Error::other(shown(status.as_bytes()))),
     }
 }
 
