@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use model::{AddressFamily, Description, Direction, Profile, StreamId};
+use model::{AddressFamily, Description, Direction, IceRole, LegPolicy, PathPolicy, Profile, StreamId};
 use sdp::facts::{Facts, MediaFacts};
 use sdp::rewrite::{Edits, Fate, Layout, OriginChanges, Rewriting};
 use sdp::{Role, RtcpAttribute, SdpError, Trickle, Wording};
@@ -57,6 +57,16 @@ pub(crate) fn with_profile(mut local: Description, profile: Profile) -> Descript
     }
     local
 }
+
+/// What the party of a leg is told of our ICE: to one that is to control we are a lite agent.
+pub(crate) fn with_ice(mut local: Description, policy: &LegPolicy) -> Description {
+    let lite = matches!(policy.path, PathPolicy::Ice { role: IceRole::Controlled, .. });
+    local.streams.iter_mut().filter_map(|stream| stream.path.ice.as_mut()).for_each(|ice| ice.lite = lite);
+    local
+}
+
+/// The most packets that a key may protect, as clients of rtpengine know it: those of RTCP (RFC 3711 §9.2).
+const LIFETIME: &str = "2^31";
 
 /// What a party is told in the same words each time, where the wishes say so.
 #[derive(Debug, Default)]
@@ -185,7 +195,12 @@ pub(crate) fn rewrite(
     mark: &str,
 ) -> Result<String, SdpError> {
     let facts = Facts::read(original)?;
-    let local = &with_long_foundations(local);
+    let mut local = with_long_foundations(local);
+    if options.sdes.words.has(SdesWord::Lifetime) {
+        let keys = local.streams.iter_mut().flat_map(|stream| &mut stream.path.crypto);
+        keys.for_each(|key| key.lifetime = LIFETIME.parse().ok());
+    }
+    let local = &local;
     let fate = |(line, stream): (&MediaFacts, &Option<StreamId>)| match stream {
         Some(_) | None if role == Role::Offer && is_removed(&line.media, options) => Fate::Removed,
         Some(stream) => Fate::Carried(*stream),

@@ -284,7 +284,8 @@ impl Calls {
             dialogue.relay = Some(relay);
             self.of_relay.insert(relay, (call_id.to_owned(), number));
         }
-        let local = rewriting::with_profile(local.unwrap_or_default(), exchange.legs.profile);
+        let local = rewriting::with_ice(local.unwrap_or_default(), &exchange.legs.receiver);
+        let local = rewriting::with_profile(local, exchange.legs.profile);
         let offerer = exchange.offerer;
         let rewritten = match dialogue.rewrite(&exchange.offer, Role::Offer, 1 - offerer, &local, &self.mark) {
             Ok(rewritten) => exchange.offer.rewritten.insert(rewritten).clone(),
@@ -306,10 +307,11 @@ impl Calls {
     ) -> crate::Dictionary<'static> {
         let dialogue = self.calls.get_mut(call_id).and_then(|call| call.dialogues.get_mut(number));
         let Some(dialogue) = dialogue else { return crate::Reply::error("Unknown call-id") };
-        let local = local.unwrap_or_default();
-        let Some(offerer) = dialogue.exchange.as_ref().map(|exchange| exchange.offerer) else {
+        let Some(exchange) = &dialogue.exchange else {
             return crate::Reply::error("Invalid dialogue association");
         };
+        let offerer = exchange.offerer;
+        let local = rewriting::with_ice(local.unwrap_or_default(), &exchange.legs.sender);
         let rewritten = match dialogue.rewrite(&answer, Role::Answer, offerer, &local, &self.mark) {
             Ok(rewritten) => answer.rewritten.insert(rewritten).clone(),
             Err(_) => return crate::Reply::error("Error rewriting SDP"),

@@ -6,8 +6,8 @@ use model::{
 };
 
 use crate::request::{
-    self, Bundle, Dtls, DtlsReverse, EndpointLearning, Flag, Ice, Options, Osrtp, RtcpMux, Sdes, SdesWord, Switch, Tos,
-    Transport,
+    self, Bundle, Dtls, DtlsReverse, EndpointLearning, Flag, Ice, IceLite, Options, Osrtp, RtcpMux, Sdes, SdesWord,
+    Switch, Tos, Transport,
 };
 
 /// The legs of a dialogue, seen from an offer: its sender's and its receiver's.
@@ -57,9 +57,13 @@ impl Legs {
         };
         let learning = learning_of(options, learning);
         let plain = PathPolicy::Plain { learning };
-        let ice = PathPolicy::Ice { role: IceRole::Offerer, required: false };
+        let ice = |role| PathPolicy::Ice { role, required: false };
+        let lite = |towards| options.ice_lite.is_some_and(|said| said == IceLite::Both || said == towards);
         let sender = LegPolicy {
-            path: if path.ice.is_some() && !options.flags.has(Flag::RejectIce) { ice } else { plain },
+            path: match path.ice.is_some() && !options.flags.has(Flag::RejectIce) {
+                true => ice(role(lite(IceLite::Backward))),
+                false => plain,
+            },
             sender: options.received_from,
             security: offered(&path, passes_keys, options),
             suites: SrtpSuite::ALL.to_vec(),
@@ -78,7 +82,7 @@ impl Legs {
         };
         let (suite_tags, suites) = suites(&path, &options.sdes).into_iter().unzip();
         let receiver = LegPolicy {
-            path: if with_ice { ice } else { plain },
+            path: if with_ice { ice(role(lite(IceLite::Forward))) } else { plain },
             security: wanted(profile, passes_keys, options),
             offers_all: true,
             fingerprint: options.fingerprint,
@@ -101,6 +105,11 @@ impl Legs {
             passes_keys,
         }
     }
+}
+
+/// Our role in ICE: a peer of a lite agent controls (RFC 8445 §6.1.1).
+const fn role(lite: bool) -> IceRole {
+    if lite { IceRole::Controlled } else { IceRole::Offerer }
 }
 
 fn learning_of(options: &Options, usual: EndpointLearning) -> Learning {

@@ -207,7 +207,12 @@ impl Wishes {
             Some(IceLite::Off) => self.usual("ICE-lite=off".to_owned(), "The relay is a full agent."),
             Some(lite) => {
                 let said = format!("ICE-lite={}", lite.as_str());
-                self.nothing(Some(said), "The relay is a full agent towards everybody, which lite peers can talk to.");
+                let whom = match lite {
+                    IceLite::Forward => "The receiver",
+                    IceLite::Backward => "The sender",
+                    IceLite::Both | IceLite::Off => "Either party",
+                };
+                self.offer(said, format!("{whom} is told `a=ice-lite`, and controls; paths are checked all the same."));
             }
             None => {}
         }
@@ -252,7 +257,7 @@ impl Wishes {
                 SdesWord::Prefer => {
                     self.offer(said, "The sender's SDES is taken rather than its DTLS, if it offers both.")
                 }
-                SdesWord::Lifetime => self.nothing(Some(said), "Keys have no lifetime in the SDP."),
+                SdesWord::Lifetime => self.does(said, "Keys in the SDP have a lifetime of 2^31 packets."),
                 SdesWord::Static => self.nothing(Some(said), "A suite stays anyway if it is still offered."),
                 SdesWord::EncryptedSrtp | SdesWord::EncryptedSrtcp | SdesWord::AuthenticatedSrtp => {
                     self.usual(said, "Nothing of SRTP is ever left without protection.");

@@ -359,3 +359,21 @@ fn keys_beside_a_plain_profile_are_the_receivers_to_take_or_to_decline() {
     let secure = keys.replace("AVP", "SAVP");
     assert_eq!(told("", keys, &secure), [8, 1]);
 }
+
+#[test]
+fn a_party_is_told_of_a_lite_agent_and_of_lifetimes_where_that_is_asked_for() {
+    let media = "m=audio 3000 RTP/SAVP 8\na=ice-ufrag:abcd\na=ice-pwd:0123456789012345678901\n\
+        a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd\n";
+    let told = |wishes, part: &str| {
+        let mut world = World::new();
+        [("offer", "192.0.2.10"), ("answer", "192.0.2.20")]
+            .map(|(command, address)| replied(&mut world, command, wishes, phone(address, media)).contains(part))
+    };
+    let lite = "t=0 0\r\na=ice-lite\r\nm=audio";
+    assert_eq!(told("", lite), [false, false]);
+    assert_eq!(told("ICE-lite=forward", lite), [true, false]);
+    assert_eq!(told("ICE-lite=backward", lite), [false, true]);
+    assert_eq!(told("ICE-lite=both", lite), [true, true]);
+    assert_eq!(told("", "|2^31\r\n"), [false, false]);
+    assert_eq!(told("SDES=lifetime", "|2^31\r\n"), [true, true]);
+}
