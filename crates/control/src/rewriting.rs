@@ -159,13 +159,15 @@ fn is_removed(media: &str, options: &Options) -> bool {
     })
 }
 
-/// An answer with the m-lines that its writer was not offered, which it cannot take.
+/// An answer with an m-line for each of the offer (RFC 3264 §6): those that its writer was not offered, and those that it
+/// left out at the end, are refused.
 pub(crate) fn completed(answer: String, offer: &str, options: &Options) -> String {
     let (Ok(offered), Ok(answered)) = (Facts::read(offer), Facts::read(&answer)) else { return answer };
-    let removed = offered.lines.iter().filter(|line| is_removed(&line.media, options)).count();
-    if removed == 0 || answered.lines.len() + removed > offered.lines.len() {
+    if answered.lines.len() >= offered.lines.len() {
         return answer;
     }
+    let removed = offered.lines.iter().filter(|line| is_removed(&line.media, options)).count();
+    let lacks_removed = answered.lines.len() + removed <= offered.lines.len();
     let mut parts = Vec::new();
     for line in answer.split(['\r', '\n']).filter(|line| !line.trim().is_empty()) {
         if parts.is_empty() || line.trim_start().starts_with("m=") {
@@ -176,10 +178,8 @@ pub(crate) fn completed(answer: String, offer: &str, options: &Options) -> Strin
     let mut parts = parts.into_iter();
     let mut whole = parts.next().unwrap_or_default();
     for line in &offered.lines {
-        whole += &match is_removed(&line.media, options) {
-            true => format!("m={} 0 {} 0\r\n", line.media, line.proto),
-            false => parts.next().unwrap_or_default(),
-        };
+        let own = if lacks_removed && is_removed(&line.media, options) { None } else { parts.next() };
+        whole += &own.unwrap_or_else(|| format!("m={} 0 {} 0\r\n", line.media, line.proto));
     }
     whole
 }

@@ -275,6 +275,10 @@ a=rtcp:PORT
     offered(&mut world, "sdp-media-remove=[video]", &format!("{sight}{sound}"));
     let told = answered(&mut world, "", "m=video 0 RTP/AVP 0\nm=audio 3000 RTP/AVP 8\n");
     assert_eq!(told, format!("{refused}{told_sound}"));
+    // One that an answerer leaves out is refused.
+    let mut world = World::new();
+    offered(&mut world, "", &format!("{sound}{sight}"));
+    assert_eq!(answered(&mut world, "", "m=audio 3000 RTP/AVP 8\n"), format!("{told_sound}{refused}"));
 }
 
 #[test]
