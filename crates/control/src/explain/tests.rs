@@ -185,7 +185,7 @@ fn hold_against_calls(command: &'static str, requests: impl Fn(&str, &str, &str)
     let alone = offers.iter().map(|offer| (offer, ""));
     let scenes: Vec<_> = alone
         .chain(BESIDE.map(|beside| (&offers[0], beside)))
-        .chain(BESIDE.map(|beside| (&offers[5], beside)))
+        .chain(["RTP/SAVP", "UDP/TLS/RTP/SAVPF"].map(|beside| (&offers[5], beside)))
         .collect();
     let without: Vec<_> = scenes.iter().map(|(offer, beside)| outcome(&requests(offer, beside, ""))).collect();
     for ((offer, beside), without) in scenes.iter().zip(&without) {
