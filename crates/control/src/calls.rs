@@ -28,6 +28,7 @@ use model::{CallId, CallStatistics, Command, CommandError, Event, FromRelay, Leg
 
 use self::exchange::Finish;
 use self::party::Call;
+pub(crate) use self::party::Said;
 use self::unanswered::Unanswered;
 use crate::request::{Action, Delete, EndpointLearning, Flag, PlayDtmf, Query, Selection};
 use crate::{Dictionary, Request, request, rewriting};

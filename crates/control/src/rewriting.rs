@@ -10,12 +10,12 @@ use sdp::facts::{Facts, MediaFacts};
 use sdp::rewrite::{Edits, Fate, Layout, OriginChanges, Rewriting};
 use sdp::{Role, RtcpAttribute, SdpError, Trickle, Wording};
 
+use crate::calls::Said;
 use crate::request::{AttributeChanges, Flag, Options, Replace, SdesWord, Set};
 
 /// The family of the address that a party names, even where it names none of it.
-pub(crate) fn family(sdp: &str) -> Option<AddressFamily> {
-    let lines = Facts::read(sdp).ok()?.lines;
-    let carried = lines.iter().find(|line| line.port != 0).or(lines.first());
+pub(crate) fn family(said: &Facts) -> Option<AddressFamily> {
+    let carried = said.lines.iter().find(|line| line.port != 0).or(said.lines.first());
     carried?.address.map(AddressFamily::of)
 }
 
@@ -23,12 +23,11 @@ pub(crate) fn family(sdp: &str) -> Option<AddressFamily> {
 /// still send (RFC 3264 §8.4).
 pub(crate) fn described(
     mut description: Description,
-    sdp: &str,
+    said: &Facts,
     session: &sdp::Session,
     options: &Options,
 ) -> Description {
-    let facts = Facts::read(sdp).map(|facts| facts.lines).unwrap_or_default();
-    for (line, id) in facts.iter().zip(session.streams()) {
+    for (line, id) in said.lines.iter().zip(session.streams()) {
         let stream = description.streams.iter_mut().find(|stream| Some(stream.id) == id);
         if let Some(stream) = stream.filter(|_| line.held_by_address) {
             stream.direction = line.direction.and(Direction::SendOnly);
@@ -161,10 +160,11 @@ fn is_removed(media: &str, options: &Options) -> bool {
 
 /// An answer with an m-line for each of the offer (RFC 3264 §6): those that its writer was not offered, and those that it
 /// left out at the end, are refused.
-pub(crate) fn completed(answer: String, offer: &str, options: &Options) -> String {
-    let (Ok(offered), Ok(answered)) = (Facts::read(offer), Facts::read(&answer)) else { return answer };
+///
+/// Nothing is returned for one that is whole.
+pub(crate) fn completed(answer: &str, answered: &Facts, offered: &Facts, options: &Options) -> Option<String> {
     if answered.lines.len() >= offered.lines.len() {
-        return answer;
+        return None;
     }
     let removed = offered.lines.iter().filter(|line| is_removed(&line.media, options)).count();
     let lacks_removed = answered.lines.len() + removed <= offered.lines.len();
@@ -181,20 +181,19 @@ pub(crate) fn completed(answer: String, offer: &str, options: &Options) -> Strin
         let own = if lacks_removed && is_removed(&line.media, options) { None } else { parts.next() };
         whole += &own.unwrap_or_else(|| format!("m={} 0 {} 0\r\n", line.media, line.proto));
     }
-    whole
+    Some(whole)
 }
 
 /// The SDP for the other party, laid out as clients of rtpengine know it. `streams`: which one each m-line is.
 pub(crate) fn rewrite(
-    original: &str,
-    options: &Options,
+    said: &Said,
     role: Role,
     streams: &[Option<StreamId>],
     local: &Description,
     told: &mut Told,
     mark: &str,
 ) -> Result<String, SdpError> {
-    let facts = Facts::read(original)?;
+    let Said { sdp: original, facts, options, .. } = said;
     let mut local = with_long_foundations(local);
     if options.sdes.words.has(SdesWord::Lifetime) {
         let keys = local.streams.iter_mut().flat_map(|stream| &mut stream.path.crypto);

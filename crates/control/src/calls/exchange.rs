@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use model::{CallId, Command, CommandError, Description, LegPolicy, PathPolicy, Profile, Security};
 
+use sdp::facts::Facts;
 use sdp::fragment::{Fragment, Trickled};
 use sdp::{Role, SdpError};
 
@@ -110,12 +111,12 @@ impl Calls {
             let reply = ok().with("sdp", rewritten.to_owned());
             return self.replies.push_back((ticket, reply));
         }
-        let Ok(described) = dialogue.session.read_offer(&sdp) else {
+        let (Ok(facts), Ok(described)) = (Facts::read(&sdp), dialogue.session.read_offer(&sdp)) else {
             self.forget_if_over(&call_id);
             return self.refuse(ticket, "Failed to parse SDP");
         };
-        let offer = rewriting::described(described.description, &sdp, &dialogue.session, &options);
-        let (family, before) = (rewriting::family(&sdp), dialogue.profiles(offerer));
+        let offer = rewriting::described(described.description, &facts, &dialogue.session, &options);
+        let (family, before) = (rewriting::family(&facts), dialogue.profiles(offerer));
         let order = [offerer, 1 - offerer].map(leg_id);
         let legs = Legs::of(&offer, family, before, &options, self.config.endpoint_learning, order);
         call.name(number, offerer, label, to_label);
@@ -132,7 +133,7 @@ impl Calls {
         let onward = codecs::offered(&offer, &options, legs.offers_bundle);
         asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer: offer.clone() });
         asked.push(Command::LocalOffer { call: relay, leg: leg_id(1 - offerer), offer: onward });
-        let exchange = Exchange { offerer, offer: Said { sdp, options, rewritten: None }, legs, answer: None };
+        let exchange = Exchange { offerer, offer: Said { sdp, facts, options, rewritten: None }, legs, answer: None };
         let finish =
             Finish::Offered { number, exchange: Box::new(exchange), offer: Box::new(offer), made: made.map(Box::new) };
         self.ask(Some(ticket), call_id, asked.into_iter().map(|command| (number, command)).collect(), finish);
@@ -196,7 +197,12 @@ impl Calls {
         if exchange.offerer != offerer {
             return self.refuse(ticket, "Invalid dialogue association");
         }
-        let sdp = rewriting::completed(sdp, &exchange.offer.sdp, &exchange.offer.options);
+        let Ok(facts) = Facts::read(&sdp) else { return self.refuse(ticket, "Failed to parse SDP") };
+        let whole = rewriting::completed(&sdp, &facts, &exchange.offer.facts, &exchange.offer.options);
+        let (sdp, facts) = match whole.map(|whole| (Facts::read(&whole), whole)) {
+            Some((Ok(facts), whole)) => (whole, facts),
+            Some((Err(_), _)) | None => (sdp, facts),
+        };
         if let Some(rewritten) = exchange.answer.as_ref().and_then(|answer| answer.is_again(&sdp, &options)) {
             let reply = ok().with("sdp", rewritten.to_owned());
             return self.replies.push_back((ticket, reply));
@@ -210,7 +216,7 @@ impl Calls {
         let Some(offer) = dialogue.remote[offerer].clone() else {
             return self.refuse(ticket, "Invalid dialogue association");
         };
-        let remote = rewriting::described(described.description, &sdp, &dialogue.session, &options);
+        let remote = rewriting::described(described.description, &facts, &dialogue.session, &options);
         let wishes = codecs::Wishes { offer: &exchange.offer.options, answer: &options };
         let onward = codecs::answered(&offer, &remote, wishes, takes_bundle);
         call.heed_blocks(answerer, &options);
@@ -223,7 +229,7 @@ impl Calls {
             asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer });
         }
         asked.push(Command::LocalAnswer { call: relay, leg: leg_id(offerer), answer: onward });
-        let answer = Box::new(Said { sdp, options, rewritten: None });
+        let answer = Box::new(Said { sdp, facts, options, rewritten: None });
         let finish = Finish::Answered { number, answer, described: Box::new(remote) };
         self.ask(Some(ticket), call_id, asked.into_iter().map(|command| (number, command)).collect(), finish);
     }
@@ -385,7 +391,7 @@ impl Dialogue {
         local: &Description,
         mark: &str,
     ) -> Result<String, SdpError> {
-        rewriting::rewrite(&said.sdp, &said.options, role, &self.session.streams(), local, &mut self.told[leg], mark)
+        rewriting::rewrite(said, role, &self.session.streams(), local, &mut self.told[leg], mark)
     }
 
     /// The profiles that a party wrote, and its partner was told, last.

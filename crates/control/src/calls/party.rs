@@ -102,9 +102,11 @@ pub(super) struct Exchange {
 
 /// A description that was rewritten, with which wishes, and what came of it: the same again gets the same again.
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) sdp: String,
-    pub(super) options: Options,
+pub(crate) struct Said {
+    pub(crate) sdp: String,
+    /// What it says beside its streams.
+    pub(crate) facts: Facts,
+    pub(crate) options: Options,
     pub(super) rewritten: Option<String>,
 }
 
@@ -173,11 +175,11 @@ impl Call {
         if self.party(tag).is_some() {
             return;
         }
-        let address = |sdp: &str| Facts::read(sdp).ok().and_then(|facts| facts.first_address());
+        let address = || Facts::read(sdp).ok()?.first_address();
         let is_alike = |said: &Said| match key {
             None | Some(AliasKey::Off) => false,
             Some(AliasKey::Sdp) => said.sdp == sdp,
-            Some(AliasKey::Address) => address(sdp).is_some_and(|ours| address(&said.sdp) == Some(ours)),
+            Some(AliasKey::Address) => address().is_some_and(|ours| said.facts.first_address() == Some(ours)),
         };
         let alike = self.dialogues.iter().find_map(|dialogue| {
             let exchange = dialogue.exchange.as_ref()?;
