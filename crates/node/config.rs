@@ -421,7 +421,9 @@ to = "xmpp:{1}@localhost"
     #[test]
     fn every_value_in_the_sample_file_is_its_default() {
         let both = |text: &str| {
-            let (gateway, relay) = (Config::parse(text)?, RelayConfig::parse(text, RelayFlags::default())?);
+            let (gateway, mut relay) = (Config::parse(text)?, RelayConfig::parse(text, RelayFlags::default())?);
+            // A relay alone takes as many as it has ports for.
+            relay.max_calls = 0;
             Ok::<_, ConfigError>(format!("{gateway:?} {relay:?}"))
         };
         let whole = both(SAMPLE).expect("the sample file is right");

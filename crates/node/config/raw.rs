@@ -379,6 +379,11 @@ impl Trunk {
 }
 
 impl Relay {
+    /// As many calls as there are ports for, four for each.
+    fn most_calls(&self) -> usize {
+        parse_ports(self.ports.as_deref().unwrap_or(USUAL_PORTS)).map_or(MAX_CALLS, |ports| (ports.len() / 4).max(1))
+    }
+
     fn check(self, problems: &mut Problems, max_calls: usize) -> Option<super::Relay> {
         let addresses = self.addresses.unwrap_or_default();
         if addresses.is_empty() {
@@ -406,7 +411,7 @@ impl Relay {
                 Some(relay::Address { name: address.name.clone(), bind, advertise })
             })
             .collect();
-        let ports = problems.value("relay.ports", self.ports.as_deref(), "30000-39999", parse_ports, PORTS);
+        let ports = problems.value("relay.ports", self.ports.as_deref(), USUAL_PORTS, parse_ports, PORTS);
         let port_quarantine = duration(problems, "relay.port_quarantine", self.port_quarantine.as_deref(), "5s");
         let certificate = problems.value(
             "relay.certificate",
@@ -576,6 +581,8 @@ fn check_name(problems: &mut Problems, key: &str, wanted: Option<&str>, addresse
 }
 
 const MAX_CALLS: usize = 1000;
+
+const USUAL_PORTS: &str = "30000-39999";
 
 /// Twice those of a call with sound and pictures on both legs.
 const STREAMS_PER_CALL: usize = 8;

@@ -266,12 +266,10 @@ impl Import {
             return Err(ConfigError(self.problems));
         }
         self.set("relay", "ports", format_args!("\"{first}-{last}\""));
-        let max_calls = match self.max_sessions {
-            Some(calls @ 0..) => calls,
-            // rtpengine has no bound of its own then; a call takes four ports.
-            Some(_) | None => i64::from(last.saturating_sub(first)) / 4,
-        };
-        self.set("call", "max_calls", max_calls);
+        // Where rtpengine has no bound, that of the ports remains.
+        if let Some(calls @ 0..) = self.max_sessions {
+            self.set("call", "max_calls", calls);
+        }
         // A file without https-key has the key in https-cert.
         if let Some(certificate) = self.certificate.clone() {
             let key = self.key.as_ref().unwrap_or(&certificate);

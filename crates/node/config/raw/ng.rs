@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use control::request::{EndpointLearning, Words};
 use serde::Deserialize;
 
-use super::{Address, Config, MAX_CALLS, Problems, Secret, duration};
+use super::{Address, Config, Problems, Secret, duration};
 use crate::config::{ConfigError, DEFAULT_INTERFACE, RelayConfig, RelayFlags};
 use crate::ng::{Listen, Prefix, Rate};
 
@@ -70,8 +70,9 @@ impl Config {
     /// Checks what a relay alone needs of the file, and fills in defaults.
     pub(in crate::config) fn check_relay(self) -> Result<RelayConfig, ConfigError> {
         let problems = &mut Problems::default();
-        let max_calls = self.call.max_calls.unwrap_or(MAX_CALLS);
-        let mut relay = self.relay.unwrap_or_default().check(problems, max_calls);
+        let relay = self.relay.unwrap_or_default();
+        let max_calls = self.call.max_calls.unwrap_or_else(|| relay.most_calls());
+        let mut relay = relay.check(problems, max_calls);
         for address in relay.iter_mut().flat_map(|relay| &mut relay.addresses) {
             address.name.get_or_insert_with(|| DEFAULT_INTERFACE.to_owned());
         }
