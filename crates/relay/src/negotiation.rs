@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use media::srtp::MasterKey;
 use model::{
-    CommandError, Crypto, Description, DtlsParameters, Fingerprint, HashFunction, IceParameters, MediaPath,
+    CommandError, Crypto, Description, DtlsParameters, Fingerprint, HashFunction, IceParameters, Learning, MediaPath,
     MediaStream, PathPolicy, Profile, Secret, Security, Setup, SrtpSuite, StreamId,
 };
 
@@ -71,6 +71,17 @@ pub(crate) struct Policy<'a> {
 }
 
 impl Policy<'_> {
+    /// Says whether a peer without ICE is reached wherever it sends from.
+    pub(crate) const fn learns_any_source(&self) -> bool {
+        match self.path {
+            PathPolicy::Plain { learning } => match learning {
+                Learning::Off | Learning::SignalledAddress => false,
+                Learning::Any | Learning::First | Learning::Best | Learning::Settled => true,
+            },
+            PathPolicy::Ice { .. } => false,
+        }
+    }
+
     /// Chooses what protects media from what the peer offers: DTLS before keys in the description before nothing, as
     /// far as the leg's policy allows.
     ///

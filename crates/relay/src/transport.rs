@@ -416,8 +416,13 @@ impl Transport {
         if rtp.ip().is_unspecified() {
             return Ok(Reached::At { rtp: None, rtcp: None }); // RFC 3264 §8.4: the old way to say hold
         }
-        if !resources.may_send_to(rtp) || present.is_some_and(|transport| !transport.rtp.has_family_of(rtp)) {
+        if present.is_some_and(|transport| !transport.rtp.has_family_of(rtp)) {
             return Err(CommandError::NoUsableAddress);
+        }
+        if !resources.may_send_to(rtp) {
+            // What a phone behind a NAT calls its address may lead nowhere from here, or to somebody else.
+            let is_learnt = policy.learns_any_source();
+            return is_learnt.then_some(Reached::At { rtp: None, rtcp: None }).ok_or(CommandError::NoUsableAddress);
         }
         let above = rtp.port().checked_add(1).map(|port| SocketAddr::new(rtp.ip(), port));
         let rtcp = if rtcp_mux { None } else { path.rtcp.or(above) };

@@ -160,6 +160,25 @@ fn who_shakes_hands_as_the_peer_is_learnt_where_any_source_may_be() {
 }
 
 #[test]
+fn a_phone_behind_a_nat_that_names_an_address_out_of_reach_is_reached_where_it_sends_from() {
+    let mut world = World::new(Habits::jingle(), Habits::phone());
+    let mut phone = policy(B, &world.b.habits);
+    phone.path = PathPolicy::Plain { learning: Learning::Best };
+    world.create(vec![policy(A, &world.a.habits), phone]);
+    let offer = world.a.offer();
+    world.done(Command::RemoteOffer { call: call(), leg: A, offer: offer.clone() });
+    let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&offer) });
+    let mut answer = world.b.answer(&ours, world.now);
+    answer.streams[0].path.rtp = Some("10.0.0.1:4000".parse().expect("a literal address"));
+    world.done(Command::RemoteAnswer { call: call(), leg: B, answer });
+    let socket = world.socket(ours.streams[0].path.rtp.expect("a leg without ICE has an address"));
+    let [public, other] =
+        ["203.0.113.66:7000", "203.0.113.67:7000"].map(|text| text.parse().expect("a literal address"));
+    assert_eq!(world.inject(socket, public, &rtp(0)), Err(Dropped::OtherLegNotReady), "but it is believed");
+    assert_eq!(world.inject(socket, other, &rtp(1)), Err(Dropped::SourceNotLearnt));
+}
+
+#[test]
 fn rtcp_on_a_port_of_its_own_is_learnt_by_itself() {
     let mut world = with(Learning::SignalledAddress, Habits::phone());
     let (phone, rtp_socket, rtcp_socket) = named(&world);
