@@ -126,9 +126,6 @@ struct Busy {
 /// Requests that may wait for one call.
 const MAX_WAITING: usize = 64;
 
-/// Parties of one call: forks of an offer.
-const MAX_PARTIES: usize = 64;
-
 impl Calls {
     /// None yet. `unix` is the time since 1970 at `now`.
     pub fn new(config: Config, now: Instant, unix: Duration) -> Self {

@@ -11,7 +11,7 @@ use sdp::{Role, SdpError};
 use super::blocks::Blocks;
 use super::party::{Call, Dialogue, Exchange, Said};
 use super::policy::Legs;
-use super::{Calls, Job, MAX_PARTIES, Ticket, codecs, figures, leg_id, ok};
+use super::{Calls, Job, Ticket, codecs, figures, leg_id, ok};
 use crate::request::{self, Flag, Options, Supports};
 use crate::rewriting;
 
@@ -92,18 +92,18 @@ impl Calls {
         self.counts.begun += u64::from(is_new);
         let call = self.calls.entry(call_id.clone()).or_insert_with(|| Call::new(unix));
         call.last_signal = unix;
+        call.alias(&from_tag, &sdp, options.alias_key);
+        let found = call.dialogue_for_offer(&from_tag, to_tag, via_branch.as_deref(), unix);
+        let (number, from) = match found {
+            Ok(found) => found,
+            Err(reason) => {
+                self.forget_if_over(&call_id);
+                return self.refuse(ticket, reason);
+            }
+        };
         if let Some(at) = call.ends_at.take() {
             self.ends.remove(&(at, call_id.clone()));
         }
-        if call.parties.len() >= MAX_PARTIES {
-            return self.refuse(ticket, "Too many parties in one call");
-        }
-        call.alias(&from_tag, &sdp, options.alias_key);
-        let number = call.dialogue_for_offer(&from_tag, to_tag, via_branch.as_deref(), unix);
-        let Some((number, from)) = number.and_then(|number| Some((number, call.party(&from_tag)?))) else {
-            self.forget_if_over(&call_id);
-            return self.refuse(ticket, "Invalid dialogue association");
-        };
         let dialogue = &mut call.dialogues[number];
         let offerer = usize::from(dialogue.parties[0] != from);
         let again = dialogue.exchange.as_ref().filter(|known| known.offerer == offerer && known.answer.is_none());

@@ -10,6 +10,9 @@ use super::policy::Legs;
 use crate::request::{AliasKey, Options};
 use crate::rewriting::Told;
 
+/// Parties of one call: forks of an offer.
+const MAX_PARTIES: usize = 64;
+
 /// Tags that one party may have besides its first.
 const MAX_ALIASES: usize = 64;
 
@@ -147,9 +150,13 @@ impl Call {
         self.parties.iter().position(|party| party.is_called(tag))
     }
 
-    pub(super) fn add(&mut self, party: Party) -> usize {
+    /// Adds a party, unless there are as many as there may be.
+    fn add(&mut self, party: Party) -> Result<usize, &'static str> {
+        if self.parties.len() >= MAX_PARTIES {
+            return Err("Too many parties in one call");
+        }
         self.parties.push(party);
-        self.parties.len() - 1
+        Ok(self.parties.len() - 1)
     }
 
     /// Labels the parties of a dialogue, the offerer first.
@@ -194,26 +201,28 @@ impl Call {
         }
     }
 
-    /// The dialogue that an offer belongs to; a new one where there is none.
+    /// The dialogue that an offer belongs to, a new one where there is none, and who offers.
     ///
-    /// `None`: the party is its own partner.
+    /// # Errors
+    ///
+    /// The party is its own partner, or there are too many; in the words that clients know.
     pub(super) fn dialogue_for_offer(
         &mut self,
         from_tag: &str,
         to_tag: Option<&str>,
         via_branch: Option<&str>,
         now: Duration,
-    ) -> Option<usize> {
+    ) -> Result<(usize, usize), &'static str> {
         let new = |tag: Option<&str>, branch: Option<&str>| Party {
             tag: tag.map(str::to_owned),
             via_branch: branch.map(str::to_owned),
             created: now,
             ..Party::default()
         };
-        let from = self.party(from_tag).unwrap_or_else(|| self.add(new(Some(from_tag), None)));
+        let from = self.party(from_tag).map_or_else(|| self.add(new(Some(from_tag), None)), Ok)?;
         let to = to_tag.and_then(|tag| self.party(tag));
         if to == Some(from) {
-            return None;
+            return Err("Invalid dialogue association");
         }
         let mut known = self.dialogues_of(from);
         let found = match (to, to_tag, via_branch) {
@@ -230,11 +239,11 @@ impl Call {
             if let (None, Some(tag)) = (&self.parties[other].tag, to_tag) {
                 self.parties[other].tag = Some(tag.to_owned());
             }
-            return Some(number);
+            return Ok((number, from));
         }
-        let to = to.unwrap_or_else(|| self.add(new(to_tag, via_branch)));
+        let to = to.map_or_else(|| self.add(new(to_tag, via_branch)), Ok)?;
         self.dialogues.push(Dialogue::between([from, to]));
-        Some(self.dialogues.len() - 1)
+        Ok((self.dialogues.len() - 1, from))
     }
 
     /// The dialogue that an answer belongs to, and the leg of its offerer.

@@ -294,6 +294,32 @@ fn a_deleted_call_can_be_revived_until_it_is_over() {
 }
 
 #[test]
+fn a_call_has_so_many_parties_at_most_and_those_it_has_go_on() {
+    let mut world = World::with(100, 30_000..=39_999);
+    let branches: Vec<String> = (0..70).map(|number| format!("z9hG4bK{number}")).collect();
+    let offer = |branch: &str| {
+        request("offer", OFFER, &[("from-tag", "alice")]).with("via-branch", branch.to_owned()).into_owned()
+    };
+    let refused: Vec<_> = branches.iter().filter_map(|branch| error(&world.ask(&offer(branch)))).collect();
+    assert_eq!(refused, vec!["Too many parties in one call"; 7]);
+    assert_eq!(error(&world.ask(&offer(&branches[0]))), None, "it is known");
+}
+
+#[test]
+fn an_offer_that_is_refused_does_not_revive_a_call_that_was_deleted() {
+    let mut world = World::new();
+    world.offer(&[]);
+    world.answer(&[]);
+    world.delete(&[]);
+    let to_itself = world.offer(&[("to-tag", "alice")]);
+    assert_eq!(error(&to_itself).as_deref(), Some("Invalid dialogue association"));
+    world.now += Duration::from_secs(31);
+    world.calls.handle_timeout(world.now);
+    world.work();
+    assert!(world.calls.is_empty() && world.open.0.is_empty());
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_in_words_that_others_know() {
     let mut world = World::new();
     assert_eq!(error(&world.answer(&[])).as_deref(), Some("Unknown call-id"));
