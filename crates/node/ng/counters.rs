@@ -77,6 +77,10 @@ impl Kind {
     pub(crate) fn peer_label(&self) -> String {
         self.peer.map_or_else(|| "other".to_owned(), |peer| peer.to_string())
     }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        !matches!(self.result, "ok" | "pong")
+    }
 }
 
 /// How many there were, and how long they took: together, the quickest, and the slowest.

@@ -18,7 +18,7 @@ pub(super) struct Looked {
 
 impl Looked {
     pub(super) fn at(counters: &relay::Counters, at: Instant) -> Self {
-        let errors = relay::Dropped::ALL.iter().map(|reason| counters.dropped(*reason)).sum();
+        let errors = counters.all_dropped();
         Self { at, packets: counters.packets_forwarded, bytes: counters.bytes_forwarded, errors }
     }
 
@@ -75,11 +75,10 @@ fn by_peer(answered: &[(Kind, Tally)]) -> Dictionary<'static> {
     let (mut peers, mut totals) = (BTreeMap::<String, BTreeMap<String, u64>>::new(), BTreeMap::<String, u64>::new());
     for (kind, tally) in answered {
         let counts = peers.entry(kind.peer_label()).or_default();
-        let is_refused = !matches!(kind.result, "ok" | "pong");
         let command: String = kind.command.chars().filter(|c| *c != ' ').flat_map(char::to_lowercase).collect();
         for (name, count) in [
             (format!("{command}count"), tally.count),
-            ("errorcount".to_owned(), if is_refused { tally.count } else { 0 }),
+            ("errorcount".to_owned(), if kind.is_refused() { tally.count } else { 0 }),
         ] {
             *totals.entry(format!("total{name}")).or_default() += count;
             *counts.entry(name).or_default() += count;

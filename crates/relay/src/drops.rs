@@ -293,6 +293,11 @@ impl Counters {
         self.dropped.0[reason as usize]
     }
 
+    /// How often anything was dropped.
+    pub fn all_dropped(&self) -> u64 {
+        self.dropped.0.iter().sum()
+    }
+
     /// Adds what another relay counted.
     pub fn add(&mut self, other: &Self) {
         let Self {

@@ -92,20 +92,19 @@ impl Call {
         let mut asked = Vec::new();
         for number in 0..self.dialogues.len() {
             let Some(relay) = self.dialogues[number].relay else { continue };
-            let before = self.dialogues[number].blocked;
-            asked.extend(self.blocks_in(number, before, relay).into_iter().map(|command| (number, command)));
+            asked.extend(self.blocks_in(number, relay).into_iter().map(|command| (number, command)));
         }
         asked
     }
 
-    /// The same for one dialogue, which has this call of the relay, and in which others were in force.
-    pub(super) fn blocks_in(&mut self, number: usize, before: [Blocks; 2], relay: CallId) -> Vec<Command> {
+    /// The same for one dialogue, which has this call of the relay.
+    pub(super) fn blocks_in(&mut self, number: usize, relay: CallId) -> Vec<Command> {
         let Some(dialogue) = self.dialogues.get_mut(number) else { return Vec::new() };
         let mut commands = Vec::new();
-        for (leg, before) in before.into_iter().enumerate() {
+        for (leg, in_force) in dialogue.blocked.iter_mut().enumerate() {
             let wanted = self.blocked | self.parties[dialogue.parties[leg]].blocked;
-            commands.extend(wanted.commands(before, relay, leg));
-            dialogue.blocked[leg] = wanted;
+            commands.extend(wanted.commands(*in_force, relay, leg));
+            *in_force = wanted;
         }
         commands
     }

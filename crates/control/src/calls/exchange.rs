@@ -127,8 +127,7 @@ impl Calls {
         self.await_answer(&call_id, number, relay, made.is_some(), now);
         if let Some(call) = self.calls.get_mut(&call_id) {
             call.heed_blocks(from, &options);
-            let before = if made.is_some() { [Blocks::NOTHING; 2] } else { call.dialogues[number].blocked };
-            asked.extend(call.blocks_in(number, before, relay));
+            asked.extend(call.blocks_in(number, relay));
         }
         let onward = codecs::offered(&offer, &options, legs.offers_bundle);
         asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer: offer.clone() });
@@ -158,6 +157,7 @@ impl Calls {
                 }
                 return (relay, None);
             }
+            dialogue.blocked = [Blocks::NOTHING; 2];
             if let Some(old) = dialogue.relay.take() {
                 self.of_relay.remove(&old);
                 asked.push(Command::End { call: old });
@@ -207,7 +207,7 @@ impl Calls {
             let reply = ok().with("sdp", rewritten.to_owned());
             return self.replies.push_back((ticket, reply));
         }
-        let (answerer, before) = (dialogue.parties[1 - offerer], dialogue.blocked);
+        let answerer = dialogue.parties[1 - offerer];
         let was_answered = exchange.answer.is_some();
         let Legs { takes_bundle, passes_keys, .. } = exchange.legs;
         let Ok(described) = dialogue.session.read_answer(&sdp) else {
@@ -220,7 +220,7 @@ impl Calls {
         let wishes = codecs::Wishes { offer: &exchange.offer.options, answer: &options };
         let onward = codecs::answered(&offer, &remote, wishes, takes_bundle);
         call.heed_blocks(answerer, &options);
-        let mut asked = call.blocks_in(number, before, relay);
+        let mut asked = call.blocks_in(number, relay);
         asked.push(Command::RemoteAnswer { call: relay, leg: leg_id(1 - offerer), answer: remote.clone() });
         let declined = passes_keys && remote.streams.iter().all(|stream| stream.path.crypto.is_empty());
         if was_answered || declined {

@@ -27,11 +27,10 @@ impl Metrics {
         families.labelled("rtpengine_closed_sessions", "Calls that are over, or were never begun", "reason", closed)?;
         families.gauge("rtpengine_uptime_seconds", "Time since the start", self.uptime().as_secs())?;
         let relay = self.relay.counters().relay;
-        let dropped = relay::Dropped::ALL.iter().map(|reason| relay.dropped(*reason)).sum();
         for (name, help, count) in [
             ("rtpengine_packets", "Media packets passed on", relay.packets_forwarded),
             ("rtpengine_bytes", "Their bytes", relay.bytes_forwarded),
-            ("rtpengine_packet_errors", "Datagrams that went no further", dropped),
+            ("rtpengine_packet_errors", "Datagrams that went no further", relay.all_dropped()),
         ] {
             families.counters(name, help, &[(USERSPACE, count)])?;
         }
@@ -56,8 +55,7 @@ fn familiar_requests(families: &mut Families<'_>, answered: &[(Kind, Tally)]) ->
     for (kind, tally) in answered {
         let sum = requests.entry((kind.peer_label(), kind.command)).or_default();
         *sum = sum.plus(*tally);
-        let is_refused = !matches!(kind.result, "ok" | "pong");
-        *errors.entry(kind.peer_label()).or_default() += if is_refused { tally.count } else { 0 };
+        *errors.entry(kind.peer_label()).or_default() += if kind.is_refused() { tally.count } else { 0 };
     }
     let counter = ConstCounter::new(0u64).metric_type();
     let mut family = families.0.encode_descriptor("rtpengine_requests", "Requests answered", None, counter)?;
