@@ -180,6 +180,7 @@ pub(crate) struct Call {
     pub(crate) max_calls_per_user: usize,
     pub(crate) allow_plain_jingle: bool,
     pub(crate) global_failures: bool,
+    pub(crate) privacy_reasons: bool,
 }
 
 /// What is logged, and how.

@@ -107,6 +107,7 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
         jingle_address: config.xmpp.address.clone(),
         allow_plain_jingle: config.call.allow_plain_jingle,
         global_failures: config.call.global_failures,
+        privacy_reasons: config.call.privacy_reasons,
         ring_timeout: config.call.ring_timeout,
         max_calls: config.call.max_calls,
         max_calls_per_user: config.call.max_calls_per_user,
@@ -180,6 +181,7 @@ max_calls = 11
 max_calls_per_user = 12
 allow_plain_jingle = true
 global_failures = true
+privacy_reasons = true
 [log]
 level = "debug"
 format = "json"
@@ -246,6 +248,7 @@ to = "trunk:one/100"
         assert_eq!(translator.reporting, Reporting::Terminated);
         assert_eq!(translator.jingle_address.as_deref(), Some("outside"));
         assert!(translator.video && translator.allow_plain_jingle && translator.global_failures);
+        assert!(translator.privacy_reasons);
         assert_eq!(translator.ring_timeout, Duration::from_secs(9));
         assert_eq!((translator.max_calls, translator.max_calls_per_user), (11, 12));
         assert!(format!("{:?}", translator.routes).contains("gw.example.org"), "{:?}", translator.routes);

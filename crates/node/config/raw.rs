@@ -124,6 +124,7 @@ struct Call {
     video: Option<bool>,
     allow_plain_jingle: Option<bool>,
     global_failures: Option<bool>,
+    privacy_reasons: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -543,6 +544,7 @@ impl Call {
             max_calls_per_user: self.max_calls_per_user.unwrap_or(2),
             allow_plain_jingle: self.allow_plain_jingle.unwrap_or(false),
             global_failures: self.global_failures.unwrap_or(false),
+            privacy_reasons: self.privacy_reasons.unwrap_or(false),
         })
     }
 }

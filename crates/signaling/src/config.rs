@@ -31,6 +31,8 @@ pub struct Config {
     pub allow_plain_jingle: bool,
     /// Answer with 6xx where the callee refuses for all its devices, which ends other branches of a forked call too.
     pub global_failures: bool,
+    /// Say in messages about calls, which archives keep, no more of their end than XEP-0353 §6 recommends.
+    pub privacy_reasons: bool,
     /// Carry video.
     pub video: bool,
     /// How long it may ring.
@@ -59,6 +61,7 @@ impl Config {
             jingle_address: None,
             allow_plain_jingle: false,
             global_failures: false,
+            privacy_reasons: false,
             video: false,
             ring_timeout: Duration::from_secs(180),
             max_calls: 1_000,

@@ -1,224 +1,32 @@
 //! Why a call ends, in the words of both sides.
 //!
-//! A leg that ends a call says why in its own words: a Jingle reason, a SIP status, a cause of Q.850, a stanza error. The
-//! tables here turn them into an [`Ending`], and an ending into the words of the other leg. One row is one
-//! correspondence.
+//! A leg that ends a call says why in its own words: a Jingle reason, a SIP status, a cause of Q.850, a stanza error.
+//! [`tables`] turn them into an [`Ending`], and an ending into the words of the other leg.
+
+mod tables;
 
 use model::CommandError;
 use sip::message::{Failure, Reason as SipReason, Response};
 use xmpp::jingle::{Reason, ReasonCondition};
 use xmpp::stanza::{Condition, StanzaError};
 
-/// Each Jingle reason (XEP-0166 §7.4), the status that answers an INVITE for it, and its cause (ITU-T Q.850 as RFC 3398
-/// §7.2.4.1 has it).
-const REASONS: [(ReasonCondition, u16, u16); 17] = [
-    (ReasonCondition::Success, 480, 16),
-    (ReasonCondition::Busy, 486, 17),
-    (ReasonCondition::Decline, 486, 21),
-    (ReasonCondition::Cancel, 480, 16),
-    (ReasonCondition::Expired, 480, 19),
-    (ReasonCondition::Gone, 480, 20),
-    (ReasonCondition::ConnectivityError, 500, 127),
-    (ReasonCondition::FailedTransport, 500, 127),
-    (ReasonCondition::AlternativeSession, 486, 17),
-    (ReasonCondition::IncompatibleParameters, 488, 65),
-    (ReasonCondition::MediaError, 488, 65),
-    (ReasonCondition::SecurityError, 488, 111),
-    (ReasonCondition::Timeout, 480, 19),
-    (ReasonCondition::UnsupportedApplications, 488, 79),
-    (ReasonCondition::UnsupportedTransports, 488, 79),
-    (ReasonCondition::FailedApplication, 488, 65),
-    (ReasonCondition::GeneralError, 500, 41),
-];
+pub(crate) use self::tables::Told;
+use self::tables::{
+    BYE_CAUSES, CONDITIONS, REASONS, cause_of_status, condition_of_status, private_reason, reason_of_status,
+    status_of_cause,
+};
 
 /// What a decline becomes where the operator wants it to end all branches of a forked call (RFC 3261 §21.6.2).
 const GLOBAL_DECLINE: u16 = 603;
 
+/// The status in the CANCEL of a forked call that another branch has answered (RFC 3326 §3.1).
+const ANSWERED_ELSEWHERE: u16 = 200;
+
+/// The status in a CANCEL of ours (RFC 3326 §2).
+const GIVEN_UP: u16 = 487;
+
 /// The callee is known, but was not reached; after ringing: did not answer.
 const UNAVAILABLE: u16 = 480;
-
-/// Each final status of SIP (RFC 3261 §21) that has a Jingle reason of its own; all others are `general-error`.
-const STATUSES: [(u16, ReasonCondition); 20] = [
-    (403, ReasonCondition::Decline),
-    (404, ReasonCondition::Gone),
-    (406, ReasonCondition::IncompatibleParameters),
-    (408, ReasonCondition::Timeout),
-    (410, ReasonCondition::Gone),
-    (415, ReasonCondition::IncompatibleParameters),
-    (480, ReasonCondition::Gone),
-    (484, ReasonCondition::Gone),
-    (485, ReasonCondition::Gone),
-    (486, ReasonCondition::Busy),
-    (487, ReasonCondition::Cancel),
-    (488, ReasonCondition::IncompatibleParameters),
-    (502, ReasonCondition::ConnectivityError),
-    (503, ReasonCondition::ConnectivityError),
-    (504, ReasonCondition::ConnectivityError),
-    (600, ReasonCondition::Busy),
-    (603, ReasonCondition::Decline),
-    (604, ReasonCondition::Gone),
-    (606, ReasonCondition::IncompatibleParameters),
-    (300, ReasonCondition::Gone), // and all of 3xx, none of which is followed
-];
-
-/// The causes in a BYE that say more than that the call is over.
-const BYE_CAUSES: [(u16, ReasonCondition); 9] = [
-    (17, ReasonCondition::Busy),
-    (18, ReasonCondition::Timeout),
-    (19, ReasonCondition::Timeout),
-    (21, ReasonCondition::Decline),
-    (34, ReasonCondition::ConnectivityError),
-    (38, ReasonCondition::ConnectivityError),
-    (41, ReasonCondition::ConnectivityError),
-    (42, ReasonCondition::ConnectivityError),
-    (47, ReasonCondition::ConnectivityError),
-];
-
-/// From a cause to the status it stands for (RFC 3398 §7.2.4.1).
-const CAUSE_TO_STATUS: [(u16, u16); 27] = [
-    (1, 404),
-    (2, 404),
-    (3, 404),
-    (17, 486),
-    (18, 408),
-    (19, 480),
-    (20, 480),
-    (21, 403),
-    (22, 410),
-    (23, 410),
-    (26, 404),
-    (27, 502),
-    (28, 484),
-    (29, 501),
-    (31, 480),
-    (34, 503),
-    (38, 503),
-    (41, 503),
-    (42, 503),
-    (47, 503),
-    (55, 403),
-    (57, 403),
-    (58, 503),
-    (65, 488),
-    (70, 488),
-    (79, 501),
-    (88, 503),
-];
-
-/// From a status to its cause (RFC 3398 §8.2.6.1); all others are 31.
-const STATUS_TO_CAUSE: [(u16, u16); 34] = [
-    (400, 41),
-    (401, 21),
-    (402, 21),
-    (403, 21),
-    (404, 1),
-    (405, 63),
-    (406, 79),
-    (407, 21),
-    (408, 102),
-    (410, 22),
-    (413, 127),
-    (414, 127),
-    (415, 79),
-    (416, 127),
-    (420, 127),
-    (421, 127),
-    (423, 127),
-    (480, 18),
-    (481, 41),
-    (482, 25),
-    (483, 25),
-    (484, 28),
-    (485, 1),
-    (486, 17),
-    (488, 31),
-    (500, 41),
-    (501, 79),
-    (502, 38),
-    (503, 41),
-    (504, 102),
-    (505, 127),
-    (513, 127),
-    (600, 17),
-    (603, 21),
-];
-
-/// From a stanza error to the status of an INVITE (RFC 7247 §7.1): about a full JID, and about a bare one where 6xx is
-/// wanted. 503 is never sent, because it would take the whole gateway out of service for the peer.
-const CONDITIONS: [(Condition, u16, u16); 22] = [
-    (Condition::BadRequest, 400, 400),
-    (Condition::Conflict, 400, 400),
-    (Condition::FeatureNotImplemented, 405, 501),
-    (Condition::Forbidden, 403, 603),
-    (Condition::Gone, 410, 410),
-    (Condition::InternalServerError, 500, 500),
-    (Condition::ItemNotFound, 404, 604),
-    (Condition::JidMalformed, 400, 400),
-    (Condition::NotAcceptable, 406, 606),
-    (Condition::NotAllowed, 403, 403),
-    (Condition::NotAuthorized, 403, 403),
-    (Condition::PolicyViolation, 403, 403),
-    (Condition::RecipientUnavailable, 480, 600),
-    (Condition::Redirect, 302, 302),
-    (Condition::RegistrationRequired, 403, 403),
-    (Condition::RemoteServerNotFound, 404, 404),
-    (Condition::RemoteServerTimeout, 408, 408),
-    (Condition::ResourceConstraint, 500, 500),
-    (Condition::ServiceUnavailable, 480, 480),
-    (Condition::SubscriptionRequired, 400, 400),
-    (Condition::UndefinedCondition, 400, 400),
-    (Condition::UnexpectedRequest, 400, 400),
-];
-
-/// From a status to a stanza error (RFC 7247 §7.2); others go by their class.
-const STATUS_TO_CONDITION: [(u16, Condition); 38] = [
-    (301, Condition::Gone),
-    (380, Condition::NotAcceptable),
-    (401, Condition::NotAuthorized),
-    (403, Condition::Forbidden),
-    (404, Condition::ItemNotFound),
-    (405, Condition::FeatureNotImplemented),
-    (406, Condition::NotAcceptable),
-    (407, Condition::RegistrationRequired),
-    (408, Condition::RemoteServerTimeout),
-    (410, Condition::Gone),
-    (413, Condition::PolicyViolation),
-    (414, Condition::PolicyViolation),
-    (415, Condition::NotAcceptable),
-    (416, Condition::NotAcceptable),
-    (420, Condition::FeatureNotImplemented),
-    (421, Condition::NotAcceptable),
-    (423, Condition::ResourceConstraint),
-    (430, Condition::RecipientUnavailable),
-    (439, Condition::FeatureNotImplemented),
-    (440, Condition::PolicyViolation),
-    (480, Condition::RecipientUnavailable),
-    (481, Condition::ItemNotFound),
-    (482, Condition::NotAcceptable),
-    (483, Condition::NotAcceptable),
-    (484, Condition::ItemNotFound),
-    (485, Condition::ItemNotFound),
-    (486, Condition::RecipientUnavailable),
-    (487, Condition::RecipientUnavailable),
-    (488, Condition::NotAcceptable),
-    (489, Condition::PolicyViolation),
-    (491, Condition::UnexpectedRequest),
-    (501, Condition::FeatureNotImplemented),
-    (502, Condition::RemoteServerNotFound),
-    (504, Condition::RemoteServerTimeout),
-    (505, Condition::NotAcceptable),
-    (513, Condition::PolicyViolation),
-    (604, Condition::ItemNotFound),
-    (606, Condition::NotAcceptable),
-];
-
-/// The classes of statuses, for those not in the table above (RFC 7247 §7.2).
-const CLASS_TO_CONDITION: [(u16, Condition); 4] = [
-    (3, Condition::Redirect),
-    (4, Condition::BadRequest),
-    (5, Condition::InternalServerError),
-    (6, Condition::RecipientUnavailable),
-];
 
 /// What the relay could not do, and the reason it gives the call. What is not here is our own mistake: `general-error`.
 const RELAY_ERRORS: [(CommandError, ReasonCondition); 7] = [
@@ -298,7 +106,7 @@ impl Ending {
         let said = reason_of_status(failure.status);
         // A gateway to the telephone network says the status in general and the cause in particular.
         let is_vague = [ReasonCondition::GeneralError, ReasonCondition::ConnectivityError].contains(&said);
-        let cause = q850(&failure.reason).filter(|_| is_vague).and_then(status_of_cause);
+        let cause = cause_of(&failure.reason, "Q.850").filter(|_| is_vague).map(status_of_cause);
         let refined = match cause {
             Some(status) => reason_of_status(status),
             None if failure.local && !rang => ReasonCondition::ConnectivityError, // nobody there said anything
@@ -309,15 +117,17 @@ impl Ending {
         Self { sip_status: Some(failure.status), ..Self::with_text(refined, text) }
     }
 
-    /// What a BYE said.
+    /// What a BYE said: a cause, or a status, which is what our own agent says of a dialog that died.
     pub(crate) fn from_bye(reasons: &[SipReason]) -> Self {
-        let row = q850(reasons).and_then(|cause| BYE_CAUSES.iter().find(|row| row.0 == cause));
-        Self { text: text_of(reasons), ..Self::new(row.map_or(ReasonCondition::Success, |row| row.1)) }
+        let row = cause_of(reasons, "Q.850").and_then(|cause| BYE_CAUSES.iter().find(|row| row.0 == cause));
+        let status = cause_of(reasons, "SIP").filter(|status| *status >= 300);
+        let of_status = || status.map_or(ReasonCondition::Success, reason_of_status);
+        Self { text: text_of(reasons), ..Self::new(row.map_or_else(of_status, |row| row.1)) }
     }
 
     /// What a CANCEL said. One with `SIP;cause=200` was answered elsewhere (RFC 3326 §3.1).
     pub(crate) fn from_cancel(reasons: &[SipReason]) -> Self {
-        if reasons.iter().any(|reason| reason.protocol.eq_ignore_ascii_case("SIP") && reason.cause == 200) {
+        if cause_of(reasons, "SIP") == Some(ANSWERED_ELSEWHERE) {
             return Self::with_text(ReasonCondition::Success, "answered elsewhere");
         }
         Self { text: text_of(reasons), ..Self::new(ReasonCondition::Cancel) }
@@ -362,6 +172,11 @@ impl Ending {
         }
     }
 
+    /// The reason for a message about the call; `private`: one that gives nothing away.
+    pub(crate) fn message_reason(&self, told: Told, private: bool) -> Reason {
+        if private { Reason::new(private_reason(told, self.reason)) } else { self.jingle_reason() }
+    }
+
     /// The final response for a SIP caller that still waits.
     pub(crate) fn response(&self) -> Response {
         let warning = (self.reason == ReasonCondition::SecurityError)
@@ -371,7 +186,7 @@ impl Ending {
 
     /// The reasons in a CANCEL of ours.
     pub(crate) fn cancel_reasons(&self) -> Vec<SipReason> {
-        vec![SipReason { protocol: "SIP".to_owned(), cause: 487, text: None }, self.q850()]
+        vec![SipReason { protocol: "SIP".to_owned(), cause: GIVEN_UP, text: None }, self.q850()]
     }
 
     /// The reasons in a BYE of ours.
@@ -465,33 +280,18 @@ impl Refusal {
         StanzaError::new(condition.unwrap_or_else(|| condition_of_status(status)))
     }
 
-    /// The reason for a call that was only proposed.
-    pub(crate) fn reason(self) -> Reason {
-        Reason { text: Some(self.word().replace('-', " ")), ..Reason::new(reason_of_status(REFUSALS[self as usize].2)) }
+    /// The reason for a call that was only proposed; `private`: one that gives nothing away.
+    pub(crate) fn reason(self, private: bool) -> Reason {
+        let reason = reason_of_status(REFUSALS[self as usize].2);
+        if private {
+            return Reason::new(private_reason(Told::Reject, reason));
+        }
+        Reason { text: Some(self.word().replace('-', " ")), ..Reason::new(reason) }
     }
 }
 
-fn reason_of_status(status: u16) -> ReasonCondition {
-    let known = if status / 100 == 3 { 300 } else { status };
-    STATUSES.iter().find(|row| row.0 == known).map_or(ReasonCondition::GeneralError, |row| row.1)
-}
-
-fn condition_of_status(status: u16) -> Condition {
-    let exact = STATUS_TO_CONDITION.iter().find(|row| row.0 == status);
-    let by_class = || CLASS_TO_CONDITION.iter().find(|row| row.0 == status / 100);
-    exact.or_else(by_class).map_or(Condition::UndefinedCondition, |row| row.1)
-}
-
-fn cause_of_status(status: u16) -> u16 {
-    STATUS_TO_CAUSE.iter().find(|row| row.0 == status).map_or(31, |row| row.1)
-}
-
-fn status_of_cause(cause: u16) -> Option<u16> {
-    CAUSE_TO_STATUS.iter().find(|row| row.0 == cause).map(|row| row.1)
-}
-
-fn q850(reasons: &[SipReason]) -> Option<u16> {
-    reasons.iter().find(|reason| reason.protocol.eq_ignore_ascii_case("Q.850")).map(|reason| reason.cause)
+fn cause_of(reasons: &[SipReason], protocol: &str) -> Option<u16> {
+    reasons.iter().find(|reason| reason.protocol.eq_ignore_ascii_case(protocol)).map(|reason| reason.cause)
 }
 
 fn text_of(reasons: &[SipReason]) -> Option<String> {
@@ -505,6 +305,9 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::tables::{
+        CAUSE_TO_STATUS, CLASS_TO_CONDITION, PRIVATE, PRIVATE_FINISH, STATUS_TO_CAUSE, STATUS_TO_CONDITION, STATUSES,
+    };
     use super::*;
 
     #[test]
@@ -555,11 +358,19 @@ mod tests {
             assert_eq!((ending.reason, ending.text.as_deref()), (condition, Some("because")), "{cause}");
         }
         assert_eq!(Ending::from_bye(&q850(16)).reason, ReasonCondition::Success);
+        let status = |cause| vec![SipReason { protocol: "SIP".into(), cause, text: None }];
+        assert_eq!(Ending::from_bye(&status(200)).reason, ReasonCondition::Success);
+        for (status_code, condition) in STATUSES {
+            assert_eq!(Ending::from_bye(&status(status_code)).reason, condition, "{status_code}");
+        }
+        assert_eq!(Ending::from_bye(&[q850(17), status(408)].concat()).reason, ReasonCondition::Busy);
         assert_eq!(Ending::from_bye(&[]).reason, ReasonCondition::Success);
         for (cause, status) in CAUSE_TO_STATUS {
             let ending = Ending::from_failure(&failure(500, q850(cause)), false);
             assert_eq!(ending.reason, reason_of_status(status), "{cause}");
         }
+        let unknown = Ending::from_failure(&failure(503, q850(99)), false);
+        assert_eq!(unknown.reason, ReasonCondition::GeneralError);
         let busy = Ending::from_failure(&failure(486, q850(1)), false);
         assert_eq!(busy.reason, ReasonCondition::Busy, "a status that says enough is believed");
     }
@@ -609,10 +420,26 @@ mod tests {
             assert_eq!(response.retry_after.is_some(), status == 503, "{word}");
             let error = refusal.stanza_error();
             assert_eq!(error.condition, condition.unwrap_or(condition_of_status(status)), "{word}");
-            assert_eq!(refusal.reason().condition, reason_of_status(status), "{word}");
+            assert_eq!(refusal.reason(false).condition, reason_of_status(status), "{word}");
+            assert_eq!(refusal.reason(true), Reason::new(ReasonCondition::Busy), "{word}");
         }
         assert_eq!(Refusal::NoRoute.stanza_error().condition, Condition::ItemNotFound);
         assert_eq!(Refusal::Sips.response("gw").warning, Some((380, "gw SIPS Not Allowed".into())));
+    }
+
+    #[test]
+    fn what_archives_keep_may_give_nothing_away() {
+        for (number, (told, condition)) in PRIVATE.into_iter().enumerate() {
+            assert_eq!(told as usize, number);
+            let ending = Ending::from_failure(&failure(603, Vec::new()), false);
+            assert_eq!(ending.message_reason(told, true), Reason::new(condition), "{told:?}");
+            assert_eq!(ending.message_reason(told, false), ending.jingle_reason(), "{told:?}");
+        }
+        for (reason, condition) in PRIVATE_FINISH {
+            let ending = Ending::with_text(reason, "because");
+            assert_eq!(ending.message_reason(Told::Finish, true), Reason::new(condition), "{reason:?}");
+            assert_eq!(ending.message_reason(Told::Reject, true), Reason::new(ReasonCondition::Busy), "{reason:?}");
+        }
     }
 
     #[test]

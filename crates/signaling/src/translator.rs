@@ -471,11 +471,11 @@ impl Translator {
                     let call = Call::proposed(&mut cx, names, &wanted, invite);
                     return self.admit(call, now);
                 }
-                None => Refusal::Unmappable.reason(),
+                None => Refusal::Unmappable.reason(self.config.privacy_reasons),
             },
             Err(refusal) => {
                 self.refuse(&stanza.from, refusal);
-                refusal.reason()
+                refusal.reason(self.config.privacy_reasons)
             }
         };
         self.reject(stanza, sid, reason, false);

@@ -22,7 +22,7 @@ use xmpp::stanza::{Payload, Stanza};
 
 use super::trickle::Trickled;
 use crate::directory::Way;
-use crate::ending::Ending;
+use crate::ending::{Ending, Told};
 use crate::outbox::Context;
 
 /// The XMPP side of a call.
@@ -193,11 +193,11 @@ impl JingleLeg {
 
     /// Tells the peer that it is over, in the words of where the session is.
     pub(super) fn end(&mut self, cx: &mut Context<'_>, ending: &Ending) {
-        let reason = Some(ending.jingle_reason());
-        let id = self.sid.clone();
         match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Idle { .. } | Phase::Ended => (),
             Phase::Proposed | Phase::Proceeded => {
+                let reason = Some(ending.message_reason(Told::Reject, cx.config.privacy_reasons));
+                let id = self.sid.clone();
                 self.message(cx, JingleMessage::Reject { id, reason, tie_break: false });
             }
             Phase::Proposing => self.retract(cx, ending),
@@ -244,7 +244,7 @@ impl JingleLeg {
     }
 
     fn retract(&self, cx: &mut Context<'_>, ending: &Ending) {
-        let reason = Some(ending.jingle_reason());
+        let reason = Some(ending.message_reason(Told::Retract, cx.config.privacy_reasons));
         self.message(cx, JingleMessage::Retract { id: self.sid.clone(), reason, tie_break: false });
     }
 
@@ -255,7 +255,7 @@ impl JingleLeg {
 
     fn finish(&self, cx: &mut Context<'_>, ending: &Ending) {
         if self.jmi {
-            let reason = Some(ending.jingle_reason());
+            let reason = Some(ending.message_reason(Told::Finish, cx.config.privacy_reasons));
             self.message(cx, JingleMessage::Finish { id: self.sid.clone(), reason, migrated_to: None });
         }
     }

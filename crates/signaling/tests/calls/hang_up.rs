@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use model::{Component, DtlsState, FingerprintVerdict, IceState, News, SrtpSuite, StreamId};
-use sip::message::FromAgent;
+use signaling::Config;
+use sip::message::{FromAgent, Reason};
 
 use crate::world::*;
 
@@ -327,4 +328,21 @@ fn a_finish_or_a_retract_ends_a_session_too() {
         assert!(actions.iter().any(|action| action.starts_with("=> BYE")), "{verb}: {actions:?}");
         assert!(world.translator.is_idle());
     }
+}
+
+#[test]
+fn messages_about_a_call_may_give_nothing_away() {
+    let mut world = World::with(Config { privacy_reasons: true, ..config() });
+    world.sid = "session-1".into();
+    world.message("propose", AUDIO);
+    let end = world.sip(failed(603));
+    assert!(end.contains(&"-> reject busy".to_owned()), "{end:?}");
+    let element = world.last.as_ref().expect("the reject");
+    assert!(!String::from(element).contains("603"), "{}", String::from(element));
+    world.sip(invite(Some(phone())));
+    let end = world.sip(FromAgent::Cancelled {
+        dialog: THEIRS,
+        reason: vec![Reason { protocol: "SIP".into(), cause: 200, text: None }],
+    });
+    assert!(end.contains(&"-> retract cancel".to_owned()), "{end:?}");
 }
