@@ -1,14 +1,29 @@
 //! Which codecs go on to the other party.
 
-use model::{Codec, Description, Direction, HeaderExtension, MediaKind, MediaPath, MediaStream};
+use model::{Codec, Description, Direction, HeaderExtension, MediaKind, MediaPath, MediaStream, StreamId};
 
 use sdp::Role;
 
 use crate::request::{CodecMatch, CodecName, Codecs, Extmap, Flag, Options};
 
+/// What a party has heard and said so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Past<'a> {
+    /// What it was told last.
+    pub(super) told: Option<&'a Description>,
+    /// What it said last.
+    pub(super) said: Option<&'a Description>,
+}
+
+/// The codecs of a stream in a description that there may be.
+fn codecs_of(description: Option<&Description>, id: StreamId) -> &[Codec] {
+    let stream = description.and_then(|description| description.streams.iter().find(|stream| stream.id == id));
+    stream.map_or(&[], |stream| &stream.codecs)
+}
+
 /// What the receiver is offered: what the sender offers, as far as the wishes let it pass, by the same numbers.
-pub(super) fn offered(offer: &Description, options: &Options, with_bundle: bool) -> Description {
-    let streams: Vec<MediaStream> = offer.streams.iter().map(|stream| passed(stream, options)).collect();
+pub(super) fn offered(offer: &Description, options: &Options, receiver: Past<'_>, with_bundle: bool) -> Description {
+    let streams: Vec<MediaStream> = offer.streams.iter().map(|stream| passed(stream, options, receiver)).collect();
     let bundle = match with_bundle {
         true => streams.iter().filter(|stream| !stream.rejected).map(|stream| stream.id).collect(),
         false => Vec::new(),
@@ -16,8 +31,18 @@ pub(super) fn offered(offer: &Description, options: &Options, with_bundle: bool)
     Description { streams, bundle }
 }
 
-fn passed(stream: &MediaStream, options: &Options) -> MediaStream {
-    let codecs = chosen(&stream.codecs, options, Role::Offer);
+fn passed(stream: &MediaStream, options: &Options, receiver: Past<'_>) -> MediaStream {
+    let told_before = codecs_of(receiver.told, stream.id);
+    let mut codecs = match options.flags.has(Flag::StaticCodecs) {
+        true => still_there(told_before, &stream.codecs),
+        false => Vec::new(),
+    };
+    if !codecs.iter().any(is_medium) {
+        codecs = chosen(&stream.codecs, options, Role::Offer);
+    }
+    if options.flags.has(Flag::ReuseCodecs) {
+        put_first(&mut codecs, codecs_of(receiver.said, stream.id));
+    }
     let is_removed = options.media_remove.iter().any(|media| media.eq_ignore_ascii_case(media_word(stream.kind)));
     let rejected = stream.rejected || is_removed || !codecs.iter().any(is_medium);
     let ptime = options.ptime.or(stream.ptime);
@@ -27,15 +52,28 @@ fn passed(stream: &MediaStream, options: &Options) -> MediaStream {
     MediaStream { codecs, rejected, ptime, extensions, path: MediaPath::default(), ..stream.clone() }
 }
 
+/// The codecs of a list, by its numbers and in its order, that are in another: nothing is translated, so the others are of
+/// no use.
+fn still_there(list: &[Codec], present: &[Codec]) -> Vec<Codec> {
+    list.iter().filter(|codec| present.iter().any(|one| one.is_same_format(codec))).cloned().collect()
+}
+
+/// Puts what was liked best before first, and all that was not named behind.
+fn put_first(codecs: &mut [Codec], liked: &[Codec]) {
+    codecs.sort_by_key(|codec| liked.iter().position(|one| one.is_same_format(codec)).unwrap_or(usize::MAX));
+}
+
 fn is_among(extension: &HeaderExtension, uris: &[String]) -> bool {
     uris.iter().any(|uri| uri == "all" || *uri == extension.uri)
 }
 
-/// The wishes that came with an offer and with its answer.
+/// The wishes that came with an offer and with its answer, and what is known of the two parties.
 #[derive(Clone, Copy)]
 pub(super) struct Wishes<'a> {
     pub(super) offer: &'a Options,
     pub(super) answer: &'a Options,
+    pub(super) offerer: Past<'a>,
+    pub(super) answerer: Past<'a>,
 }
 
 /// What an offerer is answered: of what it offered, what the answerer takes, in the answerer's order.
@@ -63,10 +101,19 @@ fn answered_stream(offered: &MediaStream, answer: &Description, wishes: Wishes<'
             ..MediaStream::new(offered.id, name, offered.kind)
         };
     };
-    let mut codecs = numbered(&offered.codecs, &chosen(&taken.codecs, wishes.answer, Role::Answer), wishes);
+    let answered = chosen(&taken.codecs, wishes.answer, Role::Answer);
+    let told = codecs_of(wishes.answerer.told, offered.id);
+    let mut codecs = numbered(&offered.codecs, &by_offerers_numbers(&answered, told, &offered.codecs), wishes);
+    if wishes.answer.flags.has(Flag::ReuseCodecs) {
+        put_first(&mut codecs, codecs_of(wishes.offerer.told, offered.id));
+    }
     if wishes.answer.flags.has(Flag::SingleCodec) {
-        let first = codecs.iter().find(|codec| is_medium(codec)).map(|codec| codec.payload_type);
-        codecs.retain(|codec| Some(codec.payload_type) == first || !is_medium(codec));
+        let first = codecs.iter().find(|codec| is_medium(codec)).cloned();
+        let goes_along = |codec: &Codec| first.as_ref().is_some_and(|first| first.clock_rate == codec.clock_rate);
+        codecs.retain(|codec| match is_medium(codec) {
+            true => first.as_ref().is_some_and(|first| first.payload_type == codec.payload_type),
+            false => goes_along(codec),
+        });
     }
     let rejected = !codecs.iter().any(is_medium);
     // Who was told another packet time than the offerer's does not answer that.
@@ -81,6 +128,20 @@ fn answered_stream(offered: &MediaStream, answer: &Description, wishes: Wishes<'
     extensions.extend(masked.cloned());
     let name = offered.name.clone();
     MediaStream { name, codecs, rejected, ptime, extensions, path: MediaPath::default(), ..taken.clone() }
+}
+
+/// The codecs of an answer, those that the answerer calls as it was told by the numbers that the offerer has for them.
+fn by_offerers_numbers(answered: &[Codec], told: &[Codec], offered: &[Codec]) -> Vec<Codec> {
+    let is_told = |codec: &Codec| {
+        told.iter().any(|one| one.payload_type == codec.payload_type && one.is_same_format(codec))
+            && !offered.iter().any(|one| one.payload_type == codec.payload_type && one.is_same_format(codec))
+    };
+    let own = |codec: &Codec| offered.iter().find(|one| one.is_same_format(codec)).map(|one| one.payload_type);
+    let renumbered = answered.iter().map(|codec| match own(codec).filter(|_| is_told(codec)) {
+        Some(payload_type) => Codec { payload_type, ..codec.clone() },
+        None => codec.clone(),
+    });
+    renumbered.collect()
 }
 
 /// The codecs of an answer that were offered, by the offerer's numbers. One that the answerer calls by another number
@@ -125,12 +186,23 @@ fn chosen(codecs: &[Codec], options: &Options, role: Role) -> Vec<Codec> {
     let returns = |codec: &Codec| back.iter().any(|list| named(list, codec));
     let stays = |codec: &&Codec| !goes(codec) || returns(codec);
     let mut left: Vec<Codec> = present.iter().filter(stays).cloned().collect();
-    if !left.iter().any(is_medium) && !options.flags.has(Flag::AllowNoCodecMedia) {
+    if left.iter().any(is_medium) || options.flags.has(Flag::AllowNoCodecMedia) {
+        drop_what_goes_along_with_none(&mut left, &present);
+    } else {
         left = present;
     }
     // Sorting keeps the order of equals, so what is not named stays behind as it was.
     left.sort_by_key(|codec| offer.iter().position(|one| names(one, codec)).unwrap_or(usize::MAX));
     left
+}
+
+/// What goes along with codecs of a clock rate (RFC 4733 §2.1, RFC 3389 §4) goes with the last of them.
+fn drop_what_goes_along_with_none(left: &mut Vec<Codec>, present: &[Codec]) {
+    let has = |codecs: &[Codec], rate| codecs.iter().any(|codec| is_medium(codec) && codec.clock_rate == rate);
+    let is_left_alone = |codec: &Codec| has(present, codec.clock_rate) && !has(left, codec.clock_rate);
+    let stays: Vec<bool> = left.iter().map(|codec| is_medium(codec) || !is_left_alone(codec)).collect();
+    let mut stays = stays.into_iter();
+    left.retain(|_| stays.next().unwrap_or_default());
 }
 
 fn names(one: &CodecMatch, codec: &Codec) -> bool {

@@ -119,6 +119,7 @@ impl Calls {
         let (family, before) = (rewriting::family(&facts), dialogue.profiles(offerer));
         let order = [offerer, 1 - offerer].map(leg_id);
         let legs = Legs::of(&offer, family, before, &options, self.config.endpoint_learning, order);
+        let onward = codecs::offered(&offer, &options, dialogue.past(1 - offerer), legs.offers_bundle);
         call.name(number, offerer, label, to_label);
         let mut asked = Vec::new();
         let policies =
@@ -129,7 +130,6 @@ impl Calls {
             call.heed_blocks(from, &options);
             asked.extend(call.blocks_in(number, relay));
         }
-        let onward = codecs::offered(&offer, &options, legs.offers_bundle);
         asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer: offer.clone() });
         asked.push(Command::LocalOffer { call: relay, leg: leg_id(1 - offerer), offer: onward });
         let exchange = Exchange { offerer, offer: Said { sdp, facts, options, rewritten: None }, legs, answer: None };
@@ -217,7 +217,12 @@ impl Calls {
             return self.refuse(ticket, "Invalid dialogue association");
         };
         let remote = rewriting::described(described.description, &facts, &dialogue.session, &options);
-        let wishes = codecs::Wishes { offer: &exchange.offer.options, answer: &options };
+        let wishes = codecs::Wishes {
+            offer: &exchange.offer.options,
+            answer: &options,
+            offerer: dialogue.past(offerer),
+            answerer: dialogue.past(1 - offerer),
+        };
         let onward = codecs::answered(&offer, &remote, wishes, takes_bundle);
         call.heed_blocks(answerer, &options);
         let mut asked = call.blocks_in(number, relay);
@@ -392,6 +397,11 @@ impl Dialogue {
         mark: &str,
     ) -> Result<String, SdpError> {
         rewriting::rewrite(said, role, &self.session.streams(), local, &mut self.told[leg], mark)
+    }
+
+    /// What the party of a leg has heard and said so far.
+    fn past(&self, leg: usize) -> codecs::Past<'_> {
+        codecs::Past { told: self.local[leg].as_ref(), said: self.remote[leg].as_ref() }
     }
 
     /// The profiles that a party wrote, and its partner was told, last.

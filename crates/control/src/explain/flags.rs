@@ -41,7 +41,10 @@ pub(super) const fn effect(flag: Flag, side: Side) -> (Effect, &'static str) {
              generate-mid`; what is said outright counts more.",
         ),
         Flag::Fragment => (Does, "The SDP is a fragment with candidates (RFC 8840)."),
-        Flag::SingleCodec => (Does, "The receiver is told one codec, the first (and telephone-event)."),
+        Flag::SingleCodec => (
+            Does,
+            "The receiver is told one codec, the first, with the telephone-event and comfort noise of its clock rate.",
+        ),
         Flag::AllowNoCodecMedia => {
             (Does, "An m-line without a codec left is rejected, and does not get its codecs back.")
         }
@@ -59,9 +62,11 @@ pub(super) const fn effect(flag: Flag, side: Side) -> (Effect, &'static str) {
             Side::Answer => (Does, "Codecs that the answerer calls by other numbers stay, by its numbers."),
             Side::Offer => (Nothing, "It is for answers, where numbers may be other than those offered."),
         },
-        Flag::ReuseCodecs | Flag::StaticCodecs => {
-            (Nothing, "Codecs are those that both parties name; nothing is transcoded.")
-        }
+        Flag::ReuseCodecs => (Does, "What the receiver liked best before stays first, whatever the order is now."),
+        Flag::StaticCodecs => for_offers(
+            side,
+            "The receiver is told the codecs that it was told before, those of them that the sender still offers.",
+        ),
         Flag::LoopProtect => {
             (Does, "A description says that it has come by here; one that says so comes back as it is.")
         }

@@ -64,9 +64,13 @@ const BESIDE: [&str; 7] = [
     "drop-traffic=start",
 ];
 
-/// What a party says that calls itself and its session something else than before.
+/// What a party says that calls itself and its session something else than before, and likes another codec better.
 fn by_another_name(sdp: &str) -> String {
     let (_, rest) = sdp.split_once("s=x").expect("all have it");
+    let rest = match rest.contains("AVP 0 8 ") {
+        true => rest.replace("AVP 0 8 ", "AVP 9 0 8 "),
+        false => rest.replace("AVP 8 0 ", "AVP 0 8 "),
+    };
     format!("v=0\r\no=carol 9 2 IN IP4 192.0.2.30\r\ns=y{rest}")
 }
 

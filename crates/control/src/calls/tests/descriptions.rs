@@ -381,3 +381,77 @@ fn a_party_is_told_of_a_lite_agent_and_of_lifetimes_where_that_is_asked_for() {
     assert_eq!(told("", "|2^31\r\n"), [false, false]);
     assert_eq!(told("SDES=lifetime", "|2^31\r\n"), [true, true]);
 }
+
+/// The formats of the first m-line.
+fn formats(told: &str) -> String {
+    let line = told.lines().next().unwrap_or_default();
+    line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ")
+}
+
+const SOUND: &str = "a=rtpmap:96 opus/48000/2
+a=rtpmap:97 telephone-event/8000
+a=rtpmap:98 telephone-event/48000
+a=rtpmap:99 CN/16000
+";
+
+#[test]
+fn key_presses_and_comfort_noise_go_with_the_last_codec_of_their_clock() {
+    let told = |wishes, list: &str| {
+        formats(&offered(&mut World::new(), wishes, &format!("m=audio 3000 RTP/AVP {list}\n{SOUND}")))
+    };
+    assert_eq!(told("codec-strip-PCMA", "8 96 97 98"), "96 98");
+    assert_eq!(told("codec-mask-opus", "8 96 97 98"), "8 97");
+    assert_eq!(told("codec-strip-PCMA", "8 0 97 98 13"), "0 97 98 13", "another codec has the clock, or none ever had");
+    assert_eq!(told("codec-strip-CN", "8 96 13 99 97"), "8 96 97");
+    assert_eq!(told("codec=[strip=[all] offer=[PCMA telephone-event]]", "8 96 97 98"), "8 97");
+    assert_eq!(told("codec-strip-PCMA", "8 97"), "8 97", "nothing would be left");
+    let answer = |wishes, list: &str| {
+        let mut world = World::new();
+        offered(&mut world, "", &format!("m=audio 3000 RTP/AVP 0 8 96 97 98\n{SOUND}"));
+        formats(&answered(&mut world, wishes, &format!("m=audio 4000 RTP/AVP {list}\n{SOUND}")))
+    };
+    assert_eq!(answer("", "0 8 96 97 98"), "0 8 96 97 98");
+    assert_eq!(answer("single-codec", "0 8 96 97 98"), "0 97");
+    assert_eq!(answer("single-codec", "97 98 96 8"), "98 96");
+    assert_eq!(answer("codec-strip-opus", "96 8 97 98"), "8 97");
+}
+
+#[test]
+fn a_receiver_may_be_told_its_old_codecs_whatever_the_sender_offers_now() {
+    let told = |first: &str, wishes, second: &str| {
+        let mut world = World::new();
+        offered(&mut world, "", &format!("m=audio 3000 RTP/AVP {first}\n{SOUND}"));
+        answered(&mut world, "", "m=audio 4000 RTP/AVP 8\n");
+        formats(&offered(&mut world, wishes, &format!("m=audio 3000 RTP/AVP {second}\n{SOUND}")))
+    };
+    assert_eq!(told("0 8 96", "", "9 8 0"), "9 8 0");
+    assert_eq!(told("0 8 96", "static-codecs", "9 8 0"), "0 8");
+    assert_eq!(told("0 8 96", "static-codecs", "9 3"), "9 3", "nothing is translated");
+    assert_eq!(told("0 8 96", "reuse-codecs", "9 0 8"), "8 9 0");
+    assert_eq!(told("0 8 96", "no-codec-renegotiation", "9 0"), "9 0");
+}
+
+#[test]
+fn what_the_receiver_is_told_by_old_numbers_the_sender_is_answered_by_its_new_ones() {
+    let mut world = World::new();
+    let [old, new] = ["96 opus/48000/2", "110 opus/48000/2"].map(|map| format!("a=rtpmap:{map}\n"));
+    offered(&mut world, "", &format!("m=audio 3000 RTP/AVP 96 0\n{old}"));
+    answered(&mut world, "", &format!("m=audio 4000 RTP/AVP 96 0\n{old}"));
+    let told = offered(&mut world, "static-codecs", &format!("m=audio 3000 RTP/AVP 0 110\n{new}"));
+    assert_eq!(formats(&told), "96 0");
+    let told = answered(&mut world, "", &format!("m=audio 4000 RTP/AVP 96 0\n{old}"));
+    assert!(told.starts_with("m=audio PORT RTP/AVP 110 0\n") && told.contains("a=rtpmap:110 opus/48000/2\n"), "{told}");
+}
+
+#[test]
+fn an_offerer_may_be_answered_first_with_what_it_was_answered_before() {
+    let told = |wishes| {
+        let mut world = World::new();
+        ["8 0", "0 8"].map(|list| {
+            offered(&mut world, "", &format!("m=audio 3000 RTP/AVP {list}\n"));
+            formats(&answered(&mut world, wishes, &format!("m=audio 4000 RTP/AVP {list}\n")))
+        })
+    };
+    assert_eq!(told("single-codec"), ["8", "0"]);
+    assert_eq!(told("single-codec reuse-codecs"), ["8", "8"]);
+}
