@@ -115,15 +115,9 @@ impl Phone {
         let endpoint = self.endpoint(true)?;
         let local = endpoint.offer();
         let mut sdp = Session::new(random());
-        let invite = OutgoingInvite {
-            dialog,
-            trunk: None,
-            to: to.to_owned(),
-            from: format!("sip:{}@{}", self.config.user, self.address()),
-            from_display: None,
-            sdp: Some(sdp.write_offer(&local)),
-            max_forwards: 70,
-        };
+        let from = format!("sip:{}@{}", self.config.user, self.address());
+        let offer = Some(sdp.write_offer(&local));
+        let invite = OutgoingInvite { sdp: offer, ..OutgoingInvite::new(dialog, to.to_owned(), from) };
         self.call = Some(Call { dialog, sdp, endpoint, stage: Stage::Calling, local });
         self.tell(ToAgent::Invite(invite))
     }
@@ -250,6 +244,10 @@ impl Phone {
             FromAgent::Info { dialog, request, .. } => {
                 return Ok(Some(ToAgent::RespondInDialog { dialog, request, response: Response::new(200) }));
             }
+            FromAgent::Refer { dialog, request, .. } => {
+                return Ok(Some(ToAgent::RespondInDialog { dialog, request, response: Response::new(603) }));
+            }
+            FromAgent::ReferProgress { .. } => {}
         }
         Ok(None)
     }

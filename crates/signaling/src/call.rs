@@ -44,6 +44,8 @@ pub(crate) const SIP: LegId = LegId(1);
 const DTMF_DURATION: u32 = 160;
 /// A body that is none of ours (RFC 6086 §4.2.2).
 const UNSUPPORTED_MEDIA_TYPE: u16 = 415;
+/// No transfer is made (RFC 3515 §2.4.4).
+const NO_TRANSFER: u16 = 603;
 /// A body that cannot be read.
 const BAD_REQUEST: u16 = 400;
 
@@ -332,6 +334,8 @@ impl Call {
             FromAgent::ReinviteAnswered { sdp, .. } => self.handle_reinvite_answer(cx, sdp.as_deref()),
             FromAgent::ReinviteFailed { failure, .. } => self.handle_reinvite_failure(cx, &failure),
             FromAgent::Info { request, content_type, body, .. } => self.answer_info(cx, request, &content_type, &body),
+            FromAgent::Refer { request, .. } => self.sip.respond_in_dialog(cx, request, Response::new(NO_TRANSFER)),
+            FromAgent::ReferProgress { .. } => (), // nobody was asked
         }
     }
 
@@ -533,7 +537,9 @@ pub(crate) fn answer_stray(cx: &mut Context<'_>, event: &FromAgent) {
     match event {
         // It crossed our CANCEL.
         FromAgent::Answered { dialog, .. } => cx.out.sip(ToAgent::Bye { dialog: *dialog, reason: Vec::new() }),
-        FromAgent::Reinvited { dialog, request, .. } | FromAgent::Info { dialog, request, .. } => {
+        FromAgent::Reinvited { dialog, request, .. }
+        | FromAgent::Info { dialog, request, .. }
+        | FromAgent::Refer { dialog, request, .. } => {
             let (dialog, request) = (*dialog, *request);
             cx.out.sip(ToAgent::RespondInDialog { dialog, request, response: Response::new(NO_DIALOG) });
         }
@@ -544,7 +550,8 @@ pub(crate) fn answer_stray(cx: &mut Context<'_>, event: &FromAgent) {
         | FromAgent::Cancelled { .. }
         | FromAgent::Ended { .. }
         | FromAgent::ReinviteAnswered { .. }
-        | FromAgent::ReinviteFailed { .. } => (),
+        | FromAgent::ReinviteFailed { .. }
+        | FromAgent::ReferProgress { .. } => (),
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) fn jid_of_prompt(config: &Config, prompt: &str) -> Option<Jid> {
 
 #[cfg(test)]
 mod tests {
+    use sip::message::PeerSupport;
+
     use super::*;
     use crate::RouteTable;
 
@@ -93,6 +95,10 @@ mod tests {
             sdp: None,
             max_forwards: 70,
             sip_call_id: "x".into(),
+            private: false,
+            replaces: None,
+            referred_by: None,
+            peer: PeerSupport::default(),
         }
     }
 

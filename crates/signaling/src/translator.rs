@@ -414,7 +414,7 @@ impl Translator {
         self.next_dialog += 1;
         let dialog = DialogId(OUR_DIALOG | self.next_dialog);
         let max_forwards = MAX_FORWARDS;
-        Ok(OutgoingInvite { dialog, trunk, to, from, from_display: None, sdp: None, max_forwards })
+        Ok(OutgoingInvite { trunk, max_forwards, ..OutgoingInvite::new(dialog, to, from) })
     }
 
     /// Checks that there may be another call, of this user.
@@ -545,6 +545,9 @@ impl Translator {
         }
         if self.is_our_caller(&invite.from) {
             return Err(Refusal::Loop);
+        }
+        if invite.replaces.is_some() {
+            return Err(Refusal::Forbidden);
         }
         let callee = self.find_user(invite)?;
         if !self.xmpp_is_up {

@@ -18,6 +18,8 @@ const MARK: &[u8] = b"-_.!~*'()";
 const USER: &[u8] = b"&=+$,;?/";
 /// What a parameter may hold raw besides letters, digits and `mark` (`param-unreserved`).
 const PARAMETER: &[u8] = b"[]/:&+$";
+/// What the value of a header within a URI may hold raw besides those (`hnv-unreserved`).
+const HEADER: &[u8] = b"[]/?:+$";
 
 /// Why an address could not be used.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -78,6 +80,11 @@ pub fn unescape_gr(value: &str) -> Result<String, AddressError> {
 /// Encodes text as the value of a `gr` parameter.
 pub fn escape_gr(text: &str) -> String {
     escape(text, PARAMETER)
+}
+
+/// Encodes text as the value of a header within a URI.
+pub(crate) fn escape_header(text: &str) -> String {
+    escape(text, HEADER)
 }
 
 fn escape(text: &str, raw: &[u8]) -> String {

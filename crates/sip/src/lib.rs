@@ -15,9 +15,11 @@
 //! - [`address`]: SIP and tel URIs, escaping of their user part, display names
 //! - [`media_control`]: requests for a whole picture in INFO
 //! - [`message`]: what the translator and the user agent say to each other
+//! - [`transfer`]: whom a REFER names, and which dialog a call replaces
 //! - [`agent`]: the user agent
 
 pub mod address;
 pub mod agent;
 pub mod media_control;
 pub mod message;
+pub mod transfer;

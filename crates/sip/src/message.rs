@@ -5,6 +5,8 @@
 
 use std::net::SocketAddr;
 
+use crate::transfer::{ReferTo, Replaces};
+
 /// A SIP call leg: one dialog, from its INVITE on. Chosen by the agent for calls that arrive, by the translator for
 /// calls it makes (see [`ToAgent::Invite`]); unique for the life of the process.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -68,7 +70,33 @@ pub enum ToAgent {
         /// The body.
         body: String,
     },
-    /// Answers a re-INVITE, UPDATE or INFO.
+    /// Asks the peer of an answered call to call somebody else (RFC 3515). What becomes of it comes as
+    /// [`FromAgent::ReferProgress`].
+    Refer {
+        /// The call.
+        dialog: DialogId,
+        /// Who is to be called: a SIP or tel URI.
+        refer_to: String,
+        /// A call of ours with that party, which the new one is to replace (RFC 5589 §7).
+        replaces: Option<DialogId>,
+        /// The value for Referred-By (RFC 3892).
+        referred_by: Option<String>,
+    },
+    /// Tells the peer how the call fares that it asked for by a REFER, by NOTIFY (RFC 3515 §2.4.4). The first one, of
+    /// 100, the agent sends itself. What is overtaken by further progress before it could be sent is left out.
+    Notify {
+        /// The call.
+        dialog: DialogId,
+        /// The REFER.
+        subscription: InDialogId,
+        /// The status of the response that the new call got, 100 to 699.
+        status: u16,
+        /// Its phrase; the usual one of the status if `None`.
+        phrase: Option<String>,
+        /// This is the last one.
+        terminated: bool,
+    },
+    /// Answers a re-INVITE, UPDATE, INFO or REFER.
     RespondInDialog {
         /// The call.
         dialog: DialogId,
@@ -96,6 +124,46 @@ pub struct OutgoingInvite {
     pub sdp: Option<String>,
     /// Hops left (RFC 3261 §8.1.1.6).
     pub max_forwards: u8,
+    /// P-Asserted-Identity: the caller as we know it, a URI (RFC 3325 §9.1). Only for trunks.
+    pub asserted_identity: Option<String>,
+    /// The caller wants to be known to nobody beyond the trunk: `Privacy: id` (RFC 3325 §9.3).
+    pub private: bool,
+    /// The dialog of the callee that this call replaces (RFC 3891).
+    pub replaces: Option<Replaces>,
+    /// The value of the Referred-By that came with the REFER (RFC 3892).
+    pub referred_by: Option<String>,
+}
+
+impl OutgoingInvite {
+    /// A call without an offer (delayed), and with nothing out of the ordinary.
+    pub fn new(dialog: DialogId, to: String, from: String) -> Self {
+        Self {
+            dialog,
+            trunk: None,
+            to,
+            from,
+            from_display: None,
+            sdp: None,
+            max_forwards: 70,
+            asserted_identity: None,
+            private: false,
+            replaces: None,
+            referred_by: None,
+        }
+    }
+}
+
+/// What the peer of a call says it can do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PeerSupport {
+    /// Takes REFER (its Allow).
+    pub refer: bool,
+    /// Takes UPDATE (its Allow).
+    pub update: bool,
+    /// Takes calls that replace others (its Supported).
+    pub replaces: bool,
+    /// Knows session timers (its Supported).
+    pub timer: bool,
 }
 
 /// A response to something that arrived.
@@ -165,6 +233,8 @@ pub enum FromAgent {
         to_tag: String,
         /// The answer; `None` where a reliable provisional response carried it.
         sdp: Option<String>,
+        /// What the peer can do.
+        peer: PeerSupport,
     },
     /// Our INVITE failed for good: a final response, or none.
     Failed {
@@ -230,6 +300,30 @@ pub enum FromAgent {
         /// The body.
         body: Vec<u8>,
     },
+    /// The peer of an answered call asks us to call somebody else (RFC 3515). It must be answered: by 202, then told
+    /// how that call fares ([`ToAgent::Notify`]), or by a refusal. The call itself goes on, until its peer ends it.
+    Refer {
+        /// The call.
+        dialog: DialogId,
+        /// What to answer, and what the progress belongs to.
+        request: InDialogId,
+        /// Who is to be called.
+        refer_to: ReferTo,
+        /// The call of ours that `refer_to` would replace, if it is one of ours: both calls of the peer go through us.
+        replaced: Option<DialogId>,
+        /// The value of Referred-By, to be passed on unchanged (RFC 3892).
+        referred_by: Option<String>,
+    },
+    /// How our REFER fares: the peer's answer to it, then what its NOTIFYs tell of the new call.
+    ReferProgress {
+        /// The call.
+        dialog: DialogId,
+        /// The status: of the refused REFER, or 202, or of the last response that the new call got.
+        status: u16,
+        /// Nothing more will come. A status of 2xx says that the target was reached, other than 202 and those below 200:
+        /// the peer tells no more, and nobody knows (RFC 4488).
+        finished: bool,
+    },
 }
 
 impl FromAgent {
@@ -246,7 +340,9 @@ impl FromAgent {
             | Self::Reinvited { dialog, .. }
             | Self::ReinviteAnswered { dialog, .. }
             | Self::ReinviteFailed { dialog, .. }
-            | Self::Info { dialog, .. } => *dialog,
+            | Self::Info { dialog, .. }
+            | Self::Refer { dialog, .. }
+            | Self::ReferProgress { dialog, .. } => *dialog,
         }
     }
 }
@@ -274,6 +370,23 @@ pub struct IncomingInvite {
     pub max_forwards: u8,
     /// Its Call-ID, for the log.
     pub sip_call_id: String,
+    /// The caller wants to be known to nobody beyond us: `Privacy: id`, `user` or `header` (RFC 3323, RFC 3325).
+    pub private: bool,
+    /// The call of ours that this one is to replace (RFC 3891 §3). Whoever accepts it ends the other one.
+    pub replaces: Option<Replaced>,
+    /// The value of Referred-By (RFC 3892).
+    pub referred_by: Option<String>,
+    /// What the peer can do.
+    pub peer: PeerSupport,
+}
+
+/// A call of ours that another is to replace.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Replaced {
+    /// The call.
+    pub dialog: DialogId,
+    /// Only as long as it is not answered.
+    pub early_only: bool,
 }
 
 /// How an INVITE failed.

@@ -139,7 +139,7 @@ fn an_answer_in_a_reliable_provisional_response_is_kept() {
     let progress =
         FromAgent::Provisional { dialog: OURS, status: 183, to_tag: "t".into(), reliable: true, sdp: Some(phone()) };
     assert_eq!(world.sip(progress), ["-> session-info Ringing"]);
-    let answer = FromAgent::Answered { dialog: OURS, to_tag: "t".into(), sdp: None };
+    let answer = answered_with(None);
     assert_eq!(world.sip(answer), ["relay take-answer sip", "relay give-answer jingle", "-> session-accept"]);
 }
 

@@ -160,9 +160,7 @@ fn feed(world: &mut World, input: &Input) -> Vec<String> {
             reliable: *reliable,
             sdp: if *status == 183 { Some(phone()) } else { None },
         }),
-        Input::Answered(number) => {
-            world.sip(FromAgent::Answered { dialog: OURS, to_tag: "t".into(), sdp: body(*number) })
-        }
+        Input::Answered(number) => world.sip(answered_with(body(*number))),
         Input::Failed(status) => world.sip(failed(*status)),
         // The agent gives each call a number of its own.
         Input::Invite(_) if !world.translator.is_idle() => Vec::new(),

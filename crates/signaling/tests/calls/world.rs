@@ -15,7 +15,7 @@ use model::{
     RestartedPath, Secret, Setup, ToRelay,
 };
 use signaling::{Action, Config, JmiMode, RouteRow, RouteTable, Translator, Trunk, TrunkMedia};
-use sip::message::{DialogId, Failure, FromAgent, IncomingInvite, Reason, Response, ToAgent};
+use sip::message::{DialogId, Failure, FromAgent, IncomingInvite, PeerSupport, Reason, Response, ToAgent};
 use xmpp::stanza::{Payload, Stanza};
 
 pub(crate) const JINGLE: LegId = LegId(0);
@@ -361,7 +361,11 @@ fn sdp_of(request: &ToAgent) -> Option<&str> {
         ToAgent::Invite(invite) => invite.sdp.as_deref(),
         ToAgent::Reinvite { sdp, .. } | ToAgent::Ack { sdp, .. } => Some(sdp),
         ToAgent::Respond { response, .. } | ToAgent::RespondInDialog { response, .. } => response.sdp.as_deref(),
-        ToAgent::Cancel { .. } | ToAgent::Bye { .. } | ToAgent::Info { .. } => None,
+        ToAgent::Cancel { .. }
+        | ToAgent::Bye { .. }
+        | ToAgent::Info { .. }
+        | ToAgent::Refer { .. }
+        | ToAgent::Notify { .. } => None,
     }
 }
 
@@ -411,6 +415,12 @@ fn render_sip(request: &ToAgent) -> String {
         ToAgent::Reinvite { .. } => "re-INVITE".into(),
         ToAgent::Ack { .. } => "ACK".into(),
         ToAgent::Info { content_type, .. } => format!("INFO {content_type}"),
+        ToAgent::Refer { refer_to, replaces, .. } => {
+            format!("REFER {refer_to}{}", if replaces.is_some() { " replacing" } else { "" })
+        }
+        ToAgent::Notify { status, terminated, .. } => {
+            format!("NOTIFY {status}{}", if *terminated { " last" } else { "" })
+        }
         ToAgent::RespondInDialog { response: said, .. } => format!("in dialog {}", response(said)),
     }
 }
@@ -496,6 +506,10 @@ pub(crate) fn invite_from(trunk: Option<&str>, from: &str, to: &str, sdp: Option
         sdp,
         max_forwards: 70,
         sip_call_id: "call@phone".into(),
+        private: false,
+        replaces: None,
+        referred_by: None,
+        peer: PeerSupport::default(),
     })
 }
 
@@ -504,7 +518,11 @@ pub(crate) fn provisional(status: u16) -> FromAgent {
 }
 
 pub(crate) fn answered(sdp: String) -> FromAgent {
-    FromAgent::Answered { dialog: OURS, to_tag: "t".into(), sdp: Some(sdp) }
+    answered_with(Some(sdp))
+}
+
+pub(crate) fn answered_with(sdp: Option<String>) -> FromAgent {
+    FromAgent::Answered { dialog: OURS, to_tag: "t".into(), sdp, peer: PeerSupport::default() }
 }
 
 pub(crate) fn failed(status: u16) -> FromAgent {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::digest::Credentials;
-use super::endpoint::{Destination, Endpoint, Listing};
+use super::endpoint::{Destination, Endpoint, Listing, Stage};
 use super::transaction::{Outgoing, Server, exchange, sleep_until};
 use super::wire::{self, header};
 use crate::message::{DialogId, Failure, FromAgent, Response, ToAgent};
@@ -68,10 +68,11 @@ impl Leg {
         id: DialogId,
         call_id: &str,
         tag: &str,
+        stage: Stage,
         half_open: OwnedSemaphorePermit,
     ) -> Self {
         let (events, inbox) = mpsc::channel(QUEUE);
-        let listing = endpoint.directory.list(id, call_id, tag, events.clone());
+        let listing = endpoint.directory.list(id, call_id, tag, stage, events.clone());
         Self {
             endpoint: Arc::clone(endpoint),
             id,

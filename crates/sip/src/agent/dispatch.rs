@@ -11,11 +11,12 @@ use tracing::Instrument;
 use super::call::{Input, Leg};
 use super::dialog::Dialog;
 use super::digest::Credentials;
-use super::endpoint::{Destination, Endpoint, count, source_of};
+use super::endpoint::{Destination, Endpoint, Stage, count, source_of};
 use super::transaction::{Server, answer};
 use super::{Trunk, incoming, outgoing, session, wire};
 use crate::address::{SipUri, parse_name_addr};
-use crate::message::{DialogId, Failure, FromAgent, IncomingInvite, OutgoingInvite, Response, ToAgent};
+use crate::message::{DialogId, Failure, FromAgent, IncomingInvite, OutgoingInvite, Replaced, Response, ToAgent};
+use crate::transfer::Replaces;
 
 /// The hops of a request that does not say (RFC 3261 §20.22).
 const MAX_FORWARDS: u8 = 70;
@@ -89,6 +90,8 @@ impl Dispatcher {
             | ToAgent::Reinvite { dialog, .. }
             | ToAgent::Ack { dialog, .. }
             | ToAgent::Info { dialog, .. }
+            | ToAgent::Refer { dialog, .. }
+            | ToAgent::Notify { dialog, .. }
             | ToAgent::RespondInDialog { dialog, .. } => *dialog,
         };
         match self.endpoint.directory.by_id(dialog) {
@@ -118,7 +121,8 @@ impl Dispatcher {
         };
         count(&self.endpoint.counters.calls_out);
         let (call_id, local_tag) = (wire::random(16), wire::random(8));
-        let mut leg = Leg::new(&self.endpoint, invite.dialog, &call_id, &local_tag, half_open);
+        let stage = Stage::Calling { remotes: Vec::new() };
+        let mut leg = Leg::new(&self.endpoint, invite.dialog, &call_id, &local_tag, stage, half_open);
         leg.credentials = trunk.as_ref().and_then(credentials);
         let destination = match &trunk {
             Some(trunk) => Destination { uri: trunk.uri.clone(), flow: None, any_size: true },
@@ -168,11 +172,20 @@ impl Dispatcher {
             Method::Bye | Method::PRack | Method::Update | Method::Notify | Method::Ack | Method::Cancel => {
                 self.refuse(transaction, &Response::new(481), Vec::new());
             }
+            // RFC 3515 §2.4.1: that subscription is made by REFER alone.
+            Method::Subscribe if wire::is_event(headers, "refer") => {
+                self.refuse(transaction, &Response::new(403), Vec::new());
+            }
             Method::Subscribe | Method::Publish => self.refuse(transaction, &Response::new(489), Vec::new()),
             Method::Info if packaged => {
                 self.refuse(transaction, &Response::new(469), vec![wire::header("Recv-Info", "")]);
             }
-            Method::Info | Method::Message | Method::Refer | Method::Register => {
+            // Nobody is known who could ask for that.
+            Method::Refer => {
+                count(&self.endpoint.counters.transfers_refused);
+                self.refuse(transaction, &Response::new(403), Vec::new());
+            }
+            Method::Info | Method::Message | Method::Register => {
                 self.refuse(transaction, &Response::new(405), wire::capabilities());
             }
         }
@@ -191,6 +204,13 @@ impl Dispatcher {
             return self.refuse(transaction, &response, headers);
         }
         let request = &transaction.original;
+        let replaces = match self.replaced(request) {
+            Ok(replaces) => replaces,
+            Err(status) => {
+                count(&self.endpoint.counters.transfers_refused);
+                return self.refuse(transaction, &Response::new(status), Vec::new());
+            }
+        };
         let local_tag = wire::random(8);
         let (Some(dialog), Some(source)) = (Dialog::of_request(request, &local_tag), source_of(&request.headers))
         else {
@@ -210,6 +230,7 @@ impl Dispatcher {
             source,
             request_uri: wire::uri_text(&request.uri),
             sip_call_id: dialog.call_id.clone(),
+            replaces,
             ..described(request)
         };
         let Ok(half_open) = Arc::clone(&self.half_open).try_acquire_owned() else {
@@ -219,12 +240,25 @@ impl Dispatcher {
             return self.refuse(transaction, &busy, Vec::new());
         };
         count(&self.endpoint.counters.calls_in);
-        let mut leg = Leg::new(&self.endpoint, id, &dialog.call_id, &local_tag, half_open);
+        let stage = Stage::Called { remote: dialog.remote_tag.clone() };
+        let mut leg = Leg::new(&self.endpoint, id, &dialog.call_id, &local_tag, stage, half_open);
         leg.listing.served = Some(served);
         leg.credentials = trunk.as_ref().and_then(credentials);
         let server: Server = leg.serve(transaction);
         let span = tracing::info_span!("sip", dialog = id.0, call_id = invite.sip_call_id);
         self.calls.spawn(incoming::run(leg, server, dialog, invite).instrument(span));
+    }
+
+    /// The call that an INVITE would replace (RFC 3891 §3).
+    fn replaced(&self, request: &Request) -> Result<Option<Replaced>, u16> {
+        let mut values = wire::values(&request.headers, "Replaces");
+        let Some(first) = values.next() else { return Ok(None) };
+        if values.next().is_some() || wire::value(&request.headers, "Join").is_some() {
+            return Err(400);
+        }
+        let replaces = Replaces::parse(first).ok_or(400_u16)?;
+        let dialog = self.endpoint.directory.replaced(&replaces)?;
+        Ok(Some(Replaced { dialog, early_only: replaces.early_only }))
     }
 
     /// What can be wrong with an INVITE before anybody is asked.
@@ -263,7 +297,16 @@ fn described(request: &Request) -> IncomingInvite {
         sdp: wire::sdp(headers, &request.body).unwrap_or_default(),
         max_forwards: hops.unwrap_or(MAX_FORWARDS),
         sip_call_id: String::new(),
+        private: wire::values(headers, "Privacy").flat_map(|value| value.split(';')).any(hides_caller),
+        replaces: None,
+        referred_by: wire::value(headers, "Referred-By").map(str::to_owned),
+        peer: wire::peer_support(headers),
     }
+}
+
+/// The kinds of privacy under which a caller's name is nobody's business (RFC 3323 §4.2, RFC 3325 §9.3).
+fn hides_caller(kind: &str) -> bool {
+    ["id", "user", "header"].iter().any(|own| kind.trim().eq_ignore_ascii_case(own))
 }
 
 /// A trunk's password, if it has one.

@@ -18,6 +18,7 @@ use super::wire::{self, header};
 use super::{Config, Transport};
 use crate::address::SipUri;
 use crate::message::{DialogId, FromAgent, Response};
+use crate::transfer::Replaces;
 
 /// Marks a response that the stack made up because none came.
 pub(super) const LOCAL: &str = "X-Stox-Local";
@@ -165,11 +166,45 @@ pub(super) struct Directory {
 
 #[derive(Debug, Default)]
 struct Entries {
-    by_id: HashMap<DialogId, mpsc::Sender<Input>>,
-    by_tag: HashMap<(String, String), mpsc::Sender<Input>>,
+    by_id: HashMap<DialogId, Entry>,
+    by_tag: HashMap<(String, String), DialogId>,
     /// Call-ID, From tag and CSeq number of the INVITEs being served: one that comes by another way is merged
     /// (RFC 3261 §8.2.2.2).
     served: HashSet<(String, String, u32)>,
+}
+
+/// A call.
+#[derive(Debug)]
+struct Entry {
+    /// Its Call-ID, and our tag.
+    key: (String, String),
+    stage: Stage,
+    events: mpsc::Sender<Input>,
+}
+
+/// How far a call is, for whoever would replace it (RFC 3891 §3).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    /// It arrived, and is not answered.
+    Called {
+        /// The peer's tag.
+        remote: String,
+    },
+    /// It is ours, and not answered.
+    Calling {
+        /// The tags of those who ring.
+        remotes: Vec<String>,
+    },
+    /// It is answered.
+    Answered {
+        /// The peer's tag.
+        remote: String,
+    },
+    /// It has ended.
+    Over {
+        /// The peer's tag.
+        remote: String,
+    },
 }
 
 impl Directory {
@@ -184,21 +219,59 @@ impl Directory {
         id: DialogId,
         call_id: &str,
         tag: &str,
+        stage: Stage,
         events: mpsc::Sender<Input>,
     ) -> Listing {
         let key = (call_id.to_owned(), tag.to_owned());
         let mut entries = self.entries();
-        entries.by_id.insert(id, events.clone());
-        entries.by_tag.insert(key.clone(), events);
+        entries.by_tag.insert(key.clone(), id);
+        entries.by_id.insert(id, Entry { key: key.clone(), stage, events });
         Listing { directory: Arc::clone(self), id, key, served: None }
     }
 
     pub(super) fn by_id(&self, id: DialogId) -> Option<mpsc::Sender<Input>> {
-        self.entries().by_id.get(&id).cloned()
+        self.entries().by_id.get(&id).map(|entry| entry.events.clone())
     }
 
     pub(super) fn by_tag(&self, call_id: &str, tag: &str) -> Option<mpsc::Sender<Input>> {
-        self.entries().by_tag.get(&(call_id.to_owned(), tag.to_owned())).cloned()
+        let entries = self.entries();
+        let id = entries.by_tag.get(&(call_id.to_owned(), tag.to_owned()))?;
+        entries.by_id.get(id).map(|entry| entry.events.clone())
+    }
+
+    /// The call that an INVITE would replace (RFC 3891 §3).
+    ///
+    /// # Errors
+    ///
+    /// The status that refuses it.
+    pub(super) fn replaced(&self, replaces: &Replaces) -> Result<DialogId, u16> {
+        let entries = self.entries();
+        let id = *entries.by_tag.get(&(replaces.call_id.clone(), replaces.to_tag.clone())).ok_or(481_u16)?;
+        let stage = &entries.by_id.get(&id).ok_or(481_u16)?.stage;
+        let is_peer = |remote: &String| *remote == replaces.from_tag;
+        match stage {
+            Stage::Answered { remote } if is_peer(remote) && replaces.early_only => Err(486),
+            Stage::Answered { remote } if is_peer(remote) => Ok(id),
+            Stage::Calling { remotes } if remotes.iter().any(is_peer) => Ok(id),
+            Stage::Over { remote } if is_peer(remote) => Err(603),
+            // One that rings here is for its caller to end, not for others to take.
+            Stage::Called { .. } | Stage::Calling { .. } | Stage::Answered { .. } | Stage::Over { .. } => Err(481),
+        }
+    }
+
+    /// An answered call as its peer would be asked to replace it.
+    pub(super) fn as_replaced(&self, id: DialogId) -> Option<Replaces> {
+        let entries = self.entries();
+        let Entry { key: (call_id, tag), stage, .. } = entries.by_id.get(&id)?;
+        match stage {
+            Stage::Answered { remote } => Some(Replaces {
+                call_id: call_id.clone(),
+                to_tag: remote.clone(),
+                from_tag: tag.clone(),
+                early_only: false,
+            }),
+            Stage::Called { .. } | Stage::Calling { .. } | Stage::Over { .. } => None,
+        }
     }
 
     /// Notes an INVITE that is about to be served. False: it is being served already.
@@ -212,7 +285,7 @@ impl Directory {
     }
 
     pub(super) fn all(&self) -> Vec<mpsc::Sender<Input>> {
-        self.entries().by_id.values().cloned().collect()
+        self.entries().by_id.values().map(|entry| entry.events.clone()).collect()
     }
 }
 
@@ -223,6 +296,15 @@ pub(super) struct Listing {
     id: DialogId,
     key: (String, String),
     pub(super) served: Option<(String, String, u32)>,
+}
+
+impl Listing {
+    /// Notes how far the call is.
+    pub(super) fn note(&self, stage: Stage) {
+        if let Some(entry) = self.directory.entries().by_id.get_mut(&self.id) {
+            entry.stage = stage;
+        }
+    }
 }
 
 impl Drop for Listing {
@@ -284,6 +366,8 @@ counters! {
     connections_refused,
     /// Messages for a call that could not keep up.
     call_overrun,
+    /// REFERs, and INVITEs that would replace a call, refused before anybody was asked.
+    transfers_refused,
     /// Requests for a dialog that does not exist.
     unknown_dialog,
     /// Responses dropped: of a branch of a fork beyond the eighth, or out of order beyond repair.

@@ -1,5 +1,7 @@
 //! An answered call (RFC 3261 §12.2, §14, §15), until both sides know that it is over.
 
+mod transfer;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -8,9 +10,10 @@ use rsipstack::transport::SipConnection;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::transfer::Transfers;
 use super::call::{Input, Leg, destination, failure};
 use super::dialog::Dialog;
-use super::endpoint::count;
+use super::endpoint::{Stage, count};
 use super::session;
 use super::transaction::{InviteClient, Outgoing, Server, acknowledge};
 use super::wire::{self, ALLOW, SDP, SUPPORTED, header};
@@ -49,6 +52,7 @@ pub(super) struct Established {
     linger: Instant,
     /// The peer must refresh the session by then.
     refresh_by: Option<Instant>,
+    transfers: Transfers,
 }
 
 impl Established {
@@ -83,6 +87,7 @@ impl Established {
     }
 
     fn new(leg: Leg, dialog: Dialog, flow: Option<SipConnection>, linger: Instant) -> Self {
+        leg.listing.note(Stage::Answered { remote: dialog.remote_tag.clone() });
         Self {
             leg,
             dialog,
@@ -98,22 +103,34 @@ impl Established {
             over: false,
             linger,
             refresh_by: None,
+            transfers: Transfers::default(),
         }
     }
 
     /// Runs the call to its end.
     pub(super) async fn run(mut self) {
         loop {
-            let done = self.over && self.bye.is_none();
-            if done && Instant::now() >= self.linger {
+            let finished = self.over && self.bye.is_none() && self.transfers.is_idle();
+            if finished && Instant::now() >= self.linger {
                 return;
             }
-            let deadline = if done { Some(self.linger) } else { self.refresh_by.filter(|_| !self.over) };
-            match self.leg.next(deadline).await {
+            match self.leg.next(self.deadline(finished)).await {
                 Some(input) => self.on_input(input).await,
-                None if done => return,
-                None => self.end("session not refreshed", 408).await,
+                None => self.on_deadline().await,
             }
+        }
+    }
+
+    fn deadline(&self, finished: bool) -> Option<Instant> {
+        let linger = finished.then_some(self.linger);
+        let refresh = self.refresh_by.filter(|_| !self.over);
+        [linger, refresh, self.transfers.deadline()].into_iter().flatten().min()
+    }
+
+    async fn on_deadline(&mut self) {
+        self.expire_transfers().await;
+        if self.refresh_by.is_some_and(|at| at <= Instant::now()) {
+            self.end("session not refreshed", 408).await;
         }
     }
 
@@ -136,6 +153,7 @@ impl Established {
             }
             Input::Stop => {
                 self.hang_up(Vec::new());
+                self.transfers.clear();
                 if self.ending.is_none() {
                     self.linger = Instant::now();
                 }
@@ -159,6 +177,10 @@ impl Established {
             ToAgent::Reinvite { sdp, .. } => self.reinvite(sdp).await,
             ToAgent::Ack { sdp, .. } => self.on_delayed_answer(sdp),
             ToAgent::Info { content_type, body, .. } => self.inform(&content_type, body),
+            ToAgent::Refer { refer_to, replaces, referred_by, .. } => self.refer(refer_to, replaces, referred_by).await,
+            ToAgent::Notify { subscription, status, phrase, terminated, .. } => {
+                self.on_progress(subscription, status, phrase, terminated);
+            }
             ToAgent::RespondInDialog { request, response, .. } => self.on_translated(request, &response),
             ToAgent::Invite(_) | ToAgent::Respond { .. } => tracing::debug!("the call is answered already"),
         }
@@ -181,7 +203,7 @@ impl Established {
         if self.over {
             return;
         }
-        self.over = true;
+        self.is_over();
         self.on_delayed_answer(String::new());
         for mut server in std::mem::take(&mut self.served) {
             self.leg.refuse(&mut server, 487);
@@ -196,6 +218,11 @@ impl Established {
         } else {
             self.send_bye(&reason);
         }
+    }
+
+    fn is_over(&mut self) {
+        self.over = true;
+        self.leg.listing.note(Stage::Over { remote: self.dialog.remote_tag.clone() });
     }
 
     fn send_bye(&mut self, reason: &[Reason]) {
@@ -263,15 +290,30 @@ impl Established {
         let Some(outgoing) = self.leg.sent.remove(&number) else {
             return;
         };
-        let is_bye = self.bye == Some(number);
-        let own = is_bye || outgoing.request.method == Method::Info;
-        let mut sequence = wire::cseq(&outgoing.request.headers).map_or(0, |(number, _)| number);
-        let again = self.leg.answer_challenge(outgoing, response, &mut sequence).map(|again| self.leg.send(again));
-        if is_bye {
+        let method = outgoing.request.method;
+        // A BYE for a branch that lost has a dialog of its own.
+        let own = wire::tag(&outgoing.request.headers, "To").as_ref() == Some(&self.dialog.remote_tag);
+        let mut other = wire::cseq(&outgoing.request.headers).map_or(0, |(number, _)| number);
+        let sequence = if own { &mut self.dialog.local_seq } else { &mut other };
+        let again = self.leg.answer_challenge(outgoing, response, sequence).map(|again| self.leg.send(again));
+        if self.bye == Some(number) {
             self.bye = again;
         }
-        if own {
-            self.dialog.local_seq = self.dialog.local_seq.max(sequence);
+        match method {
+            Method::Refer => self.on_referred(number, again, response).await,
+            Method::Notify => self.on_notified(number, again, response),
+            Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Info
+            | Method::Invite
+            | Method::Message
+            | Method::Options
+            | Method::PRack
+            | Method::Publish
+            | Method::Register
+            | Method::Subscribe
+            | Method::Update => {}
         }
     }
 
@@ -394,7 +436,7 @@ impl Established {
     async fn on_request(&mut self, mut server: Server) {
         let headers = &server.request.headers;
         let known = wire::tag(headers, "From").as_ref() == Some(&self.dialog.remote_tag);
-        if !known || (self.over && server.request.method != Method::Bye) {
+        if !known || (self.over && !matches!(server.request.method, Method::Bye | Method::Notify)) {
             self.leg.refuse(&mut server, 481);
             return;
         }
@@ -412,9 +454,11 @@ impl Established {
             Method::Update => self.on_update(server).await,
             Method::Info => self.on_info(server).await,
             Method::Options => self.leg.reply(&mut server, &Response::new(200), wire::capabilities()),
-            Method::PRack | Method::Notify | Method::Ack | Method::Cancel => self.leg.refuse(&mut server, 481),
+            Method::Refer => self.on_refer(server).await,
+            Method::Notify => self.on_notify(&mut server).await,
+            Method::PRack | Method::Ack | Method::Cancel => self.leg.refuse(&mut server, 481),
             Method::Subscribe | Method::Publish => self.leg.refuse(&mut server, 489),
-            Method::Message | Method::Refer | Method::Register => {
+            Method::Message | Method::Register => {
                 self.leg.reply(&mut server, &Response::new(405), wire::capabilities());
             }
         }
@@ -425,7 +469,7 @@ impl Established {
         if self.over {
             return;
         }
-        self.over = true;
+        self.is_over();
         self.unacknowledged = None;
         for mut waiting in std::mem::take(&mut self.served) {
             self.leg.refuse(&mut waiting, 487);
@@ -518,6 +562,10 @@ impl Established {
         let mut server = self.served.swap_remove(index);
         if response.status >= 300 || server.request.method == Method::Info {
             self.leg.reply(&mut server, response, Vec::new());
+            return;
+        }
+        if server.request.method == Method::Refer {
+            self.accept_refer(&mut server, response);
             return;
         }
         if server.request.method == Method::Invite {

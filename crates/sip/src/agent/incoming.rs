@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::call::{Input, Leg};
 use super::dialog::Dialog;
+use super::endpoint::count;
 use super::established::Established;
 use super::session;
 use super::transaction::Server;
@@ -326,7 +327,11 @@ impl Ringing {
                 self.leg.reply(server, &busy, Vec::new());
             }
             Method::Notify | Method::Ack | Method::Cancel => self.leg.refuse(server, 481),
-            Method::Message | Method::Publish | Method::Refer | Method::Register | Method::Subscribe => {
+            Method::Refer => {
+                count(&self.leg.endpoint.counters.transfers_refused);
+                self.leg.refuse(server, 403);
+            }
+            Method::Message | Method::Publish | Method::Register | Method::Subscribe => {
                 self.leg.reply(server, &Response::new(405), wire::capabilities());
             }
         }

@@ -21,7 +21,7 @@ use rsipstack::transport::SipConnection;
 
 use super::call::{Input, Leg, destination, failure};
 use super::dialog::Dialog;
-use super::endpoint::{Destination, count};
+use super::endpoint::{Destination, Stage, count};
 use super::established::Established;
 use super::transaction::{InviteClient, Outgoing, Server};
 use super::wire::{self, ALLOW, SDP, header};
@@ -145,6 +145,8 @@ impl Calling {
                 Some(dialog) if self.branches.len() < MAX_BRANCHES => {
                     let branch = Branch { dialog, last: None, waiting: BTreeMap::new(), answered: false };
                     self.branches.insert(tag.clone(), branch);
+                    let remotes = self.branches.keys().cloned().collect();
+                    self.leg.listing.note(Stage::Calling { remotes });
                 }
                 Some(_) => {
                     count(&self.leg.endpoint.counters.responses_dropped);
@@ -253,7 +255,11 @@ impl Calling {
             Method::Bye | Method::PRack | Method::Notify | Method::Ack | Method::Cancel => {
                 self.leg.refuse(server, 481);
             }
-            Method::Message | Method::Publish | Method::Refer | Method::Register | Method::Subscribe => {
+            Method::Refer => {
+                count(&self.leg.endpoint.counters.transfers_refused);
+                self.leg.refuse(server, 403);
+            }
+            Method::Message | Method::Publish | Method::Register | Method::Subscribe => {
                 self.leg.reply(server, &Response::new(405), wire::capabilities());
             }
         }
@@ -281,7 +287,7 @@ impl Calling {
         }
         let sdp = wire::sdp(&response.headers, &response.body).unwrap_or_default().filter(|_| !answered_early);
         let to_tag = dialog.remote_tag.clone();
-        let id = self.leg.id;
+        let (id, peer) = (self.leg.id, wire::peer_support(&response.headers));
         let delayed = self.outgoing.request.body.is_empty();
         let mut established =
             Established::answered(self.leg, dialog, self.outgoing, connection, delayed && !self.cancelled);
@@ -290,7 +296,7 @@ impl Calling {
             let failure = Failure { status: 487, phrase: "Request Terminated".to_owned(), ..failure(response) };
             established.tell(FromAgent::Failed { dialog: id, failure }).await;
         } else {
-            established.tell(FromAgent::Answered { dialog: id, to_tag, sdp }).await;
+            established.tell(FromAgent::Answered { dialog: id, to_tag, sdp, peer }).await;
         }
         established
     }
@@ -311,10 +317,26 @@ fn request(invite: &OutgoingInvite, call_id: &str, local_tag: &str, user_agent: 
         header("Accept", SDP),
         header("User-Agent", user_agent),
     ];
+    if let Some(identity) = &invite.asserted_identity {
+        headers.push(header("P-Asserted-Identity", format!("<{identity}>")));
+    }
+    if invite.private {
+        headers.push(header("Privacy", "id"));
+    }
+    if let Some(replaces) = &invite.replaces {
+        // A callee that does not know it would let the call ring beside the one it is for (RFC 3891 §4).
+        headers.push(header("Require", "replaces"));
+        headers.push(header("Replaces", replaces.to_string()));
+    }
+    if let Some(referrer) = &invite.referred_by {
+        headers.push(header("Referred-By", &**referrer));
+    }
     let body = invite.sdp.clone().unwrap_or_default().into_bytes();
-    if !body.is_empty() {
+    if body.is_empty() {
+        headers.push(header("Supported", "replaces"));
+    } else {
         // Without an offer of ours, a reliable response would have to carry one, and its PRACK the answer.
-        headers.push(header("Supported", "100rel"));
+        headers.push(header("Supported", "100rel, replaces"));
         headers.push(header("Content-Type", SDP));
     }
     Some(Request { method: Method::Invite, uri, version: Version::V2, headers: headers.into(), body })

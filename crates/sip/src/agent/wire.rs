@@ -6,12 +6,12 @@ use rsipstack::sip::{
 };
 
 use crate::address::{SipUri, parse_name_addr};
-use crate::message::{Reason, Response};
+use crate::message::{PeerSupport, Reason, Response};
 
 /// The methods we take. Others are answered by 405 if we know them, else by 501.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, NOTIFY, REFER";
 /// The extensions a peer may require of us.
-pub(super) const SUPPORTED: &str = "100rel, timer";
+pub(super) const SUPPORTED: &str = "100rel, replaces, timer";
 /// The one body we read.
 pub(super) const SDP: &str = "application/sdp";
 
@@ -80,6 +80,14 @@ pub(super) fn tokens(headers: &Headers, name: &str) -> Vec<String> {
     list(headers, name).iter().map(|token| token.to_ascii_lowercase()).collect()
 }
 
+/// What a message says its sender can do.
+pub(super) fn peer_support(headers: &Headers) -> PeerSupport {
+    let methods = tokens(headers, "Allow");
+    let options = ["Supported", "Require"].map(|name| tokens(headers, name)).concat();
+    let (takes, knows) = (|own: &str| methods.iter().any(|m| m == own), |own: &str| options.iter().any(|o| o == own));
+    PeerSupport { refer: takes("refer"), update: takes("update"), replaces: knows("replaces"), timer: knows("timer") }
+}
+
 /// The value of a `;name=value` in what follows a name-addr or a token.
 pub(super) fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
     parameters.split(';').find_map(|parameter| {
@@ -139,6 +147,12 @@ pub(super) fn cseq(headers: &Headers) -> Option<(u32, &str)> {
 /// The Call-ID.
 pub(super) fn call_id(headers: &Headers) -> Option<&str> {
     value(headers, "Call-ID")
+}
+
+/// Says whether the Event of a message is of a package, whatever its parameters.
+pub(super) fn is_event(headers: &Headers, package: &str) -> bool {
+    let event = value(headers, "Event").and_then(|event| event.split(';').next());
+    event.is_some_and(|event| event.trim().eq_ignore_ascii_case(package))
 }
 
 /// A number that stands alone in a header, whatever follows it: `3600;refresher=uac`, `5 (in a meeting)`.

@@ -157,15 +157,9 @@ async fn trunks_of_one_address_are_told_apart_over_tcp() {
     config.trunks = vec![Trunk { name: "first".to_owned(), ..trunk(Transport::Tcp, elsewhere) }];
     config.trunks.push(trunk(Transport::Tcp, caller.address()));
     let mut callee = Side::start(config).await;
-    let invite = OutgoingInvite {
-        dialog: DialogId(1),
-        trunk: None,
-        to: format!("sip:bob@{};transport=tcp", callee.address()),
-        from: "sip:alice@example.com".to_owned(),
-        from_display: None,
-        sdp: Some(sdp(1)),
-        max_forwards: 70,
-    };
+    let to = format!("sip:bob@{};transport=tcp", callee.address());
+    let invite = OutgoingInvite::new(DialogId(1), to, "sip:alice@example.com".to_owned());
+    let invite = OutgoingInvite { sdp: Some(sdp(1)), ..invite };
     caller.tell(ToAgent::Invite(invite)).await;
     assert_eq!(callee.invited().await.trunk.as_deref(), Some("other"));
 }

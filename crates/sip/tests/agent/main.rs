@@ -5,6 +5,7 @@ mod calls;
 mod odd;
 mod peer;
 mod robust;
+mod transfer;
 
 use std::time::Duration;
 
@@ -17,6 +18,15 @@ pub(crate) fn sdp(version: u32) -> String {
     format!(
         "v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
     )
+}
+
+/// A call of Alice to Bob through the trunk `other`.
+pub(crate) fn invite(dialog: DialogId) -> OutgoingInvite {
+    OutgoingInvite {
+        trunk: Some("other".to_owned()),
+        from_display: Some("Alice".to_owned()),
+        ..OutgoingInvite::new(dialog, "sip:bob@example.org".to_owned(), "sip:alice@example.com".to_owned())
+    }
 }
 
 /// A user agent with its channels.
@@ -62,15 +72,7 @@ impl Side {
     pub(crate) async fn call(&mut self, sdp: Option<String>) -> DialogId {
         let dialog = DialogId(self.next);
         self.next += 1;
-        let invite = OutgoingInvite {
-            dialog,
-            trunk: Some("other".to_owned()),
-            to: "sip:bob@example.org".to_owned(),
-            from: "sip:alice@example.com".to_owned(),
-            from_display: Some("Alice".to_owned()),
-            sdp,
-            max_forwards: 70,
-        };
+        let invite = OutgoingInvite { sdp, ..invite(dialog) };
         self.tell(ToAgent::Invite(invite)).await;
         dialog
     }

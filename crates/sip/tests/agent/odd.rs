@@ -10,14 +10,14 @@ use crate::peer::{Message, Peer};
 use crate::{Side, T1, sdp};
 
 /// An agent, and a peer that calls it.
-async fn called() -> (Side, Peer) {
+pub(crate) async fn called() -> (Side, Peer) {
     let side = Side::start(Side::config(Transport::Udp)).await;
     let peer = Peer::towards(side.address()).await;
     (side, peer)
 }
 
 /// An agent that calls a peer: the INVITE it got.
-async fn calling(offer: Option<String>) -> (Side, Peer, DialogId, Message) {
+pub(crate) async fn calling(offer: Option<String>) -> (Side, Peer, DialogId, Message) {
     let mut peer = Peer::bind().await;
     let mut side = Side::with_trunk(Transport::Udp, peer.address()).await;
     let dialog = side.call(offer).await;
@@ -25,12 +25,12 @@ async fn calling(offer: Option<String>) -> (Side, Peer, DialogId, Message) {
     (side, peer, dialog, invite)
 }
 
-fn contact(peer: &Peer) -> String {
+pub(crate) fn contact(peer: &Peer) -> String {
     format!("Contact: <sip:bob@{}>\r\n", peer.address())
 }
 
 /// The agent called, and the peer answered.
-async fn answered_by_peer() -> (Side, Peer, DialogId, Message) {
+pub(crate) async fn answered_by_peer() -> (Side, Peer, DialogId, Message) {
     let (mut side, mut peer, dialog, invite) = calling(Some(sdp(1))).await;
     peer.send(invite.response("200 OK", "b1", &contact(&peer), &sdp(2))).await;
     assert_eq!(peer.receive().await.method(), "ACK");
@@ -39,7 +39,7 @@ async fn answered_by_peer() -> (Side, Peer, DialogId, Message) {
 }
 
 /// The peer called, and the agent answered: the dialog, and the 2xx.
-async fn answered_by_agent() -> (Side, Peer, DialogId, Message) {
+pub(crate) async fn answered_by_agent() -> (Side, Peer, DialogId, Message) {
     let (mut side, mut peer) = called().await;
     peer.send(peer.request("INVITE", 1, "", &sdp(1))).await;
     let dialog = side.invited().await.dialog;
@@ -239,9 +239,10 @@ async fn what_we_do_not_do_is_refused_with_the_right_status() {
     for (method, more, body, status) in [
         ("OPTIONS", "", "", 200),
         ("REGISTER", "", "", 405),
-        ("REFER", "Refer-To: <sip:x@example.org>\r\n", "", 405),
+        ("REFER", "Refer-To: <sip:x@example.org>\r\n", "", 403),
         ("MESSAGE", "Content-Type: text/plain\r\n", "hello", 405),
         ("SUBSCRIBE", "Event: presence\r\n", "", 489),
+        ("SUBSCRIBE", "Event: refer;id=1\r\n", "", 403),
         ("INFO", "", "", 405),
         ("INFO", "Info-Package: trickle-ice\r\n", "", 469),
         ("FLY", "", "", 501),
@@ -579,14 +580,14 @@ async fn the_called_address_is_told_as_it_came() {
 async fn the_called_address_goes_out_as_it_was_given() {
     let mut peer = Peer::bind().await;
     let mut side = Side::with_trunk(Transport::Udp, peer.address()).await;
+    let to = "sip:juliet%40xmpp.example;x=1@gw.example;user=phone".to_owned();
+    let from = "sip:f%C3%BC@example.com".to_owned();
     let invite = OutgoingInvite {
-        dialog: DialogId(1 << 63),
         trunk: Some("other".to_owned()),
-        to: "sip:juliet%40xmpp.example;x=1@gw.example;user=phone".to_owned(),
-        from: "sip:f%C3%BC@example.com".to_owned(),
         from_display: Some("F\"\u{fc}\"\r\nX: y".to_owned()),
         sdp: Some(sdp(1)),
         max_forwards: 7,
+        ..OutgoingInvite::new(DialogId(1 << 63), to, from)
     };
     side.tell(ToAgent::Invite(invite.clone())).await;
     let arrived = peer.until("INVITE").await;
@@ -613,15 +614,8 @@ async fn a_large_invite_to_a_stranger_goes_over_tcp() {
     let mut side = Side::start(Side::config(Transport::Udp)).await;
     let large = format!("{}a=x-filler:{}\r\n", sdp(1), "x".repeat(1_200));
     let invite = |dialog, sdp| {
-        ToAgent::Invite(OutgoingInvite {
-            dialog: DialogId(dialog),
-            trunk: None,
-            to: format!("sip:bob@{}", peer.address()),
-            from: "sip:alice@example.com".to_owned(),
-            from_display: None,
-            sdp: Some(sdp),
-            max_forwards: 70,
-        })
+        let (to, from) = (format!("sip:bob@{}", peer.address()), "sip:alice@example.com".to_owned());
+        ToAgent::Invite(OutgoingInvite { sdp: Some(sdp), ..OutgoingInvite::new(DialogId(dialog), to, from) })
     };
     let (small, large, again) =
         (invite(1 << 63, sdp(1)), invite((1 << 63) + 1, large.clone()), invite((1 << 63) + 2, large));
