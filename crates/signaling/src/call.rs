@@ -2,10 +2,11 @@
 //!
 //! Each leg has a state of its own ([`jingle_leg`], [`sip_leg`]), and what happens on one is said on the other in the
 //! words of where that one is. So a hang-up means the right thing at any moment: whoever ends the call, the other leg
-//! ends from its own state. [`setup`] brings both to an answer, [`change`] is what happens after it, [`trickle`] is
-//! about paths.
+//! ends from its own state. [`setup`] brings both to an answer, [`change`] is what happens after it, [`contents`] is
+//! about streams that come and go, [`trickle`] about paths.
 
 mod change;
+mod contents;
 mod jingle_leg;
 mod setup;
 mod sip_leg;
@@ -23,7 +24,7 @@ use sdp::Session;
 use sip::media_control::{self, Primitive};
 use sip::message::{DialogId, FromAgent, InDialogId, OutgoingInvite, Response, ToAgent};
 use tracing::Level;
-use xmpp::jingle::{Action, Jingle, Party, Reason, ReasonCondition};
+use xmpp::jingle::{Action, Jingle, Party, ReasonCondition};
 use xmpp::stanza::StanzaError;
 
 use self::change::Change;
@@ -33,6 +34,7 @@ use crate::directory::Way;
 use crate::ending::Ending;
 use crate::outbox::{Context, Purpose};
 
+use self::setup::both_ways;
 pub(crate) use self::setup::why_not_carried;
 
 /// The XMPP side's leg.
@@ -224,13 +226,14 @@ impl Call {
             Change::Retrying { at } => Some(*at),
             Change::None
             | Change::Taking { .. }
+            | Change::Asking { .. }
             | Change::Answering { .. }
             | Change::Offering { .. }
             | Change::AwaitingAck { .. }
             | Change::Preparing
             | Change::Reinviting { .. } => None,
         };
-        self.give_up_at.into_iter().chain(retry).min()
+        [self.give_up_at, retry, self.addition_timeout()].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -238,6 +241,9 @@ impl Call {
         if matches!(self.sip.change, Change::Retrying { at } if at <= cx.now) {
             self.sip.change = Change::None;
             self.adjust_sip(cx);
+        }
+        if self.addition_timeout().is_some_and(|at| at <= cx.now) {
+            self.handle_content_error(cx, "no answer");
         }
         if self.give_up_at.is_some_and(|at| at <= cx.now) {
             let waited = self.jingle.phase == jingle_leg::Phase::Proceeded;
@@ -259,6 +265,7 @@ impl Call {
         let accepted = self.jingle.phase == jingle_leg::Phase::Accepted;
         match jingle.action {
             Action::SessionInitiate => return self.handle_initiate(cx, jingle),
+            Action::SessionAccept if accepted => return self.handle_content_accept(cx, jingle), // as Movim has it
             Action::SessionAccept => return self.handle_accept(cx, jingle),
             Action::SessionTerminate => {
                 let global = cx.config.global_failures;
@@ -270,11 +277,9 @@ impl Call {
             Action::TransportReplace => self.jingle.send_about(cx, Action::TransportReject, &jingle.contents, None),
             Action::DescriptionInfo => (), // advice that nothing here needs
             Action::SecurityInfo => return Err(StanzaError::unsupported_info()),
-            // A call keeps the kinds of media that it began with.
-            Action::ContentAdd if accepted => {
-                let reason = Some(Reason::new(ReasonCondition::FailedApplication));
-                self.jingle.send_about(cx, Action::ContentReject, &jingle.contents, reason);
-            }
+            Action::ContentAdd if accepted => return self.handle_add(cx, jingle),
+            Action::ContentAccept if accepted => return self.handle_content_accept(cx, jingle),
+            Action::ContentReject if accepted => return self.handle_content_reject(cx),
             Action::ContentModify if accepted => self.handle_modify(cx, &jingle.contents),
             Action::ContentRemove if accepted => self.handle_remove(cx, &jingle.contents),
             Action::ContentAccept
@@ -387,7 +392,11 @@ impl Call {
             (Purpose::TakeOffer(SIP), Reply::Done) => self.call_xmpp(cx),
             (Purpose::GiveOffer(SIP), Reply::Local(offer)) => self.offer_to_sip(cx, offer),
             (Purpose::GiveAnswer(SIP), Reply::Local(answer)) => self.answer_sip(cx, answer),
+            (Purpose::GiveOffer(JINGLE), Reply::Local(offer)) if self.was_answered => self.offer_addition(cx, offer),
             (Purpose::GiveOffer(JINGLE), Reply::Local(offer)) => self.initiate(cx, offer),
+            (Purpose::GiveAnswer(JINGLE), Reply::Local(answer)) if self.was_answered => {
+                self.accept_addition(cx, answer)
+            }
             (Purpose::GiveAnswer(JINGLE), Reply::Local(answer)) => self.accept(cx, answer),
             (Purpose::Restart, Reply::Restarted(paths)) => self.restarted(cx, paths),
             (
@@ -407,6 +416,10 @@ impl Call {
     fn handle_relay_error(&mut self, cx: &mut Context<'_>, purpose: Purpose, error: &CommandError) {
         let of_change = [Purpose::TakeOffer(SIP), Purpose::GiveAnswer(SIP), Purpose::GiveOffer(SIP)];
         if self.was_answered && of_change.contains(&purpose) && self.change_failed(cx, &error.to_string()) {
+            return;
+        }
+        let of_addition = [Purpose::TakeOffer(JINGLE), Purpose::GiveAnswer(JINGLE), Purpose::GiveOffer(JINGLE)];
+        if self.was_answered && of_addition.contains(&purpose) && self.addition_failed(cx) {
             return;
         }
         match purpose {
@@ -505,10 +518,12 @@ impl Call {
         self.give_up_at = None;
     }
 
-    fn read_answer(&mut self, cx: &mut Context<'_>, sdp: &str) -> Option<Description> {
+    /// Reads the SIP side's answer to an offer of ours: of each stream in it, and of no other.
+    fn read_answer(&mut self, cx: &mut Context<'_>, sdp: &str, offer: &Description) -> Option<Description> {
         match self.sip.session.read_answer(sdp) {
-            Ok(described) => {
+            Ok(mut described) => {
                 self.losses(cx, "SIP", &described.losses);
+                described.description.streams.retain(|s| offer.streams.iter().any(|offered| offered.id == s.id));
                 Some(described.description)
             }
             Err(error) => {

@@ -204,7 +204,7 @@ fn number_for(codec: &Codec, taken: impl Fn(u8) -> bool) -> Option<u8> {
 }
 
 /// Within a bundle one number means one thing (RFC 8843 §9.1). What finds no free number is left out.
-fn make_payload_types_unique(offer: &mut Description) {
+pub(crate) fn make_payload_types_unique(offer: &mut Description) {
     let mut taken: Vec<u8> = Vec::new();
     for stream in &mut offer.streams {
         stream.codecs.retain_mut(|codec| {
@@ -228,14 +228,22 @@ pub(crate) fn answer(offer: &Description, agreed: &Description) -> Option<Descri
     let accepted = |id: &StreamId| answered.iter().any(|stream| stream.id == *id && !stream.rejected);
     let bundle: Vec<StreamId> = offer.bundle.iter().copied().filter(accepted).collect();
     let mut answer = Description { streams: answered, bundle };
-    // Within a bundle packets are told apart by name, which each leg gives its own.
-    if answer.bundle.len() > 1 {
-        for stream in answer.streams.iter_mut().filter(|stream| !stream.rejected) {
-            let offered = offer.streams.iter().find(|offered| offered.id == stream.id);
-            stream.extensions.extend(offered.and_then(|offered| extension(offered, MID)).cloned());
+    name_within_bundle(&mut answer, offer);
+    Some(answer)
+}
+
+/// Within a bundle packets are told apart by name, which each leg gives its own.
+pub(crate) fn name_within_bundle(answer: &mut Description, offer: &Description) {
+    if answer.bundle.len() < 2 {
+        return;
+    }
+    for stream in answer.streams.iter_mut().filter(|stream| !stream.rejected) {
+        let offered = offer.streams.iter().find(|offered| offered.id == stream.id);
+        let named = offered.and_then(|offered| extension(offered, MID));
+        if extension(stream, MID).is_none() {
+            stream.extensions.extend(named.cloned());
         }
     }
-    Some(answer)
 }
 
 fn extension<'a>(stream: &'a MediaStream, uri: &str) -> Option<&'a HeaderExtension> {
@@ -248,9 +256,8 @@ fn answered_stream(offered: &MediaStream, agreed: &Description) -> MediaStream {
         codecs: offered.codecs.clone(),
         ..MediaStream::new(offered.id, offered.name.clone(), offered.kind)
     };
-    let Some(other) = agreed.streams.iter().find(|stream| stream.id == offered.id && !stream.rejected) else {
-        return rejected;
-    };
+    let other = agreed.streams.iter().find(|stream| stream.id == offered.id && !stream.rejected);
+    let Some(other) = other.filter(|_| !offered.rejected) else { return rejected };
     let mut codecs: Vec<Codec> = Vec::new();
     for wanted in &other.codecs {
         let Some(codec) = offered.codecs.iter().find(|codec| codec.is_same_format(wanted)) else { continue };

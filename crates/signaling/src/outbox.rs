@@ -57,6 +57,8 @@ pub(crate) struct Asked {
 pub(crate) enum Question {
     /// A call's session-initiate or session-accept.
     Session(CallId),
+    /// A call's content-add.
+    Content(CallId),
     /// What a device can do, with the hash that it tells of itself.
     Features(Option<String>),
 }
@@ -182,7 +184,7 @@ impl Outbox {
 
     /// Forgets what was asked on a stream that is gone.
     pub(crate) fn forget_features(&mut self) {
-        self.iqs.retain(|_, waiting| matches!(waiting.what.what, Question::Session(_)));
+        self.iqs.retain(|_, waiting| matches!(waiting.what.what, Question::Session(_) | Question::Content(_)));
     }
 
     /// A random number.

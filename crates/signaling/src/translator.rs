@@ -176,6 +176,7 @@ impl Translator {
         while let Some(Asked { whom, what }) = self.out.unanswered(now) {
             match what {
                 Question::Session(id) => self.with_call(id, now, |call, cx| call.handle_no_session_answer(cx, &whom)),
+                Question::Content(id) => self.with_call(id, now, |call, cx| call.handle_content_error(cx, "no answer")),
                 Question::Features(_) => (), // it stays unknown
             }
         }
@@ -520,7 +521,11 @@ impl Translator {
             (Question::Session(id), Payload::Error { error, .. }) => {
                 self.with_call(id, now, |call, cx| call.handle_session_error(cx, &asked.whom, error));
             }
-            (Question::Session(_), _) => (), // it went well
+            (Question::Content(id), Payload::Error { error, .. }) => {
+                let why = error.condition.as_str();
+                self.with_call(id, now, |call, cx| call.handle_content_error(cx, why));
+            }
+            (Question::Session(_) | Question::Content(_), _) => (), // it went well
         }
     }
 

@@ -5,9 +5,11 @@
 //!
 //! Taking     <- INVITE, offer                  <- session-info hold, content-modify, …
 //!            -> relay: take the offer          Preparing   -> relay: make an offer
-//! Answering  -> relay: make an answer          Reinviting  -> INVITE, offer
-//!            -> 200, answer                                <- 200, answer
-//!            -> session-info hold, unhold      Retrying    <- 491: both at once, again after a while
+//! Asking     -> content-add, if it adds        Reinviting  -> INVITE, offer
+//!            <- content-accept                             <- 200, answer
+//! Answering  -> relay: make an answer          Retrying    <- 491: both at once, again after a while
+//!            -> 200, answer
+//!            -> session-info hold, unhold
 //!
 //! Offering   <- INVITE without an offer
 //! AwaitingAck -> 200, offer
@@ -23,9 +25,10 @@ use model::{Command, Description, Direction, MediaStream, StreamId};
 use sdp::Session;
 use sip::message::{Failure, InDialogId, Response, ToAgent};
 use tracing::Level;
-use xmpp::jingle::{Content, Info, ReasonCondition};
+use xmpp::jingle::{Info, ReasonCondition};
 use xmpp::stanza::StanzaError;
 
+use super::contents::Addition;
 use super::sip_leg::SipLeg;
 use super::{Call, JINGLE, SIP, Side, jingle_leg, sip_leg};
 use crate::codecs;
@@ -55,6 +58,8 @@ pub(super) enum Change {
         /// The SDP session as it was before.
         before: Box<Session>,
     },
+    /// The XMPP side is asked for the streams that the offer adds, see [`super::contents`].
+    Asking { request: InDialogId, offer: Description, before: Box<Session> },
     /// The relay makes our answer.
     Answering { request: InDialogId, offer: Description, before: Box<Session> },
     /// The relay makes the offer that the peer asked for.
@@ -84,7 +89,10 @@ impl SipLeg {
     /// Refuses what the peer wanted to change in a call that ends.
     pub(super) fn refuse_change(&mut self, cx: &mut Context<'_>) {
         match std::mem::replace(&mut self.change, Change::None) {
-            Change::Taking { request, .. } | Change::Answering { request, .. } | Change::Offering { request } => {
+            Change::Taking { request, .. }
+            | Change::Asking { request, .. }
+            | Change::Answering { request, .. }
+            | Change::Offering { request } => {
                 self.respond_in_dialog(cx, request, Response::new(TERMINATED));
             }
             Change::None
@@ -105,8 +113,12 @@ impl Call {
     pub(super) fn handle_reinvite(&mut self, cx: &mut Context<'_>, request: InDialogId, sdp: Option<&str>) {
         let running = self.jingle.phase == jingle_leg::Phase::Accepted && self.sip.phase == sip_leg::Phase::Answered;
         let refusal = match &self.sip.change {
+            Change::Taking { .. } | Change::Asking { .. } | Change::Answering { .. } | Change::Offering { .. } => {
+                Some(ONE_AFTER_THE_OTHER)
+            }
+            // The XMPP side adds something, of which this side will hear next.
+            Change::None | Change::Retrying { .. } if self.jingle.addition != Addition::None => Some(REQUEST_PENDING),
             Change::None | Change::Retrying { .. } if running => None,
-            Change::Taking { .. } | Change::Answering { .. } | Change::Offering { .. } => Some(ONE_AFTER_THE_OTHER),
             Change::None
             | Change::Retrying { .. }
             | Change::AwaitingAck { .. }
@@ -134,10 +146,14 @@ impl Call {
         };
         self.losses(cx, "SIP", &described.losses);
         let mut offer = codecs::carried(&described.description, cx.config.video);
-        offer.streams.retain(|stream| self.jingle.agreed().streams.iter().any(|agreed| agreed.id == stream.id));
-        if offer.streams.is_empty() {
+        if !offer.streams.iter().any(|stream| self.jingle.is_live(stream.id)) {
             return self.refuse_offer(cx, request, *before, "nothing in it that the call carries");
         }
+        // What it has no more is told to the relay, too.
+        let gone = described.description.streams.into_iter().filter(|stream| self.sip.has(stream.id));
+        let gone: Vec<MediaStream> =
+            gone.filter(|stream| offer.streams.iter().all(|other| other.id != stream.id)).collect();
+        offer.streams.extend(gone.into_iter().map(|stream| MediaStream { rejected: true, ..stream }));
         // The same again is a refresh of the session, and gets the same answer.
         if self.sip.offered.as_ref() == Some(&offer)
             && self.sip.remote.as_ref() == Some(&offer)
@@ -167,8 +183,21 @@ impl Call {
     pub(super) fn offer_taken(&mut self, cx: &mut Context<'_>) {
         let taking = self.sip.change.take_if(|change| matches!(change, Change::Taking { .. }));
         let Change::Taking { request, offer, before } = taking else { return };
+        let is_new = |stream: &&MediaStream| !stream.rejected && !self.jingle.is_live(stream.id);
+        let added: Vec<MediaStream> = offer.streams.iter().filter(is_new).cloned().collect();
+        let asks = self.ask_for(cx, added);
+        self.sip.change = Change::Asking { request, offer, before };
+        if !asks {
+            self.answer_asking(cx);
+        }
+    }
+
+    /// Answers the peer's offer with what the XMPP side takes of it.
+    pub(super) fn answer_asking(&mut self, cx: &mut Context<'_>) {
+        let asking = self.sip.change.take_if(|change| matches!(change, Change::Asking { .. }));
+        let Change::Asking { request, offer, before } = asking else { return };
         let wish = |stream: &MediaStream| self.jingle.wish(stream.id);
-        match codecs::answer(&offer, &codecs::directed(self.jingle.agreed(), wish)) {
+        match codecs::answer(&offer, &codecs::directed(&self.jingle.agreed, wish)) {
             Some(answer) => {
                 let command = Command::LocalAnswer { call: self.id, leg: SIP, answer };
                 cx.out.relay(command, Purpose::GiveAnswer(SIP), cx.now);
@@ -192,6 +221,7 @@ impl Call {
         self.sip.local = Some(answer);
         self.sip.refused = None;
         self.tell_hold(cx);
+        self.tell_directions(cx);
         self.adjust_sip(cx);
     }
 
@@ -211,6 +241,7 @@ impl Call {
             }
             Change::None
             | Change::Taking { .. }
+            | Change::Asking { .. }
             | Change::Answering { .. }
             | Change::AwaitingAck { .. }
             | Change::Reinviting { .. }
@@ -230,10 +261,14 @@ impl Call {
                 self.sip.respond_in_dialog(cx, request, Response::new(ONE_AFTER_THE_OTHER));
             }
             Change::Preparing => {
-                self.sip.refused = Some(self.wanted());
+                let wanted = self.wanted();
+                let asked = self.next_offer(&wanted);
+                self.sip.refused = Some(wanted);
                 self.log(cx, Level::WARN, format!("no change on the SIP side: {why}"));
+                self.settle_addition(cx, &asked, None);
             }
             unchanged @ (Change::None
+            | Change::Asking { .. }
             | Change::AwaitingAck { .. }
             | Change::Reinviting { .. }
             | Change::Retrying { .. }) => {
@@ -248,7 +283,7 @@ impl Call {
     pub(super) fn handle_ack(&mut self, cx: &mut Context<'_>, sdp: Option<&str>) {
         let awaiting = self.sip.change.take_if(|change| matches!(change, Change::AwaitingAck { .. }));
         let Change::AwaitingAck { offer, first } = awaiting else { return };
-        if self.take_answer(cx, sdp, offer) {
+        if self.take_answer(cx, sdp, offer).is_some() {
             self.adjust_sip(cx);
         } else if first {
             let text = "no usable answer in the ACK";
@@ -263,7 +298,8 @@ impl Call {
     pub(super) fn handle_reinvite_answer(&mut self, cx: &mut Context<'_>, sdp: Option<&str>) {
         let reinviting = self.sip.change.take_if(|change| matches!(change, Change::Reinviting { .. }));
         let Change::Reinviting { offer } = reinviting else { return };
-        if self.take_answer(cx, sdp, offer) {
+        if let Some(answer) = self.take_answer(cx, sdp, offer.clone()) {
+            self.settle_addition(cx, &offer, Some(&answer));
             self.adjust_sip(cx);
         } else {
             let text = "no usable answer to a re-INVITE";
@@ -271,18 +307,26 @@ impl Call {
         }
     }
 
-    /// Gives the relay the answer to an offer of ours. False where there is none that can be used.
-    fn take_answer(&mut self, cx: &mut Context<'_>, sdp: Option<&str>, offer: Description) -> bool {
-        let Some(answer) = sdp.and_then(|sdp| self.read_answer(cx, sdp)) else { return false };
+    /// Gives the relay the answer to an offer of ours. Nothing where there is none that can be used.
+    fn take_answer(&mut self, cx: &mut Context<'_>, sdp: Option<&str>, mut offer: Description) -> Option<Description> {
+        let answer = self.read_answer(cx, sdp?, &offer)?;
+        for stream in &mut offer.streams {
+            stream.rejected |= answer.streams.iter().any(|answered| answered.id == stream.id && answered.rejected);
+        }
         cx.out.relay(
             Command::RemoteAnswer { call: self.id, leg: SIP, answer: answer.clone() },
             Purpose::TakeAnswer(SIP),
             cx.now,
         );
-        self.sip.remote = Some(answer);
+        // What it had taken away, and takes now, is wished for again.
+        if let Some(offered) = &mut self.sip.offered {
+            let is_back = |id| answer.streams.iter().any(|stream: &MediaStream| stream.id == id && !stream.rejected);
+            offered.streams.retain(|stream| !stream.rejected || !is_back(stream.id));
+        }
+        self.sip.remote = Some(answer.clone());
         self.sip.local = Some(offer);
         self.sip.refused = None;
-        true
+        Some(answer)
     }
 
     /// Our re-INVITE failed.
@@ -296,7 +340,14 @@ impl Call {
             self.sip.change = Change::Retrying { at: cx.now + self.retry_delay(cx) };
         } else {
             self.sip.refused = Some(directions(&offer));
+            // Its m-lines are there, and may be used again.
+            let local = self.sip.local.get_or_insert_default();
+            let unknown = offer.streams.iter().filter(|new| local.streams.iter().all(|stream| stream.id != new.id));
+            let unknown: Vec<MediaStream> =
+                unknown.map(|stream| MediaStream { rejected: true, ..stream.clone() }).collect();
+            local.streams.extend(unknown);
             self.log(cx, Level::INFO, format!("the SIP side refused a change: {}", failure.status));
+            self.settle_addition(cx, &offer, None);
             self.adjust_sip(cx);
         }
     }
@@ -326,29 +377,42 @@ impl Call {
     /// Which streams the SIP side is to have, and which way they flow: as the XMPP side wants it, without what the SIP
     /// side does not want itself.
     fn wanted(&self) -> Vec<(StreamId, Direction)> {
-        let local = self.sip.local.iter().flat_map(|local| &local.streams).filter(|stream| !stream.rejected);
-        let agreed = &self.jingle.agreed().streams;
-        local
-            .filter(|stream| agreed.iter().any(|other| other.id == stream.id && !other.rejected))
-            .map(|stream| (stream.id, self.jingle.wish(stream.id).and(self.sip.wish(stream.id).reversed())))
-            .collect()
+        let is_added = |id| self.jingle.addition.wants(id);
+        let is_wanted = |id| is_added(id) || self.jingle.is_live(id) && self.sip.has(id);
+        let theirs = |id| if is_added(id) { Direction::SendRecv } else { self.sip.wish(id).reversed() };
+        let streams = self.jingle.remote.streams.iter().map(|stream| stream.id).filter(|id| is_wanted(*id));
+        let mut wanted: Vec<_> = streams.map(|id| (id, self.jingle.wish(id).and(theirs(id)))).collect();
+        wanted.sort_unstable_by_key(|(id, _)| *id);
+        wanted
     }
 
-    /// Has the relay make our next offer: what was agreed, in the numbers of this leg, in the directions that are wanted.
-    fn have_offer_made(&mut self, cx: &mut Context<'_>) {
-        let wanted = self.wanted();
-        let direction = |stream: &MediaStream| {
-            wanted.iter().find(|(id, _)| *id == stream.id).map_or(Direction::Inactive, |(_, direction)| *direction)
-        };
-        let mut offer = codecs::directed(&self.sip.local.clone().unwrap_or_default(), direction);
-        offer.streams.retain(|stream| wanted.iter().any(|(id, _)| *id == stream.id));
+    /// Our next offer: what was agreed, in the numbers of this leg, in the directions that are wanted, with what the XMPP
+    /// side adds. What is not wanted is refused by name, so that it is known what becomes of its m-line.
+    fn next_offer(&self, wanted: &[(StreamId, Direction)]) -> Description {
+        let direction = |id| wanted.iter().find(|(other, _)| *other == id).map(|(_, direction)| *direction);
+        let mut offer = self.sip.local.clone().unwrap_or_default();
         for stream in &mut offer.streams {
-            let agreed = self.jingle.agreed().streams.iter().find(|agreed| agreed.id == stream.id);
+            let agreed = self.jingle.agreed.streams.iter().find(|agreed| agreed.id == stream.id);
             let formats = agreed.map(|agreed| agreed.codecs.as_slice()).unwrap_or_default();
-            stream.codecs.retain(|codec| formats.iter().any(|format| format.is_same_format(codec)));
+            if self.sip.has(stream.id) {
+                stream.codecs.retain(|codec| formats.iter().any(|format| format.is_same_format(codec)));
+            }
         }
-        let command = Command::LocalOffer { call: self.id, leg: SIP, offer };
-        cx.out.relay(command, Purpose::GiveOffer(SIP), cx.now);
+        let is_added = |stream: &&MediaStream| direction(stream.id).is_some() && !self.sip.has(stream.id);
+        let added: Vec<MediaStream> = self.jingle.remote.streams.iter().filter(is_added).cloned().collect();
+        let added = codecs::offer_like(&Description { streams: added, bundle: Vec::new() }, false).streams;
+        offer.streams.retain(|stream| added.iter().all(|new| new.id != stream.id));
+        offer.streams.extend(added);
+        for stream in &mut offer.streams {
+            stream.rejected = direction(stream.id).is_none();
+        }
+        codecs::directed(&offer, |stream| direction(stream.id).unwrap_or(Direction::Inactive))
+    }
+
+    /// Has the relay make our next offer.
+    fn have_offer_made(&mut self, cx: &mut Context<'_>) {
+        let offer = self.next_offer(&self.wanted());
+        cx.out.relay(Command::LocalOffer { call: self.id, leg: SIP, offer }, Purpose::GiveOffer(SIP), cx.now);
     }
 
     fn rollback(&self, cx: &mut Context<'_>) {
@@ -384,46 +448,18 @@ impl Call {
     }
 
     /// Tells the relay what is to be expected from the XMPP side, which sends nothing while it is muted.
-    fn adjust_jingle(&self, cx: &mut Context<'_>) {
-        let streams = &self.jingle.agreed().streams;
-        let wish = streams.first().map_or(Direction::SendRecv, |stream| self.jingle.wish(stream.id));
+    pub(super) fn adjust_jingle(&self, cx: &mut Context<'_>) {
+        let wish = self.jingle.agreed.streams.first().map_or(Direction::SendRecv, |stream| self.jingle.wish(stream.id));
         let wish = if self.jingle.muted { wish.and(Direction::RecvOnly) } else { wish };
         let command = Command::Hold { call: self.id, leg: JINGLE, direction: wish.reversed() };
         cx.out.relay(command, Purpose::Aside, cx.now);
-    }
-
-    /// Takes a content-modify.
-    pub(super) fn handle_modify(&mut self, cx: &mut Context<'_>, contents: &[Content]) {
-        let party = self.jingle.peer_party();
-        for content in contents {
-            let id = self.jingle.stream_of(&content.name);
-            let stream = self.jingle.remote.streams.iter_mut().find(|stream| Some(stream.id) == id);
-            if let (Some(stream), Some(senders)) = (stream, content.senders) {
-                stream.direction = senders.direction(party);
-            }
-        }
-        self.adjust_jingle(cx);
-        self.adjust_sip(cx);
-    }
-
-    /// Takes a content-remove. Without its last content a session is over.
-    pub(super) fn handle_remove(&mut self, cx: &mut Context<'_>, contents: &[Content]) {
-        for id in contents.iter().filter_map(|content| self.jingle.stream_of(&content.name)).collect::<Vec<_>>() {
-            cx.out.relay(Command::RemoveStream { call: self.id, stream: id }, Purpose::Aside, cx.now);
-            for description in [&mut self.jingle.remote, &mut self.jingle.local] {
-                description.streams.retain(|stream| stream.id != id);
-                description.bundle.retain(|other| *other != id);
-            }
-        }
-        if self.jingle.agreed().streams.iter().all(|stream| stream.rejected) {
-            self.end(cx, Side::Neither, Ending::new(ReasonCondition::Success));
-        } else {
-            self.adjust_sip(cx);
-        }
     }
 }
 
 /// Which streams a description has, and which way they flow.
 fn directions(description: &Description) -> Vec<(StreamId, Direction)> {
-    description.streams.iter().filter(|stream| !stream.rejected).map(|s| (s.id, s.direction)).collect()
+    let live = description.streams.iter().filter(|stream| !stream.rejected);
+    let mut directions: Vec<_> = live.map(|stream| (stream.id, stream.direction)).collect();
+    directions.sort_unstable_by_key(|(id, _)| *id);
+    directions
 }

@@ -12,7 +12,10 @@
 //!             <> session-terminate, finish                       <> session-terminate, finish
 //! ```
 //!
-//! Without proposals a call from XMPP starts at Initiated, and one to XMPP goes from Idle to Preparing.
+//! Without proposals a call from XMPP starts at Initiated, and one to XMPP goes from Idle to Preparing. What is added to
+//! an accepted session has states of its own, see [`Addition`].
+
+use std::collections::BTreeMap;
 
 use jid::{FullJid, Jid};
 use model::{Description, Direction, StreamId};
@@ -20,6 +23,7 @@ use xmpp::jingle::{Action, Content, Info, Jingle, Party, Reason, ReasonCondition
 use xmpp::jingle_message::JingleMessage;
 use xmpp::stanza::{Payload, Stanza};
 
+use super::contents::Addition;
 use super::trickle::Trickled;
 use crate::directory::Way;
 use crate::ending::{Ending, Told};
@@ -42,6 +46,14 @@ pub(super) struct JingleLeg {
     pub(super) remote: Description,
     /// What we described last.
     pub(super) local: Description,
+    /// What both have agreed on: the answer, whoever gave it.
+    pub(super) agreed: Description,
+    /// What one of both is adding.
+    pub(super) addition: Addition,
+    /// The streams that the responder added: the contents of all others were created by the initiator.
+    pub(super) by_responder: Vec<StreamId>,
+    /// Which way the SIP side lets pictures flow, as the peer sees it, where it was told; else both ways.
+    pub(super) told: BTreeMap<StreamId, Direction>,
     /// Candidates that came before the relay could know what they belong to.
     pub(super) waiting: Vec<Trickled>,
     /// The peer does not listen (XEP-0167 §8).
@@ -93,6 +105,10 @@ impl JingleLeg {
             phase,
             remote: Description::default(),
             local: Description::default(),
+            agreed: Description::default(),
+            addition: Addition::None,
+            by_responder: Vec::new(),
+            told: BTreeMap::new(),
             waiting: Vec::new(),
             held: false,
             muted: false,
@@ -107,30 +123,26 @@ impl JingleLeg {
         }
     }
 
-    /// What both have agreed on: the answer, whoever gave it.
-    pub(super) const fn agreed(&self) -> &Description {
-        match self.party {
-            Party::Initiator => &self.remote,
-            Party::Responder => &self.local,
-        }
-    }
-
-    /// The description that named the contents.
-    pub(super) const fn offer(&self) -> &Description {
-        match self.party {
-            Party::Initiator => &self.local,
-            Party::Responder => &self.remote,
-        }
+    /// Says whether a stream is part of the session.
+    pub(super) fn is_live(&self, id: StreamId) -> bool {
+        self.agreed.streams.iter().any(|stream| stream.id == id && !stream.rejected)
     }
 
     /// The stream of a content. Who created it is not looked at, because several clients always say the initiator.
     pub(super) fn stream_of(&self, content: &str) -> Option<StreamId> {
-        self.offer().streams.iter().find(|stream| stream.name == content).map(|stream| stream.id)
+        let mut streams = self.local.streams.iter().chain(&self.remote.streams);
+        streams.find(|stream| stream.name == content).map(|stream| stream.id)
     }
 
     /// What the session calls a stream.
     pub(super) fn content_of(&self, id: StreamId) -> Option<&str> {
-        self.offer().streams.iter().find(|stream| stream.id == id).map(|stream| stream.name.as_str())
+        let mut streams = self.local.streams.iter().chain(&self.remote.streams);
+        streams.find(|stream| stream.id == id).map(|stream| stream.name.as_str())
+    }
+
+    /// Who created the content of a stream.
+    pub(super) fn creator_of(&self, id: StreamId) -> Party {
+        if self.by_responder.contains(&id) { Party::Responder } else { Party::Initiator }
     }
 
     /// Which way the peer wants a stream to flow, as it sees it. One that holds sends, but does not listen.

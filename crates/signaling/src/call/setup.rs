@@ -142,7 +142,7 @@ impl Call {
         // Only in an accepted session is there somebody to hear it; else it is kept if it is the answer.
         let heard = self.jingle.phase == jingle_leg::Phase::Accepted;
         if let Some(sdp) = sdp.filter(|_| reliable || heard)
-            && let Some(answer) = self.read_answer(cx, sdp)
+            && let Some(answer) = self.read_first_answer(cx, sdp)
         {
             if heard {
                 let command = Command::RemoteAnswer { call: self.id, leg: SIP, answer: answer.clone() };
@@ -152,6 +152,12 @@ impl Call {
                 *known = Some(Box::new(answer));
             }
         }
+    }
+
+    /// Reads the answer to the offer in our INVITE.
+    fn read_first_answer(&mut self, cx: &mut Context<'_>, sdp: &str) -> Option<Description> {
+        let offer = self.sip.local.clone()?;
+        self.read_answer(cx, sdp, &offer)
     }
 
     fn early_answer(&self) -> Option<Box<Description>> {
@@ -171,7 +177,7 @@ impl Call {
         }
         let early = self.early_answer().map(|answer| *answer);
         self.sip.phase = sip_leg::Phase::Answered;
-        let answer = sdp.and_then(|sdp| self.read_answer(cx, sdp)).or(early);
+        let answer = sdp.and_then(|sdp| self.read_first_answer(cx, sdp)).or(early);
         let usable = answer.filter(|answer| answer.streams.iter().any(|s| !s.rejected && codecs::has_media(&s.codecs)));
         let Some(answer) = usable else {
             let text = "the SIP side gave no usable answer";
@@ -268,6 +274,7 @@ impl Call {
         let responder = Some(self.jingle.us.to_string());
         let accept = Jingle { contents, bundle, responder, ..self.jingle.action(Action::SessionAccept) };
         self.ask(cx, accept);
+        self.jingle.agreed = answer.clone();
         self.jingle.local = answer;
         self.jingle.phase = jingle_leg::Phase::Accepted;
         if self.sip.phase == sip_leg::Phase::Answered {
@@ -385,6 +392,7 @@ impl Call {
         }
         self.jingle.phase = jingle_leg::Phase::Accepted;
         self.jingle.remote = answer.clone();
+        self.jingle.agreed = answer.clone();
         let command = Command::RemoteAnswer { call: self.id, leg: JINGLE, answer: answer.clone() };
         cx.out.relay(command, Purpose::TakeAnswer(JINGLE), cx.now);
         self.add_waiting(cx);
@@ -461,7 +469,7 @@ fn is_gone(error: &StanzaError) -> bool {
 
 /// The description as the XMPP side gets it: a SIP side that begins on hold says so by session-info, and may come back
 /// without another negotiation, which few clients know.
-fn both_ways(description: &Description) -> Description {
+pub(super) fn both_ways(description: &Description) -> Description {
     codecs::directed(description, |_| Direction::SendRecv)
 }
 

@@ -88,10 +88,19 @@ impl SipLeg {
         RINGING.contains(&status)
     }
 
+    /// Says whether a stream is there.
+    pub(super) fn has(&self, id: StreamId) -> bool {
+        self.local.iter().flat_map(|local| &local.streams).any(|stream| stream.id == id && !stream.rejected)
+    }
+
     /// Which way the peer wishes a stream to flow, as it sees it.
     pub(super) fn wish(&self, id: StreamId) -> Direction {
         let stream = self.offered.iter().flat_map(|offer| &offer.streams).find(|stream| stream.id == id);
-        stream.map_or(Direction::SendRecv, |stream| stream.direction)
+        match stream {
+            Some(stream) if stream.rejected => Direction::Inactive,
+            Some(stream) => stream.direction,
+            None => Direction::SendRecv,
+        }
     }
 
     /// Says whether the callee was heard to ring.

@@ -100,10 +100,11 @@ impl Call {
 
     /// Restarts the transport of a stream: that of all its bundle, which clients name content by content.
     fn restart(&mut self, cx: &mut Context<'_>, id: StreamId, ice: &IceParameters) {
-        let bundle = self.jingle.agreed().bundle.clone();
+        let bundle = self.jingle.agreed.bundle.clone();
         let shares = |other: StreamId| other == id || (bundle.contains(&id) && bundle.contains(&other));
         for stream in self.jingle.remote.streams.iter_mut().filter(|stream| shares(stream.id)) {
             stream.path.ice = Some(ice.clone());
+            stream.path.candidates.clear(); // they belong to the credentials before
         }
         self.log(cx, Level::DEBUG, "the XMPP side restarts ICE");
         let command = Command::RestartIce { call: self.id, leg: JINGLE, stream: Some(id), remote: Some(ice.clone()) };
@@ -149,10 +150,8 @@ impl Call {
         let Some(name) = self.jingle.content_of(id) else { return };
         let ufrag = ice.as_ref().map(|ice| ice.ufrag.clone());
         let transport = IceUdp { ufrag, ice, candidates, ..IceUdp::default() };
-        let content = Content {
-            transport: Some(Transport::IceUdp(transport)),
-            ..Content::new(xmpp::jingle::Party::Initiator, name)
-        };
+        let transport = Some(Transport::IceUdp(transport));
+        let content = Content { transport, ..Content::new(self.jingle.creator_of(id), name) };
         self.jingle.send(cx, Jingle { contents: vec![content], ..self.jingle.action(Action::TransportInfo) });
     }
 }

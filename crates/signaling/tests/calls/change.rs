@@ -213,26 +213,6 @@ fn a_dialog_that_is_gone_ends_the_call() {
 }
 
 #[test]
-fn contents_are_not_added_and_the_last_one_ends_the_call() {
-    let mut world = from_xmpp();
-    let video = browser().replace("audio", "video").replace("name='0'", "name='1'");
-    assert_eq!(world.jingle("content-add", &video), ["-> result", "-> content-reject failed-application"]);
-    let of = |name: &str| format!("<content creator='initiator' name='{name}'/>");
-    assert_eq!(world.jingle("content-remove", &of("1")), ["-> result"], "it was never there");
-    assert_eq!(
-        world.jingle("content-remove", &of("0")),
-        [
-            "-> result",
-            "relay remove-stream",
-            "-> session-terminate success",
-            "-> finish success",
-            "=> BYE 16",
-            "relay end"
-        ]
-    );
-}
-
-#[test]
 fn a_key_press_by_info_is_pressed_at_the_relay() {
     let mut world = from_sip();
     let mut press = |content_type: &str, body: &str| {

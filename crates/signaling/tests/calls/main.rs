@@ -1,6 +1,7 @@
 //! The translator with a scripted relay between two scripted sides, on virtual time.
 
 mod change;
+mod contents;
 mod directory;
 mod from_sip;
 mod from_xmpp;

@@ -75,6 +75,9 @@ fn inside(number: usize) -> String {
         5 => "<hold xmlns='urn:xmpp:jingle:apps:rtp:info:1'/>".into(),
         6 => "<ringing xmlns='urn:xmpp:jingle:apps:rtp:info:1'/>".into(),
         7 => browser().replace("clientufrag", "clientufrag2"),
+        8 => content_of("initiator", "camera", "video", VP8, "actpass"),
+        9 => content_of("initiator", "1", "video", VP8, "active"),
+        10 => "<content creator='initiator' name='camera' senders='initiator'/>".into(),
         _ => "<content creator='initiator' name='9'/>".into(),
     }
 }
@@ -86,6 +89,8 @@ fn body(number: usize) -> Option<String> {
         2 => Some(sdp("0 101", "a=sendonly\r\n")),
         3 => Some(sdp("9", "")),
         4 => Some(phone().replace("m=audio 7000", "m=audio 0")),
+        5 => Some(phone() + "m=video 7100 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n"),
+        6 => Some(phone() + "m=video 0 RTP/AVP 96\r\n"),
         _ => Some("garbage".into()),
     }
 }
@@ -112,14 +117,14 @@ fn input() -> impl Strategy<Value = Input> {
         10 => (prop::sample::select(ACTIONS.to_vec()), 0_usize..9).prop_map(|(action, inside)| Input::Jingle(action, inside)),
         4 => prop::bool::weighted(0.9).prop_map(Input::AnswerIq),
         2 => (status, any::<bool>()).prop_map(|(status, reliable)| Input::Provisional(status, reliable)),
-        4 => (0_usize..6).prop_map(Input::Answered),
+        4 => (0_usize..8).prop_map(Input::Answered),
         1 => failure.clone().prop_map(Input::Failed),
-        4 => (0_usize..6).prop_map(Input::Invite),
+        4 => (0_usize..8).prop_map(Input::Invite),
         2 => any::<bool>().prop_map(Input::Acknowledged),
         1 => ours.prop_map(Input::Cancelled),
         1 => any::<bool>().prop_map(Input::Ended),
-        3 => (any::<bool>(), 0_usize..6).prop_map(|(ours, body)| Input::Reinvited(ours, body)),
-        2 => (any::<bool>(), 0_usize..6).prop_map(|(ours, body)| Input::ReinviteAnswered(ours, body)),
+        3 => (any::<bool>(), 0_usize..8).prop_map(|(ours, body)| Input::Reinvited(ours, body)),
+        2 => (any::<bool>(), 0_usize..8).prop_map(|(ours, body)| Input::ReinviteAnswered(ours, body)),
         1 => (any::<bool>(), failure).prop_map(|(ours, status)| Input::ReinviteFailed(ours, status)),
         1 => any::<bool>().prop_map(Input::Info),
         1 => (0_usize..7).prop_map(Input::News),
@@ -231,9 +236,10 @@ proptest! {
     fn nothing_panics_and_nothing_is_left(
         inputs in prop::collection::vec(input(), 1..60),
         jmi in prop::sample::select(vec![JmiMode::OnAnswer, JmiMode::EarlyProceed, JmiMode::EarlyAccept]),
+        video in any::<bool>(),
         stop in any::<bool>(),
     ) {
-        let mut world = World::with(Config { jmi, ..config() });
+        let mut world = World::with(Config { jmi, video, ..config() });
         let mut lines = Vec::new();
         for input in &inputs {
             lines.extend(feed(&mut world, input));

@@ -455,9 +455,14 @@ pub(crate) fn content(formats: &str) -> String {
 }
 
 pub(crate) fn content_with(formats: &str, setup: &str) -> String {
+    content_of("initiator", "0", "audio", formats, setup)
+}
+
+/// A content of any name and medium.
+pub(crate) fn content_of(creator: &str, name: &str, media: &str, formats: &str, setup: &str) -> String {
     format!(
-        "<content creator='initiator' name='0' senders='both'>\
-         <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'>{formats}<rtcp-mux/></description>\
+        "<content creator='{creator}' name='{name}' senders='both'>\
+         <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='{media}'>{formats}<rtcp-mux/></description>\
          <transport xmlns='urn:xmpp:jingle:transports:ice-udp:1' ufrag='clientufrag' pwd='client-password-0123456789'>\
          <fingerprint xmlns='urn:xmpp:jingle:apps:dtls:0' hash='sha-256' setup='{setup}'>{}</fingerprint>\
          <candidate component='1' foundation='1' generation='0' id='c1' ip='192.0.2.50' network='0' port='5000' \
@@ -476,6 +481,8 @@ pub(crate) const AUDIO: &str = "<description xmlns='urn:xmpp:jingle:apps:rtp:1' 
 pub(crate) fn browser() -> String {
     content(&[OPUS, PCMU, PCMA, EVENTS].concat())
 }
+
+pub(crate) const VP8: &str = "<payload-type id='96' name='VP8' clockrate='90000'/>";
 
 /// What a phone says, with these formats and lines.
 pub(crate) fn sdp(formats: &str, lines: &str) -> String {
