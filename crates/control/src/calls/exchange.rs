@@ -10,7 +10,7 @@ use sdp::{Role, SdpError};
 
 use super::blocks::Blocks;
 use super::party::{Call, Dialogue, Exchange, Said};
-use super::policy::Legs;
+use super::policy::{Before, Legs};
 use super::{Calls, Job, Ticket, codecs, figures, leg_id, ok};
 use crate::request::{self, Flag, Options, Supports};
 use crate::rewriting;
@@ -116,7 +116,7 @@ impl Calls {
             return self.refuse(ticket, "Failed to parse SDP");
         };
         let offer = rewriting::described(described.description, &facts, &dialogue.session, &options);
-        let (family, before) = (rewriting::family(&facts), dialogue.profiles(offerer));
+        let (family, before) = (rewriting::family(&facts), dialogue.before(offerer));
         let order = [offerer, 1 - offerer].map(leg_id);
         let legs = Legs::of(&offer, family, before, &options, self.config.endpoint_learning, order);
         let onward = codecs::offered(&offer, &options, dialogue.past(1 - offerer), legs.offers_bundle);
@@ -124,7 +124,7 @@ impl Calls {
         let mut asked = Vec::new();
         let policies =
             by_leg(offerer, self.known_interfaces(legs.sender.clone()), self.known_interfaces(legs.receiver.clone()));
-        let (relay, made) = self.relay_for(&call_id, (number, offerer), policies, &mut asked);
+        let (relay, made) = self.relay_for(&call_id, (number, offerer), (policies, legs.offers_bundle), &mut asked);
         self.await_answer(&call_id, number, relay, made.is_some(), now);
         if let Some(call) = self.calls.get_mut(&call_id) {
             call.heed_blocks(from, &options);
@@ -144,13 +144,15 @@ impl Calls {
         &mut self,
         call_id: &str,
         (number, offerer): (usize, usize),
-        policies: [LegPolicy; 2],
+        (policies, offers_bundle): ([LegPolicy; 2], bool),
         asked: &mut Vec<Command>,
     ) -> (CallId, Option<(CallId, [LegPolicy; 2])>) {
         let new = CallId::from(self.next());
         let dialogue = self.calls.get_mut(call_id).and_then(|call| call.dialogues.get_mut(number));
         if let Some(dialogue) = dialogue {
-            if let Some(relay) = dialogue.relay.filter(|_| dialogue.fits(&policies)) {
+            // One transport is not parted again.
+            let parts = dialogue.standing[1 - offerer].bundles && !offers_bundle;
+            if let Some(relay) = dialogue.relay.filter(|_| !parts && dialogue.fits(&policies)) {
                 // An offer takes the place of one of the same party.
                 if dialogue.exchange.as_ref().is_some_and(|open| open.answer.is_none() && open.offerer != offerer) {
                     asked.extend([0, 1].map(|leg| Command::Rollback { call: relay, leg: leg_id(leg) }));
@@ -302,6 +304,8 @@ impl Calls {
             Ok(rewritten) => exchange.offer.rewritten.insert(rewritten).clone(),
             Err(_) => return crate::Reply::error("Error rewriting SDP"),
         };
+        dialogue.standing[offerer].said(&offer, Role::Offer);
+        dialogue.standing[1 - offerer].was_told(&local, &exchange.legs.receiver, exchange.legs.offers_bundle);
         dialogue.remote[offerer] = Some(offer);
         dialogue.local[1 - offerer] = Some(local);
         dialogue.exchange = Some(exchange);
@@ -331,6 +335,8 @@ impl Calls {
             return crate::Reply::error("Invalid dialogue association");
         };
         exchange.answer = Some(answer);
+        dialogue.standing[1 - offerer].said(&described, Role::Answer);
+        dialogue.standing[offerer].was_told(&local, &exchange.legs.sender, exchange.legs.takes_bundle);
         dialogue.remote[1 - offerer] = Some(described);
         dialogue.local[offerer] = Some(local);
         self.was_answered(call_id, number);
@@ -404,6 +410,12 @@ impl Dialogue {
         codecs::Past { told: self.local[leg].as_ref(), said: self.remote[leg].as_ref() }
     }
 
+    /// What stands of earlier exchanges for an offer of a party.
+    fn before(&self, offerer: usize) -> Before {
+        let [sender, receiver] = [offerer, 1 - offerer].map(|leg| self.standing[leg]);
+        Before { profiles: self.profiles(offerer), sender, receiver }
+    }
+
     /// The profiles that a party wrote, and its partner was told, last.
     fn profiles(&self, offerer: usize) -> Option<[Profile; 2]> {
         let of = |said: &Option<Description>| {
@@ -416,9 +428,10 @@ impl Dialogue {
     /// Says whether the legs that the relay has will do for an offer.
     fn fits(&self, wanted: &[LegPolicy; 2]) -> bool {
         let Some(policies) = &self.policies else { return false };
-        policies.iter().zip(wanted).all(|(has, wants)| {
+        policies.iter().zip(wanted).zip(&self.standing).all(|((has, wants), standing)| {
             let by_ice = |policy: &LegPolicy| matches!(policy.path, PathPolicy::Ice { .. });
-            by_ice(has) == by_ice(wants)
+            // A leg whose party refused ICE does without.
+            (by_ice(has) && !standing.refused_ice) == by_ice(wants)
                 && wants.security.iter().any(|way| {
                     // Doing without is no reason to keep a leg that could not do better.
                     (*way != Security::Rtp || wants.security.len() == 1) && has.security.contains(way)

@@ -6,7 +6,7 @@ use model::{CallId, Description, LegPolicy};
 use sdp::facts::Facts;
 
 use super::blocks::Blocks;
-use super::policy::Legs;
+use super::policy::{Legs, Standing};
 use crate::request::{AliasKey, Options};
 use crate::rewriting::Told;
 
@@ -61,6 +61,8 @@ pub(super) struct Dialogue {
     pub(super) remote: [Option<Description>; 2],
     /// What each party is told in the same words again.
     pub(super) told: [Told; 2],
+    /// What stands with each party until something else is wished for.
+    pub(super) standing: [Standing; 2],
     /// When it ends if there is no answer, and as which call of the relay.
     pub(super) unanswered: Option<(Instant, CallId)>,
     /// The packets that had come from each party when it had been silent for too long.
@@ -80,6 +82,7 @@ impl Dialogue {
             local: [None, None],
             remote: [None, None],
             told: <[Told; 2]>::default(),
+            standing: [Standing::default(); 2],
             unanswered: None,
             silent: [None; 2],
             blocked: [Blocks::default(); 2],

@@ -25,13 +25,56 @@ pub(super) struct Legs {
     pub(super) passes_keys: bool,
 }
 
+/// What stands of earlier exchanges with the party of a leg, where nothing else is wished for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Standing {
+    /// Whether it was told of ICE last.
+    pub(super) ice: Option<bool>,
+    /// It was offered ICE and answered without.
+    pub(super) refused_ice: bool,
+    /// It was told that we are a lite agent.
+    pub(super) lite: bool,
+    /// Its bundles are taken, and it takes ours.
+    pub(super) bundles: bool,
+}
+
+impl Standing {
+    /// Takes note of what the party was told.
+    pub(super) fn was_told(&mut self, local: &Description, policy: &LegPolicy, bundles: bool) {
+        let ice = has_ice(local);
+        (self.ice, self.bundles) = (Some(ice), bundles);
+        if ice {
+            self.lite = matches!(policy.path, PathPolicy::Ice { role: IceRole::Controlled, .. });
+        }
+    }
+
+    /// Takes note of what the party said, in an offer or in an answer to what it was told.
+    pub(super) fn said(&mut self, remote: &Description, role: sdp::Role) {
+        let is_answer = role == sdp::Role::Answer;
+        self.refused_ice = !has_ice(remote) && (self.refused_ice || (is_answer && self.ice == Some(true)));
+        self.bundles &= !is_answer || !remote.bundle.is_empty();
+    }
+}
+
+fn has_ice(description: &Description) -> bool {
+    description.streams.iter().any(|stream| !stream.rejected && stream.path.ice.is_some())
+}
+
+/// What stands of earlier exchanges.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Before {
+    /// What the sender wrote, and the receiver was told, last.
+    pub(super) profiles: Option<[Profile; 2]>,
+    pub(super) sender: Standing,
+    pub(super) receiver: Standing,
+}
+
 impl Legs {
-    /// Reads the wishes of an offer, whose sender says to be reached in a family of addresses. `before`: the profiles that
-    /// the sender wrote, and the receiver was told, last.
+    /// Reads the wishes of an offer, whose sender says to be reached in a family of addresses.
     pub(super) fn of(
         offer: &Description,
         family: Option<AddressFamily>,
-        before: Option<[Profile; 2]>,
+        before: Before,
         options: &Options,
         learning: EndpointLearning,
         legs: [LegId; 2],
@@ -41,7 +84,7 @@ impl Legs {
         let profile = match options.transport {
             Some(Transport::Profile(profile)) => profile,
             // What was wished for once stays so until the sender changes its own.
-            Some(Transport::Accept) | None => match before {
+            Some(Transport::Accept) | None => match before.profiles {
                 Some([sender, receiver]) if sender == path.profile => receiver,
                 Some(_) | None => path.profile,
             },
@@ -58,10 +101,13 @@ impl Legs {
         let learning = learning_of(options, learning);
         let plain = PathPolicy::Plain { learning };
         let ice = |role| PathPolicy::Ice { role, required: false };
-        let lite = |towards| options.ice_lite.is_some_and(|said| said == IceLite::Both || said == towards);
+        let lite = |towards, before: Standing| match options.ice_lite {
+            Some(said) => said == IceLite::Both || said == towards,
+            None => before.lite,
+        };
         let sender = LegPolicy {
             path: match path.ice.is_some() && !options.flags.has(Flag::RejectIce) {
-                true => ice(role(lite(IceLite::Backward))),
+                true => ice(role(lite(IceLite::Backward, before.sender))),
                 false => plain,
             },
             sender: options.received_from,
@@ -75,14 +121,17 @@ impl Legs {
             reporting,
             ..LegPolicy::plain_sip(legs[0])
         };
+        let receiver = if options.flags.has(Flag::Reset) { Standing::default() } else { before.receiver };
         let with_ice = match options.ice {
-            Some(Ice::Force | Ice::Optional) => true,
             Some(Ice::Remove) => false,
-            Some(Ice::Default) | None => path.ice.is_some(),
+            _ if receiver.refused_ice => false,
+            Some(Ice::Force | Ice::Optional) => true,
+            Some(Ice::Default) | None => receiver.ice.unwrap_or(path.ice.is_some()),
         };
+        let keeps_bundles = |before: Standing| before.bundles && !options.bundle.has(Bundle::Reject);
         let (suite_tags, suites) = suites(&path, &options.sdes).into_iter().unzip();
         let receiver = LegPolicy {
-            path: if with_ice { ice(role(lite(IceLite::Forward))) } else { plain },
+            path: if with_ice { ice(role(lite(IceLite::Forward, before.receiver))) } else { plain },
             security: wanted(profile, passes_keys, options),
             offers_all: true,
             fingerprint: options.fingerprint,
@@ -100,8 +149,8 @@ impl Legs {
             sender,
             receiver,
             profile,
-            takes_bundle: options.bundle.has(Bundle::Accept),
-            offers_bundle: options.bundle.has_any(&[Bundle::Offer, Bundle::Require]),
+            takes_bundle: options.bundle.has(Bundle::Accept) || keeps_bundles(before.sender),
+            offers_bundle: options.bundle.has_any(&[Bundle::Offer, Bundle::Require]) || keeps_bundles(before.receiver),
             passes_keys,
         }
     }

@@ -54,7 +54,7 @@ pub(super) const fn effect(flag: Flag, side: Side) -> (Effect, &'static str) {
              get the call.",
         ),
         Flag::NoPortLatching => (Nothing, "Ports stay for as long as the way to the party stays of its kind."),
-        Flag::Reset => (Nothing, "What a party does not support is not kept, so there is nothing to forget."),
+        Flag::Reset => for_offers(side, "A receiver that refused ICE is offered it again."),
         Flag::Debug => (Nothing, DEBUG),
         Flag::BlockDtmf => (Does, "Key presses of this party (RFC 4733) are not heard, until they are unblocked."),
         Flag::DetectDtmf => (Nothing, "Key presses are not reported."),

@@ -18,8 +18,8 @@ use crate::request::{
 const KEY: &str = "inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd";
 const LONG_KEY: &str = "inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLQ==";
 
-/// Offers: of a phone, of a phone on hold, of one with keys, of one with keys beside a plain profile, of a browser, and of
-/// one that leaves the choice.
+/// Offers: of a phone, of a phone on hold, of one with keys, of one with keys beside a plain profile, of a browser, of one
+/// that leaves the choice, of one of two families, and of one with ICE alone.
 fn offers() -> Vec<String> {
     let begun = |address: &str| {
         format!("v=0\r\no=alice 1 7 IN IP4 {address}\r\ns=x\r\nc=IN IP4 {address}\r\nt=0 0\r\na=x:y\r\n")
@@ -42,6 +42,7 @@ fn offers() -> Vec<String> {
         ),
         format!("{start}m=audio 4000 RTP/SAVP 0 8 101\r\n{codecs}{keys}{dtls}"),
         format!("{start}m=audio 4000 RTP/AVP 0 8 101\r\nc=IN IP6 2001:db8::9\r\n{codecs}"),
+        format!("{start}m=audio 4000 RTP/AVP 0 8 101\r\n{codecs}{ice}"),
     ]
 }
 

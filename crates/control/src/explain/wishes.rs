@@ -130,7 +130,8 @@ pub(super) fn otherwise(options: &Options) -> Vec<&'static str> {
         unless(options.transport.is_some(), "The receiver is offered the profile that the sender offers."),
         unless(
             options.ice.is_some(),
-            "The receiver is offered ICE if the sender offers it, with our candidates alone.",
+            "The receiver is offered ICE, with our candidates alone, if the sender offers it first, and later if it was \
+             before and did not refuse it.",
         ),
         unless(
             options.dtls.is_some() || options.sdes != Sdes::default(),
@@ -138,7 +139,10 @@ pub(super) fn otherwise(options: &Options) -> Vec<&'static str> {
              fingerprint, of which the answer chooses; suites of the sender come first, all others after them.",
         ),
         unless(!options.rtcp_mux.is_empty(), "rtcp-mux is taken from the sender, and offered on if it was offered."),
-        unless(!options.bundle.is_empty(), "Bundles are not taken: each m-line has ports of its own."),
+        unless(
+            !options.bundle.is_empty(),
+            "Bundles are not taken, so that each m-line has ports of its own; those of an earlier offer stay.",
+        ),
         unless(
             options.endpoint_learning.is_some() || options.flags.has(Flag::Asymmetric),
             "Without ICE, addresses are learnt from packets as `[ng] endpoint_learning` says, and then kept.",
@@ -193,12 +197,19 @@ impl Wishes {
             let said = format!("ICE={}", ice.as_str());
             match ice {
                 Ice::Remove => self.offer(said, "The receiver is offered no ICE."),
-                Ice::Force => self.offer(said, "The receiver is offered ICE with our candidates, and no others."),
+                Ice::Force => self.offer(
+                    said,
+                    "The receiver is offered ICE with our candidates, and no others, unless it refused ICE before.",
+                ),
                 Ice::Optional => {
                     self.offer(said, "As `force`: others' candidates never stay, since media would pass the relay by.");
                 }
                 Ice::Default if self.side == Side::Offer => {
-                    self.usual(said, "The receiver is offered ICE if the sender offers it, with our candidates alone.");
+                    self.usual(
+                        said,
+                        "The receiver is offered ICE, with our candidates alone, if the sender offers it first, and \
+                         later if it was before.",
+                    );
                 }
                 Ice::Default => self.nothing(Some(said), SETTLED),
             }
@@ -339,7 +350,7 @@ impl Wishes {
                 Bundle::Offer => self.offer(said, "The receiver is offered a bundle."),
                 Bundle::Require => self.offer(said, "As `offer`: without `a=bundle-only`."),
                 Bundle::Strict => self.nothing(Some(said), "Bundles are read leniently."),
-                Bundle::Reject => self.usual(said, "Bundles are not taken unless `bundle=accept` says so."),
+                Bundle::Reject => self.usual(said, "Bundles are not taken, nor any longer if they were before."),
             }
         }
     }

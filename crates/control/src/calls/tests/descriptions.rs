@@ -455,3 +455,80 @@ fn an_offerer_may_be_answered_first_with_what_it_was_answered_before() {
     assert_eq!(told("single-codec"), ["8", "0"]);
     assert_eq!(told("single-codec reuse-codecs"), ["8", "8"]);
 }
+
+#[test]
+fn a_party_is_offered_ice_again_unless_it_refused_it() {
+    let plain = "m=audio 3000 RTP/AVP 8\n";
+    let by_ice = "m=audio 3000 RTP/AVP 8\na=ice-ufrag:abcd\na=ice-pwd:0123456789012345678901\n";
+    let told = |first, answer: &str, second| {
+        let mut world = World::new();
+        offered(&mut world, first, plain);
+        answered(&mut world, "", answer);
+        let open = world.open.0.clone();
+        let told = offered(&mut world, second, plain).contains("a=ice-ufrag:");
+        (told, world.open.0 == open)
+    };
+    assert_eq!(told("ICE=force", by_ice, ""), (true, true));
+    assert!(!told("ICE=force", by_ice, "ICE=remove").0);
+    assert_eq!(told("ICE=force", plain, ""), (false, true), "with the ports that it has");
+    assert_eq!(told("ICE=force", plain, "ICE=force"), (false, true));
+    assert!(told("ICE=force", plain, "ICE=force reset").0);
+    assert!(told("", plain, "ICE=force").0);
+    assert_eq!(told("", plain, ""), (false, true));
+    // It changes its mind.
+    let mut world = World::new();
+    offered(&mut world, "ICE=force", plain);
+    answered(&mut world, "", plain);
+    let other = |command, sdp: &str| {
+        let asked = Dictionary::new().with("command", command).with("call-id", "c").with("from-tag", "b");
+        asked.with("to-tag", "a").with("sdp", phone("192.0.2.20", sdp)).into_owned()
+    };
+    assert_eq!(error(&world.ask(&other("offer", by_ice))), None);
+    assert_eq!(error(&world.ask(&other("answer", plain))), None);
+    assert!(offered(&mut world, "", plain).contains("a=ice-ufrag:"));
+}
+
+#[test]
+fn a_party_that_is_told_of_a_lite_agent_is_told_so_again() {
+    let media = "m=audio 3000 RTP/AVP 8\na=ice-ufrag:abcd\na=ice-pwd:0123456789012345678901\n";
+    let told = |wishes| {
+        let mut world = World::new();
+        ["ICE-lite=both", wishes].map(|wishes| {
+            [("offer", "192.0.2.10"), ("answer", "192.0.2.20")].map(|(command, address)| {
+                let told = replied(&mut world, command, wishes, phone(address, media));
+                told.contains("a=ice-lite\r\n")
+            })
+        })
+    };
+    assert_eq!(told(""), [[true; 2]; 2]);
+    assert_eq!(told("ICE-lite=forward"), [[true; 2], [true, false]]);
+    assert_eq!(told("ICE-lite=off"), [[true; 2], [false; 2]]);
+}
+
+const BUNDLE: &str = "m=audio 3000 RTP/AVP 8\na=mid:a\nm=video 3000 RTP/AVP 96\na=rtpmap:96 VP8/90000\na=mid:v\n";
+const NO_BUNDLE: &str = "m=audio 4000 RTP/AVP 8\nm=video 4002 RTP/AVP 96\na=rtpmap:96 VP8/90000\n";
+
+#[test]
+fn bundles_are_taken_and_offered_as_they_were_before_until_they_are_refused() {
+    let bundled = |sdp: String| sdp.replace("t=0 0\r\n", "t=0 0\r\na=group:BUNDLE a v\r\n");
+    let is_bundled = |sdp: &str| sdp.contains("a=group:BUNDLE");
+    let told = |wishes: [&'static str; 2], answers: [String; 2]| {
+        let mut world = World::new();
+        [0, 1].map(|number: usize| {
+            let offer = bundled(phone("192.0.2.10", BUNDLE));
+            let told = replied(&mut world, "offer", wishes[number], offer);
+            let answer = replied(&mut world, "answer", "", answers[number].clone());
+            [is_bundled(&told), is_bundled(&answer)]
+        })
+    };
+    let alone = || phone("192.0.2.20", NO_BUNDLE);
+    let together = || bundled(phone("192.0.2.20", BUNDLE));
+    let [none, sender, receiver, both] = [[false; 2], [false, true], [true, false], [true; 2]];
+    assert_eq!(told(["", ""], [alone(), alone()]), [none, none]);
+    assert_eq!(told(["bundle=accept", ""], [alone(), alone()]), [sender, sender]);
+    assert_eq!(told(["bundle=accept", "bundle=reject"], [alone(), alone()]), [sender, none]);
+    assert_eq!(told(["bundle=offer", ""], [alone(), alone()]), [receiver, none]);
+    assert_eq!(told(["bundle=offer", ""], [together(), together()]), [receiver, receiver]);
+    assert_eq!(told(["bundle=[accept offer]", ""], [together(), together()]), [both, both]);
+    assert_eq!(told(["bundle=[accept offer]", "bundle=reject"], [together(), together()]), [both, none]);
+}
