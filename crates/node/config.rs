@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use control::request::EndpointLearning;
 use model::{Learning, Reporting, Secret, SrtpSuite};
-use signaling::{CallerForm, JmiMode, RouteRow, TrunkMedia};
+use signaling::{CallerForm, JmiMode, NumberPlan, RouteRow, TrunkMedia, UserRow};
 use sip::agent::{Listen, Tls};
 
 pub(crate) use self::flags::RelayFlags;
@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// The address table, in order.
     pub(crate) routes: Vec<RouteRow>,
+    /// What is known of single users.
+    pub(crate) users: Vec<UserRow>,
 }
 
 /// The XMPP side: an XEP-0114 component.
@@ -71,6 +73,15 @@ pub(crate) struct Trunk {
     pub(crate) learning: Learning,
     /// The name of the relay address its media uses; any where it is absent.
     pub(crate) address: Option<String>,
+    /// How it sees an XMPP caller; as `call.caller` says where it is absent.
+    pub(crate) caller: Option<CallerForm>,
+    /// The number of callers that have none of their own.
+    pub(crate) number: Option<String>,
+    /// It is told who calls by P-Asserted-Identity.
+    pub(crate) assert_identity: bool,
+    pub(crate) numbers: NumberPlan,
+    /// `;user=phone` is written behind numbers.
+    pub(crate) user_phone: bool,
 }
 
 /// What we answer a digest challenge with.
@@ -173,6 +184,8 @@ pub(crate) struct Ng {
 pub(crate) struct Call {
     pub(crate) jmi: JmiMode,
     pub(crate) caller: CallerForm,
+    /// Numbers that only rows made for them take.
+    pub(crate) emergency_numbers: Vec<String>,
     pub(crate) video: bool,
     pub(crate) ring_timeout: Duration,
     pub(crate) stop_timeout: Duration,

@@ -10,6 +10,7 @@ mod log;
 mod metrics;
 mod ng;
 mod relay_process;
+mod route_test;
 mod settings;
 
 use std::path::PathBuf;
@@ -56,6 +57,10 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/etc/stox/stox.toml")]
         config: PathBuf,
     },
+    /// Says which route a call would take, and what each side would see of it. No call is made.
+    ///
+    /// Exit code 0: it would be made. 1: it would be refused. 2: the configuration or an address cannot be read.
+    RouteTest(route_test::Arguments),
     /// Speaks to a relay by the ng protocol.
     #[command(subcommand)]
     Ng(Ng),
@@ -83,6 +88,7 @@ fn main() -> ExitCode {
         Command::Relay(flags) => ng::relay(flags),
         Command::Demo { hold } => demo::demo(hold),
         Command::Check { config } => check::check(&config),
+        Command::RouteTest(arguments) => route_test::run(&arguments),
         Command::Ng(Ng::Send(arguments)) => ng::send::send(&arguments),
         Command::Ng(Ng::Explain(arguments)) => ng::explain::run(&arguments),
         Command::Load(command) => command.run(),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use signaling::RouteTable;
+use signaling::{RouteTable, Users};
 use sip::agent::Config as AgentConfig;
 use xmpp::component::Config as ComponentConfig;
 
-use crate::config::{CertificateLife, Config, ConfigError, Relay, RelayConfig};
+use crate::config::{CertificateLife, Config, ConfigError, Relay, RelayConfig, Trunk};
 
 /// The relay's part.
 ///
@@ -82,9 +82,18 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
     for (name, trunk) in &config.sip.trunks {
         match signaling::Trunk::new(&trunk.uri, trunk.media) {
             Ok(known) => {
-                let (learning, address) = (trunk.learning, trunk.address.clone());
-                let unencrypted_srtcp = trunk.unencrypted_srtcp;
-                trunks.insert(name.clone(), signaling::Trunk { unencrypted_srtcp, learning, address, ..known });
+                let known = signaling::Trunk {
+                    unencrypted_srtcp: trunk.unencrypted_srtcp,
+                    learning: trunk.learning,
+                    address: trunk.address.clone(),
+                    caller: trunk.caller,
+                    number: trunk.number.clone(),
+                    assert_identity: trunk.assert_identity,
+                    numbers: trunk.numbers.clone(),
+                    user_phone: trunk.user_phone,
+                    ..known
+                };
+                trunks.insert(name.clone(), known);
             }
             Err(error) => problems.push(format!("sip.trunk.{name}.uri = {:?}: {error}", trunk.uri)),
         }
@@ -94,11 +103,18 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
         problems.extend(errors.iter().map(ToString::to_string));
         RouteTable::default()
     });
+    problems.extend(strange_alternatives(&routes, &config.sip.trunks));
+    let users = Users::new(&config.users).unwrap_or_else(|errors| {
+        problems.extend(errors.iter().map(ToString::to_string));
+        Users::default()
+    });
     if !problems.is_empty() {
         return Err(ConfigError(problems));
     }
+    let routes = routes.with_emergency(config.call.emergency_numbers.clone());
     Ok(signaling::Config {
         trunks,
+        users,
         jmi: config.call.jmi,
         caller: config.call.caller,
         video: config.call.video,
@@ -115,6 +131,22 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
     })
 }
 
+/// Trunks of one row get the same offer, one after the other, so that their media has to be treated the same way.
+fn strange_alternatives(routes: &RouteTable, trunks: &BTreeMap<String, Trunk>) -> Vec<String> {
+    let media = |name: &str| {
+        trunks.get(name).map(|trunk| (trunk.media, trunk.unencrypted_srtcp, trunk.learning, trunk.address.as_deref()))
+    };
+    let strange = |(row, names): (usize, Vec<&str>)| {
+        let first = *names.first()?;
+        let other = names.iter().find(|name| media(name) != media(first))?;
+        Some(format!(
+            "route {row}: trunk {other:?} cannot stand in for {first:?}: media, unencrypted_srtcp, learning and address \
+             have to be the same"
+        ))
+    };
+    routes.alternatives().filter_map(strange).collect()
+}
+
 /// The component stream's part.
 pub(crate) fn component(config: &Config) -> ComponentConfig {
     ComponentConfig::new(config.xmpp.server.clone(), config.xmpp.component.clone(), config.xmpp.secret.clone())
@@ -125,7 +157,7 @@ mod tests {
     use std::time::Duration;
 
     use model::{Learning, Reporting, SrtpSuite};
-    use signaling::{CallerForm, JmiMode, TrunkMedia};
+    use signaling::{CallerForm, JmiMode, NumberFormat, NumberPlan, TrunkMedia};
     use sip::agent::{Listen, Transport};
 
     use super::*;
@@ -153,6 +185,14 @@ media = "sdes"
 unencrypted_srtcp = true
 learning = "any"
 address = "inside"
+caller = "number"
+number = "+4930123450"
+assert_identity = true
+country_code = "49"
+international_prefix = "000"
+national_prefix = "01"
+number_format = "national"
+user_phone = true
 [relay]
 addresses = [{ name = "inside", bind = "10.0.0.1" }, { name = "outside", bind = "10.0.0.2", advertise = "192.0.2.2" }]
 ports = "20000-20999"
@@ -174,6 +214,7 @@ listen = "127.0.0.1:9999"
 [call]
 jmi = "early-accept"
 caller = "domain"
+emergency_numbers = ["999"]
 video = true
 ring_timeout = "9s"
 stop_timeout = "1500ms"
@@ -187,9 +228,17 @@ level = "debug"
 format = "json"
 [[route]]
 from = "xmpp"
+caller = '.*@staff\.example'
 domain = "gw.example.org"
 user = '.*'
-to = "trunk:one/100"
+keypad = true
+emergency = true
+to = ["trunk:one/100", "sip:101@example.org"]
+[[user]]
+jid = "alice@example.org"
+numbers = ["+4930123456"]
+name = "Alice"
+anonymous = true
 "#;
 
     fn everything() -> Config {
@@ -242,7 +291,15 @@ to = "trunk:one/100"
             (trunk.media, trunk.learning, trunk.address.as_deref()),
             (TrunkMedia::Sdes, Learning::Any, Some("inside"))
         );
-        assert!(trunk.unencrypted_srtcp);
+        assert!(trunk.unencrypted_srtcp && trunk.assert_identity && trunk.user_phone);
+        assert_eq!((trunk.caller, trunk.number.as_deref()), (Some(CallerForm::Number), Some("+4930123450")));
+        let numbers = NumberPlan {
+            country_code: Some("49".into()),
+            international_prefix: "000".into(),
+            national_prefix: "01".into(),
+            format: NumberFormat::National,
+        };
+        assert_eq!(trunk.numbers, numbers);
         assert_eq!((translator.jmi, translator.caller), (JmiMode::EarlyAccept, CallerForm::Domain));
         assert_eq!(translator.suites, [SrtpSuite::AesCm128Sha1_32]);
         assert_eq!(translator.reporting, Reporting::Terminated);
@@ -251,7 +308,27 @@ to = "trunk:one/100"
         assert!(translator.privacy_reasons);
         assert_eq!(translator.ring_timeout, Duration::from_secs(9));
         assert_eq!((translator.max_calls, translator.max_calls_per_user), (11, 12));
-        assert!(format!("{:?}", translator.routes).contains("gw.example.org"), "{:?}", translator.routes);
+        let routes = format!("{:?}", translator.routes);
+        for part in ["gw.example.org", "staff", "keypad: true", "emergency: true", "101", "\"999\""] {
+            assert!(routes.contains(part), "{part} in {routes}");
+        }
+        let users = format!("{:?}", translator.users);
+        for part in ["alice", "+4930123456", "\"Alice\"", "anonymous: true"] {
+            assert!(users.contains(part), "{part} in {users}");
+        }
+    }
+
+    #[test]
+    fn a_trunk_stands_in_only_for_one_of_its_like() {
+        let two = |media: &str| {
+            let second = format!("[sip.trunk.two]\nuri = \"sip:two.example.org\"\nmedia = {media:?}\n[relay]");
+            let text = EVERYTHING.replace("[relay]", &second).replace("sip:101@example.org", "trunk:two/100");
+            let text = text.replace("unencrypted_srtcp = true\nlearning = \"any\"\naddress = \"inside\"\n", "");
+            translator(&Config::parse(&text).expect("the text is right"))
+        };
+        assert!(two("sdes").is_ok());
+        let error = two("rtp").expect_err("they differ").to_string();
+        assert!(error.contains("route 1: trunk \"two\" cannot stand in for \"one\""), "{error}");
     }
 
     #[test]

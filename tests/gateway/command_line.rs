@@ -43,6 +43,23 @@ fn check_says_everything_that_is_wrong_and_exits_with_2() {
 }
 
 #[test]
+fn a_route_is_tested_without_a_call() {
+    for (words, code, said) in [
+        (&["alice@localhost", "100@sip.localhost"][..], 0, "Request-URI         sip:100@127.0.0.1:"),
+        (&["sip:100@127.0.0.1", "sip:alice@127.0.0.1", "--trunk", "phones"], 0, "XMPP callee         alice@localhost"),
+        (&["alice@localhost", "bob@sip.localhost"], 1, "refused             no route"),
+        (&["sip:100@127.0.0.1", "sip:alice@127.0.0.1"], 1, "SIP status          403"),
+        (&["alice@localhost", "@"], 2, "expected a JID"),
+        (&["sip:100@127.0.0.1", "sip:alice@127.0.0.1", "--trunk", "fones"], 2, "there is no trunk \"fones\""),
+    ] {
+        let (exit, text) = outcome(&[&["route-test"], words].concat(), &right(""));
+        assert_eq!((exit, text.contains(said)), (Some(code), true), "{words:?}: {text}");
+    }
+    let (code, text) = outcome(&["route-test", "a@b", "c@d"], &right("worker = 2"));
+    assert_eq!((code, text.contains("unknown field `worker`")), (Some(2), true), "{text}");
+}
+
+#[test]
 fn check_knows_a_file_for_a_relay_alone() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     let taken = format!("tcp:{}", taken.local_addr().expect("it is bound"));

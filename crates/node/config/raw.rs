@@ -1,5 +1,6 @@
 //! The configuration file as it is written, and the one place where it is checked and defaults are filled in.
 
+mod dial_plan;
 mod ng;
 
 use std::collections::BTreeMap;
@@ -14,9 +15,11 @@ use model::{Learning, Reporting, SrtpSuite};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use signaling::{CallerForm, JmiMode, RouteRow, TrunkMedia};
+use signaling::number::is_global;
+use signaling::{JmiMode, RouteRow, RouteTable, TrunkMedia, UserRow};
 use sip::agent::{Listen, Transport};
 
+use self::dial_plan::{Numbers, Route, User};
 use self::ng::Ng;
 use super::{CertificateLife, ConfigError, Credentials};
 
@@ -36,6 +39,8 @@ pub(super) struct Config {
     log: Log,
     #[serde(default)]
     route: Vec<Route>,
+    #[serde(default)]
+    user: Vec<User>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +81,14 @@ struct Trunk {
     unencrypted_srtcp: Option<bool>,
     learning: Option<String>,
     address: Option<String>,
+    caller: Option<String>,
+    number: Option<String>,
+    assert_identity: Option<bool>,
+    country_code: Option<String>,
+    international_prefix: Option<String>,
+    national_prefix: Option<String>,
+    number_format: Option<String>,
+    user_phone: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -121,6 +134,7 @@ struct Call {
     max_calls: Option<usize>,
     max_calls_per_user: Option<usize>,
     caller: Option<String>,
+    emergency_numbers: Option<Vec<String>>,
     video: Option<bool>,
     allow_plain_jingle: Option<bool>,
     global_failures: Option<bool>,
@@ -132,15 +146,6 @@ struct Call {
 struct Log {
     level: Option<String>,
     format: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Route {
-    from: String,
-    domain: Option<String>,
-    user: String,
-    to: String,
 }
 
 /// A secret: the value itself, or where it is.
@@ -263,17 +268,14 @@ impl Config {
         });
         let call = self.call.check(problems);
         let log = self.log.check(problems);
-        let routes = self
-            .route
-            .into_iter()
-            .map(|route| RouteRow { from: route.from, domain: route.domain, user: route.user, to: route.to })
-            .collect::<Vec<_>>();
+        let routes: Vec<_> = self.route.into_iter().map(RouteRow::from).collect();
+        let users = self.user.into_iter().map(UserRow::from).collect();
         if routes.is_empty() {
             problems.0.push("there is no [[route]], so no call could go anywhere".to_owned());
         }
         match (sip, relay, call, log) {
             (Some(sip), Some(relay), Some(call), Some(log)) if problems.0.is_empty() => {
-                Ok(super::Config { xmpp, sip, relay, http, call, log, routes })
+                Ok(super::Config { xmpp, sip, relay, http, call, log, routes, users })
             }
             _ => Err(ConfigError(std::mem::take(&mut problems.0))),
         }
@@ -367,7 +369,26 @@ impl Trunk {
             },
             "\"off\", \"signalled-address\" or \"any\"",
         );
+        let caller = match &self.caller {
+            Some(caller) => Some(dial_plan::caller(problems, &key("caller"), Some(caller))?),
+            None => None,
+        };
+        if self.number.as_ref().is_some_and(|number| !is_global(number)) {
+            problems.0.push(format!("{} = {:?}: expected {}", key("number"), self.number, dial_plan::GLOBAL));
+        }
+        let numbers = Numbers {
+            country_code: self.country_code,
+            international_prefix: self.international_prefix,
+            national_prefix: self.national_prefix,
+            number_format: self.number_format,
+        };
+        let numbers = numbers.check(problems, key);
         Some(super::Trunk {
+            caller,
+            number: self.number,
+            assert_identity: self.assert_identity.unwrap_or(false),
+            numbers: numbers?,
+            user_phone: self.user_phone.unwrap_or(false),
             uri: self.uri,
             credentials,
             register,
@@ -521,22 +542,14 @@ impl Call {
             },
             "\"on-answer\", \"early-proceed\" or \"early-accept\"",
         );
-        let caller = problems.value(
-            "call.caller",
-            self.caller.as_deref(),
-            "escaped",
-            |text| match text {
-                "escaped" => Some(CallerForm::Escaped),
-                "domain" => Some(CallerForm::Domain),
-                _ => None,
-            },
-            "\"escaped\" or \"domain\"",
-        );
+        let caller = dial_plan::caller(problems, "call.caller", self.caller.as_deref());
+        let emergency = self.emergency_numbers;
         let ring_timeout = duration(problems, "call.ring_timeout", self.ring_timeout.as_deref(), "180s");
         let stop_timeout = duration(problems, "call.stop_timeout", self.stop_timeout.as_deref(), "5s");
         Some(super::Call {
             jmi: jmi?,
             caller: caller?,
+            emergency_numbers: emergency.unwrap_or_else(|| RouteTable::EMERGENCY.map(str::to_owned).to_vec()),
             video: self.video.unwrap_or(false),
             ring_timeout: ring_timeout?,
             stop_timeout: stop_timeout?,

@@ -12,6 +12,7 @@ mod setup;
 mod sip_leg;
 mod trickle;
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -73,6 +74,8 @@ pub(crate) struct Names {
     pub(crate) trunk: Option<String>,
     /// Where the signalling of the SIP side comes from, if it is known.
     pub(crate) sip_address: Option<IpAddr>,
+    /// The URI made of the JID of a caller on the XMPP side, if the SIP side sees that.
+    pub(crate) caller_uri: Option<String>,
 }
 
 /// A call.
@@ -92,8 +95,10 @@ pub(crate) struct Call {
     ending: Option<Ending>,
     /// The address of a caller who is no trunk.
     pub(crate) source: Option<IpAddr>,
-    /// The From URI of a caller on the XMPP side.
+    /// The URI made of the JID of a caller on the XMPP side.
     caller_uri: Option<String>,
+    /// Where else the SIP side is called if nobody is reached there.
+    pub(crate) others: VecDeque<OutgoingInvite>,
 }
 
 impl Call {
@@ -106,13 +111,6 @@ impl Call {
         sdp: Session,
     ) -> Self {
         let party = if caller == Side::Xmpp { Party::Responder } else { Party::Initiator };
-        let caller_uri = match &sip {
-            sip_leg::Phase::Idle { invite } => Some(invite.from.clone()),
-            sip_leg::Phase::Calling { .. }
-            | sip_leg::Phase::Called { .. }
-            | sip_leg::Phase::Answered
-            | sip_leg::Phase::Ended => None,
-        };
         Self {
             id: names.id,
             caller,
@@ -125,7 +123,8 @@ impl Call {
             was_answered: false,
             ending: None,
             source: None,
-            caller_uri,
+            caller_uri: names.caller_uri,
+            others: VecDeque::new(),
         }
     }
 
@@ -325,6 +324,9 @@ impl Call {
         match event {
             FromAgent::Invite(_) => (), // begins a call, and is none of an existing one
             FromAgent::Provisional { status, reliable, sdp, .. } => {
+                if sdp.is_some() {
+                    self.others.clear(); // somebody was heard, and nobody else is to answer in its place
+                }
                 self.handle_provisional(cx, status, reliable, sdp.as_deref());
             }
             FromAgent::Answered { sdp, .. } => self.handle_answer(cx, sdp.as_deref()),

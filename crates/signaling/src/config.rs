@@ -6,7 +6,9 @@ use std::time::Duration;
 use model::{Learning, Reporting, SrtpSuite};
 use sip::address::{AddressError, SipUri};
 
+use crate::number::NumberPlan;
 use crate::route::RouteTable;
+use crate::users::Users;
 
 /// Everything the translator needs to know.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub struct Config {
     pub component: String,
     /// The address table.
     pub routes: RouteTable,
+    /// What is known of single users.
+    pub users: Users,
     /// The SIP peers that routes name.
     pub trunks: BTreeMap<String, Trunk>,
     /// How SIP sees an XMPP caller.
@@ -53,6 +57,7 @@ impl Config {
         Self {
             component: component.into(),
             routes,
+            users: Users::default(),
             trunks: BTreeMap::new(),
             caller: CallerForm::Escaped,
             jmi: JmiMode::OnAnswer,
@@ -85,6 +90,16 @@ pub struct Trunk {
     pub learning: Learning,
     /// The name of the relay address its media uses; any where it is absent.
     pub address: Option<String>,
+    /// How it sees an XMPP caller; as all others do where it is absent.
+    pub caller: Option<CallerForm>,
+    /// The number of callers that have none of their own, with [`CallerForm::Number`].
+    pub number: Option<String>,
+    /// Tell it who calls by P-Asserted-Identity, also of callers that nobody else is to know (RFC 3325 §6).
+    pub assert_identity: bool,
+    /// How it writes numbers.
+    pub numbers: NumberPlan,
+    /// Write `;user=phone` behind numbers (RFC 3261 §19.1.1).
+    pub user_phone: bool,
 }
 
 impl Trunk {
@@ -96,7 +111,18 @@ impl Trunk {
     pub fn new(uri: &str, media: TrunkMedia) -> Result<Self, AddressError> {
         let uri = SipUri::parse(uri)?;
         let host = uri.port.map_or_else(|| uri.host.clone(), |port| format!("{}:{port}", uri.host));
-        Ok(Self { host, media, unencrypted_srtcp: false, learning: Learning::Off, address: None })
+        Ok(Self {
+            host,
+            media,
+            unencrypted_srtcp: false,
+            learning: Learning::Off,
+            address: None,
+            caller: None,
+            number: None,
+            assert_identity: false,
+            numbers: NumberPlan::default(),
+            user_phone: false,
+        })
     }
 }
 
@@ -118,6 +144,8 @@ pub enum CallerForm {
     Escaped,
     /// `sip:alice@example.org`: domains are the same on both sides (RFC 7247).
     Domain,
+    /// `sip:+4930123456@trunk`: the user's number; as `Escaped` where it has none.
+    Number,
 }
 
 /// When a call that was proposed (XEP-0353) is taken from its caller's devices.

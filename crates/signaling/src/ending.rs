@@ -12,8 +12,8 @@ use xmpp::stanza::{Condition, StanzaError};
 
 pub(crate) use self::tables::Told;
 use self::tables::{
-    BYE_CAUSES, CONDITIONS, REASONS, cause_of_status, condition_of_status, private_reason, reason_of_status,
-    status_of_cause,
+    BYE_CAUSES, CONDITIONS, REASONS, TRY_ANOTHER, TRY_ANOTHER_CAUSES, cause_of_status, condition_of_status,
+    private_reason, reason_of_status, status_of_cause,
 };
 
 /// What a decline becomes where the operator wants it to end all branches of a forked call (RFC 3261 §21.6.2).
@@ -117,6 +117,13 @@ impl Ending {
         Self { sip_status: Some(failure.status), ..Self::with_text(refined, text) }
     }
 
+    /// Says whether a failure means that the peer is out of reach, and another may not be.
+    pub(crate) fn is_for_another(failure: &Failure) -> bool {
+        let out_of_order =
+            || cause_of(&failure.reason, "Q.850").is_some_and(|cause| TRY_ANOTHER_CAUSES.contains(&cause));
+        failure.local || TRY_ANOTHER.contains(&failure.status) || failure.status == UNAVAILABLE && out_of_order()
+    }
+
     /// What a BYE said: a cause, or a status, which is what our own agent says of a dialog that died.
     pub(crate) fn from_bye(reasons: &[SipReason]) -> Self {
         let row = cause_of(reasons, "Q.850").and_then(|cause| BYE_CAUSES.iter().find(|row| row.0 == cause));
@@ -210,6 +217,10 @@ pub(crate) enum Refusal {
     XmppDown,
     /// Not from there.
     Forbidden,
+    /// A row of the address table says so.
+    Denied,
+    /// It would be an emergency call, which nobody has provided for.
+    Emergency,
     /// As many calls as there may be.
     TooManyCalls,
     /// As many calls as this user may have.
@@ -231,11 +242,13 @@ pub(crate) enum Refusal {
 }
 
 /// Each refusal: its name in the counters, its status, and the stanza error where it is not the one of the status.
-const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 13] = [
+const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 15] = [
     (Refusal::Unmappable, "unmappable-address", 404, Some(Condition::JidMalformed)),
     (Refusal::NoRoute, "no-route", 404, None),
     (Refusal::XmppDown, "xmpp-down", 503, None),
     (Refusal::Forbidden, "forbidden", 403, None),
+    (Refusal::Denied, "denied", 403, None),
+    (Refusal::Emergency, "emergency", 403, None),
     (Refusal::TooManyCalls, "too-many-calls", 503, Some(Condition::ResourceConstraint)),
     (Refusal::UserBusy, "user-busy", 486, Some(Condition::ResourceConstraint)),
     (Refusal::Loop, "loop", 482, None),
@@ -264,6 +277,8 @@ impl Refusal {
             Self::Unmappable
             | Self::NoRoute
             | Self::Forbidden
+            | Self::Denied
+            | Self::Emergency
             | Self::UserBusy
             | Self::Loop
             | Self::TooManyHops
@@ -348,6 +363,22 @@ mod tests {
         let silence = Failure { local: true, ..failure(408, Vec::new()) };
         assert_eq!(Ending::from_failure(&silence, false).reason, ReasonCondition::ConnectivityError);
         assert_eq!(Ending::from_failure(&silence, true).reason, ReasonCondition::Timeout);
+    }
+
+    #[test]
+    fn another_trunk_is_tried_where_the_first_is_out_of_reach() {
+        let q850 = |cause| vec![SipReason { protocol: "Q.850".into(), cause, text: None }];
+        for status in TRY_ANOTHER {
+            assert!(Ending::is_for_another(&failure(status, Vec::new())), "{status}");
+        }
+        for cause in TRY_ANOTHER_CAUSES {
+            assert!(Ending::is_for_another(&failure(480, q850(cause))), "{cause}");
+            assert!(!Ending::is_for_another(&failure(486, q850(cause))), "{cause}");
+        }
+        assert!(Ending::is_for_another(&Failure { local: true, ..failure(408, Vec::new()) }));
+        for status in [404, 408, 480, 486, 487, 488, 500, 600, 603] {
+            assert!(!Ending::is_for_another(&failure(status, Vec::new())), "{status}");
+        }
     }
 
     #[test]

@@ -10,9 +10,9 @@
 //!
 //! let rows = [RouteRow {
 //!     from: "sip".into(),
-//!     domain: None,
 //!     user: "(.+)".into(),
-//!     to: "xmpp:{1}@localhost".into(),
+//!     to: vec!["xmpp:{1}@localhost".into()],
+//!     ..RouteRow::default()
 //! }];
 //! let routes = RouteTable::new(&rows, &[]).expect("the row is right");
 //! let random = Box::new(|bytes: &mut [u8]| bytes.fill(7)); // a real one must be unguessable
@@ -25,7 +25,8 @@
 //! - `call`: a call, its two legs, and the relay between them; from set-up over changes to its end
 //! - `ending`: why a call ends, in the words of both sides: the tables
 //! - `codecs`: what one leg offers and answers, given the other
-//! - [`route`]: the ordered address table, and `caller`: who calls, as the other side sees it
+//! - `plan`: where a call goes and what each side sees of it, as [`route_test`] tells: by [`route`], the ordered address
+//!   table, [`users`] and [`number`], and `caller`: who calls, as the other side sees it
 //! - `directory`: who is there and what it can do: presence and service discovery
 //! - `outbox`: what goes out and what is waited for, `tombstone`: what is over
 //! - [`action`], [`config`], [`counters`]: what the translator wants, needs to know, and counts
@@ -38,13 +39,19 @@ pub mod config;
 pub mod counters;
 mod directory;
 mod ending;
+pub mod number;
 mod outbox;
+mod plan;
 pub mod route;
+pub mod route_test;
 mod tombstone;
 pub mod translator;
+pub mod users;
 
 pub use action::{Action, LogLine};
 pub use config::{CallerForm, Config, JmiMode, Trunk, TrunkMedia};
 pub use counters::{Counters, DirectionCounters};
+pub use number::{NumberFormat, NumberPlan};
 pub use route::{RouteError, RouteRow, RouteTable};
 pub use translator::{Random, Translator};
+pub use users::{UserError, UserRow, Users};

@@ -1,7 +1,7 @@
 //! The translator: which call an input is for, and whether there may be one.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use jid::{BareJid, Jid};
 use model::{CallId, FromRelay, MediaKind, Reply};
 use sdp::Session;
-use sip::address::{AddressError, SipUri, host_to_ascii, normalise_number};
+use sip::address::SipUri;
 use sip::message::{DialogId, FromAgent, IncomingInvite, OutgoingInvite, ToAgent};
 use tracing::Level;
 use xmpp::description::describe;
@@ -20,12 +20,23 @@ use xmpp::presence;
 use xmpp::stanza::{Condition, Payload, PresenceKind, Stanza, StanzaError, StanzaKind};
 
 use crate::call::{self, Call, Names, Side};
+use crate::caller::SipCaller;
 use crate::directory::{self, Directory, Way};
 use crate::ending::{Ending, Refusal};
 use crate::outbox::{Asked, Context, Outbox, Purpose, Question};
-use crate::route::{Destination, NoDestination, Origin};
+use crate::plan::{self, Attempt, FromSip, ToXmpp};
 use crate::tombstone::{SessionKey, Tombstones};
 use crate::{Action, Config, Counters, DirectionCounters, caller, codecs};
+
+/// Whom a call from XMPP is for, on the SIP side.
+struct Callee {
+    /// Where it is tried first.
+    first: OutgoingInvite,
+    /// Where it is tried next, in order.
+    others: VecDeque<OutgoingInvite>,
+    /// The URI that is made of the caller's JID, if the SIP side sees one.
+    caller_uri: Option<String>,
+}
 
 /// A source of random bytes that nobody can guess; a test seeds it.
 pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
@@ -138,12 +149,21 @@ impl Translator {
             return;
         }
         match self.dialogs.get(&event.dialog()).copied() {
+            Some(id) if self.has_another(id, &event) => {
+                self.with_call(id, now, |call, cx| call.try_another(cx, &event))
+            }
             Some(id) => self.with_call(id, now, |call, cx| call.handle_sip(cx, event)),
             None => {
                 let mut cx = Context { config: &self.config, out: &mut self.out, now };
                 call::answer_stray(&mut cx, &event);
             }
         }
+    }
+
+    /// Says whether an event means that a call has to be tried at another place, and there is one.
+    fn has_another(&self, id: CallId, event: &FromAgent) -> bool {
+        let FromAgent::Failed { failure, .. } = event else { return false };
+        Ending::is_for_another(failure) && self.calls.get(&id).is_some_and(|call| !call.others.is_empty())
     }
 
     /// Takes a reply or news of the relay.
@@ -235,8 +255,12 @@ impl Translator {
         if let Some(at) = call.next_timeout() {
             self.deadlines.remove(&(at, id));
         }
-        let was_answered = call.was_answered();
+        let (was_answered, dialog) = (call.was_answered(), call.dialog());
         handle(&mut call, &mut Context { config: &self.config, out: &mut self.out, now });
+        if call.dialog() != dialog {
+            self.dialogs.remove(&dialog);
+            self.dialogs.insert(call.dialog(), id);
+        }
         self.settle(call, was_answered, now);
     }
 
@@ -331,22 +355,24 @@ impl Translator {
         if initiator.is_some_and(|named| named.map(|named| named.to_bare()) != Ok(stanza.from.to_bare())) {
             return Err(StanzaError::new(Condition::NotAllowed)); // XEP-0166 §7.1: in somebody else's name
         }
-        let invite = self.find_callee(stanza).map_err(|refusal| {
+        let callee = self.find_callee(stanza).map_err(|refusal| {
             self.refuse(&stanza.from, refusal);
             refusal.stanza_error()
         })?;
         let described = describe(&jingle.contents, &jingle.bundle, Party::Initiator);
         let offer = codecs::carried(&described.description, self.config.video);
         if offer.streams.is_empty() {
-            self.out.count(Refusal::NoMedia.word());
+            self.refuse(&stanza.from, Refusal::NoMedia);
             self.terminate(stanza, jingle, Reason::new(call::why_not_carried(&jingle.contents)));
             return Ok(());
         }
-        let Some(names) = self.names(stanza, &jingle.sid, &invite) else {
+        let Some(names) = self.names(stanza, &jingle.sid, &callee) else {
+            self.refuse(&stanza.from, Refusal::Unmappable);
             return Err(Refusal::Unmappable.stanza_error());
         };
         let mut cx = Context { config: &self.config, out: &mut self.out, now };
-        let call = Call::initiated(&mut cx, names, offer, invite);
+        let mut call = Call::initiated(&mut cx, names, offer, callee.first);
+        call.others = callee.others;
         self.admit(call, now);
         Ok(())
     }
@@ -362,22 +388,25 @@ impl Translator {
     }
 
     /// What a call from XMPP is known by.
-    fn names(&mut self, stanza: &Stanza, sid: &str, invite: &OutgoingInvite) -> Option<Names> {
+    fn names(&mut self, stanza: &Stanza, sid: &str, callee: &Callee) -> Option<Names> {
         // A client knows a session by the JID that it addressed, whatever its resource; a proposal has none yet.
         let us = if matches!(stanza.payload, Payload::Jingle(_)) {
             stanza.to.clone()
         } else {
             Jid::from(caller::with_resource(&stanza.to.to_bare())?)
         };
-        let host = SipUri::parse(&invite.to).ok()?.host;
+        let host = SipUri::parse(&callee.first.to).ok()?.host;
+        // Where there are several, media may come from any.
+        let sip_address = host.trim_matches(['[', ']']).parse().ok().filter(|_| callee.others.is_empty());
         Some(Names {
             id: self.new_call_id(),
             us,
             peer: stanza.from.clone(),
             sid: sid.to_owned(),
-            dialog: invite.dialog,
-            trunk: invite.trunk.clone(),
-            sip_address: host.trim_matches(['[', ']']).parse().ok(),
+            dialog: callee.first.dialog,
+            trunk: callee.first.trunk.clone(),
+            sip_address,
+            caller_uri: callee.caller_uri.clone(),
         })
     }
 
@@ -390,32 +419,30 @@ impl Translator {
         }
     }
 
-    /// Finds whom a call from XMPP is for on the SIP side, and makes the INVITE.
-    fn find_callee(&mut self, stanza: &Stanza) -> Result<OutgoingInvite, Refusal> {
+    /// Finds whom a call from XMPP is for on the SIP side, and makes the INVITEs for it: one for each place to try.
+    fn find_callee(&mut self, stanza: &Stanza) -> Result<Callee, Refusal> {
         let from = stanza.from.to_bare();
-        if from.domain().as_str() == self.config.component {
-            return Err(Refusal::Loop);
-        }
+        let planned = plan::to_sip(&self.config, &from, &stanza.to)?;
         self.check_room(&from)?;
-        let node = stanza.to.node().ok_or(Refusal::NoRoute)?;
-        let user = xmpp::address::unescape(node.as_str());
-        let domain = stanza.to.domain().as_str();
-        let (to, trunk) = match self.config.routes.find(&Origin::Xmpp, &user, domain).map_err(refusal)? {
-            Destination::Trunk { name, user } => {
-                let trunk = self.config.trunks.get(&name).ok_or(Refusal::NoRoute)?;
-                (SipUri::new(&user, &trunk.host).to_string(), Some(name))
-            }
-            Destination::Sip(uri) if Ok(&uri.host) == host_to_ascii(&self.config.component).as_ref() => {
-                return Err(Refusal::Loop);
-            }
-            Destination::Sip(uri) => (uri.to_string(), None),
-            Destination::Xmpp(_) => return Err(Refusal::NoRoute), // the table has no such rows
-        };
-        let from = caller::sip_uri(&self.config, &from).ok_or(Refusal::Unmappable)?;
+        let known_by = planned.attempts.iter().find(|attempt| attempt.caller.is_jid);
+        let caller_uri = known_by.map(|attempt| attempt.caller.from.clone());
+        let mut invites = planned.attempts.into_iter().map(|attempt| self.invite(attempt)).collect::<VecDeque<_>>();
+        let first = invites.pop_front().ok_or(Refusal::NoRoute)?;
+        Ok(Callee { first, others: invites, caller_uri })
+    }
+
+    fn invite(&mut self, attempt: Attempt) -> OutgoingInvite {
         self.next_dialog += 1;
         let dialog = DialogId(OUR_DIALOG | self.next_dialog);
-        let max_forwards = MAX_FORWARDS;
-        Ok(OutgoingInvite { trunk, max_forwards, ..OutgoingInvite::new(dialog, to, from) })
+        let Attempt { trunk, to, caller } = attempt;
+        OutgoingInvite {
+            trunk,
+            from_display: caller.display,
+            max_forwards: MAX_FORWARDS,
+            asserted_identity: caller.asserted,
+            private: caller.private,
+            ..OutgoingInvite::new(dialog, to, caller.from)
+        }
     }
 
     /// Checks that there may be another call, of this user.
@@ -466,13 +493,17 @@ impl Translator {
         let callee = self.find_callee(stanza);
         let reason = match callee {
             Ok(_) if wanted.is_empty() => Reason::new(ReasonCondition::UnsupportedApplications),
-            Ok(invite) => match self.names(stanza, sid, &invite) {
+            Ok(callee) => match self.names(stanza, sid, &callee) {
                 Some(names) => {
                     let mut cx = Context { config: &self.config, out: &mut self.out, now };
-                    let call = Call::proposed(&mut cx, names, &wanted, invite);
+                    let mut call = Call::proposed(&mut cx, names, &wanted, callee.first);
+                    call.others = callee.others;
                     return self.admit(call, now);
                 }
-                None => Refusal::Unmappable.reason(self.config.privacy_reasons),
+                None => {
+                    self.refuse(&stanza.from, Refusal::Unmappable);
+                    Refusal::Unmappable.reason(self.config.privacy_reasons)
+                }
             },
             Err(refusal) => {
                 self.refuse(&stanza.from, refusal);
@@ -554,7 +585,10 @@ impl Translator {
         if invite.replaces.is_some() {
             return Err(Refusal::Forbidden);
         }
-        let callee = self.find_user(invite)?;
+        let caller =
+            SipCaller { from: &invite.from, asserted: invite.asserted_identity.as_deref(), private: invite.private };
+        let wanted = FromSip { trunk: invite.trunk.as_deref(), request_uri: &invite.request_uri, caller };
+        let ToXmpp { callee, caller: us, .. } = plan::to_xmpp(&self.config, wanted)?;
         if !self.xmpp_is_up {
             return Err(Refusal::XmppDown);
         }
@@ -571,7 +605,6 @@ impl Translator {
         if offer.as_ref().is_some_and(|offer| offer.streams.is_empty()) {
             return Err(Refusal::NoMedia);
         }
-        let us = caller::jid(&self.config, invite).ok_or(Refusal::Unmappable)?;
         let way = self.directory.way_to(&callee);
         if !self.directory.knows(&callee) {
             // Its devices may have been there before we were.
@@ -585,6 +618,7 @@ impl Translator {
             dialog: invite.dialog,
             trunk: invite.trunk.clone(),
             sip_address: Some(invite.source.ip()),
+            caller_uri: None,
         };
         let mut cx = Context { config: &self.config, out: &mut self.out, now };
         let mut call = Call::invited(&mut cx, names, offer, session, way);
@@ -592,28 +626,6 @@ impl Translator {
         call.source = source;
         self.admit(call, now);
         Ok(())
-    }
-
-    /// Finds which XMPP user a call from SIP is for.
-    fn find_user(&self, invite: &IncomingInvite) -> Result<BareJid, Refusal> {
-        let uri = SipUri::parse(&invite.request_uri)
-            .map_err(|error| if error == AddressError::Scheme { Refusal::UnknownScheme } else { Refusal::Malformed })?;
-        match uri.scheme.as_str() {
-            "sip" | "tel" => (),
-            "sips" => return Err(Refusal::Sips),
-            _ => return Err(Refusal::UnknownScheme),
-        }
-        let user = uri.user_text().map_err(|_| Refusal::Unmappable)?.ok_or(Refusal::NoRoute)?;
-        let origin = invite.trunk.clone().map_or(Origin::Stranger, Origin::Trunk);
-        // A tel URI has no host.
-        let host = if uri.host.is_empty() { &self.config.component } else { &uri.host };
-        match self.config.routes.find(&origin, &normalise_number(&user), host) {
-            Ok(Destination::Xmpp(jid)) if jid.domain().as_str() == self.config.component => Err(Refusal::Loop),
-            Ok(Destination::Xmpp(jid)) => Ok(jid),
-            Ok(Destination::Trunk { .. } | Destination::Sip(_)) => Err(Refusal::NoRoute), // the table has no such rows
-            Err(NoDestination::NoRoute) if origin == Origin::Stranger => Err(Refusal::Forbidden),
-            Err(none) => Err(refusal(none)),
-        }
     }
 
     /// Says whether a From URI is one under which a user of ours is calling right now: its call came back.
@@ -645,13 +657,6 @@ fn counters_of<'a>(counters: &'a mut Counters, call: &Call) -> &'a mut Direction
     match call.caller() {
         Side::Xmpp => &mut counters.from_xmpp,
         Side::Sip | Side::Neither => &mut counters.from_sip,
-    }
-}
-
-const fn refusal(none: NoDestination) -> Refusal {
-    match none {
-        NoDestination::NoRoute => Refusal::NoRoute,
-        NoDestination::Unmappable => Refusal::Unmappable,
     }
 }
 

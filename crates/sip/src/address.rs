@@ -21,6 +21,9 @@ const PARAMETER: &[u8] = b"[]/:&+$";
 /// What the value of a header within a URI may hold raw besides those (`hnv-unreserved`).
 const HEADER: &[u8] = b"[]/?:+$";
 
+/// The parameters of a number that come before all others (RFC 3966 §3).
+const FIRST_PARAMETERS: [&str; 3] = ["isub", "ext", "phone-context"];
+
 /// Why an address could not be used.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
@@ -295,12 +298,21 @@ pub fn host_to_unicode(host: &str) -> String {
     if valid.is_ok() { unicode } else { host.to_owned() }
 }
 
-/// Makes a telephone number comparable: drops the visual separators `-.()` (RFC 3966 §3). Text that is no number,
-/// digits after an optional `+`, is given back unchanged.
+/// Makes a telephone number comparable: drops the visual separators `-.()`, and orders its parameters (RFC 3966 §3), in
+/// lower case. Text that is no number, digits after an optional `+`, is given back unchanged.
 pub fn normalise_number(text: &str) -> String {
-    let bare: String = text.chars().filter(|c| !"-.()".contains(*c)).collect();
+    let mut parts = text.split(';');
+    let bare: String = parts.next().unwrap_or_default().chars().filter(|c| !"-.()".contains(*c)).collect();
     let digits = bare.strip_prefix('+').unwrap_or(&bare);
-    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) { bare } else { text.to_owned() }
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.to_owned();
+    }
+    let mut parameters: Vec<String> = parts.filter(|part| !part.is_empty()).map(str::to_ascii_lowercase).collect();
+    parameters.sort_by_key(|parameter| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        (FIRST_PARAMETERS.iter().position(|first| *first == name).unwrap_or(FIRST_PARAMETERS.len()), parameter.clone())
+    });
+    std::iter::once(bare).chain(parameters).collect::<Vec<_>>().join(";")
 }
 
 /// Cleans a display name: no control characters, no line breaks, at most 128 characters. `None` if nothing is left.
@@ -458,6 +470,9 @@ mod tests {
     #[test]
     fn a_telephone_number_loses_its_separators() {
         assert_eq!(normalise_number("+1-(555).123-4567"), "+15551234567");
+        let ordered = "+1555;isub=1;ext=7;phone-context=+44;a=b;z";
+        assert_eq!(normalise_number("+1-555;Z;phone-context=+44;A=B;EXT=7;isub=1"), ordered);
+        assert_eq!(normalise_number("jean-luc;EXT=1"), "jean-luc;EXT=1");
         assert_eq!(normalise_number("jean-luc"), "jean-luc");
         assert_eq!(normalise_number("-"), "-");
         let tel = SipUri::parse("tel:+1-555;ext=12").expect("a tel URI");

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use jid::Jid;
 use model::{Command, Description, Direction, IceRole, LegPolicy, MediaKind, MediaStream, PathPolicy, Security};
-use sip::message::{OutgoingInvite, Response, ToAgent};
+use sip::message::{FromAgent, OutgoingInvite, Response, ToAgent};
 use tracing::Level;
 use xmpp::description;
 use xmpp::jingle::{Action, Content, Jingle, Party, ReasonCondition};
@@ -130,6 +130,23 @@ impl Call {
             sip_leg::Phase::Answered => self.offer_made(cx, offer),
             other @ (sip_leg::Phase::Calling { .. } | sip_leg::Phase::Ended) => self.sip.phase = other,
         }
+    }
+
+    /// Nobody was reached at the first place: the next one gets the same offer.
+    pub(crate) fn try_another(&mut self, cx: &mut Context<'_>, event: &FromAgent) {
+        let (sip_leg::Phase::Calling { rang, .. }, FromAgent::Failed { failure, .. }) = (&self.sip.phase, event) else {
+            return;
+        };
+        let rang = *rang;
+        let Some((next, offer)) = self.others.pop_front().zip(self.sip.local.as_ref()) else { return };
+        let sdp = Some(self.sip.session.write_offer(offer));
+        let by = next.trunk.clone().unwrap_or_else(|| next.to.clone());
+        self.log(cx, Level::INFO, format!("not reached ({} {}), trying {by}", failure.status, failure.phrase));
+        self.sip.dialog = next.dialog;
+        self.trunk.clone_from(&next.trunk);
+        self.sip.phase = sip_leg::Phase::Calling { rang, answer: None };
+        cx.out.sip(ToAgent::Invite(OutgoingInvite { sdp, ..next }));
+        cx.out.count("tried-another");
     }
 
     /// Takes a provisional response.

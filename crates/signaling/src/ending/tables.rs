@@ -244,6 +244,13 @@ pub(super) const CLASS_TO_CONDITION: [(u16, Condition); 4] = [
     (6, Condition::RecipientUnavailable),
 ];
 
+/// The statuses after which another trunk is tried: what lies behind this one was not reached (RFC 3263 §4.3 has 503,
+/// RFC 3261 §21.5 the others). Our own agent says 408 and 503 where nobody answers.
+pub(super) const TRY_ANOTHER: [u16; 3] = [502, 503, 504];
+
+/// The causes with which 480 means the same (RFC 3398 §7.2.4.1): no circuit, and what is out of order or congested.
+pub(super) const TRY_ANOTHER_CAUSES: [u16; 4] = [34, 38, 41, 42];
+
 pub(super) fn reason_of_status(status: u16) -> ReasonCondition {
     let known = if status / 100 == 3 { 300 } else { status };
     STATUSES.iter().find(|row| row.0 == known).map_or(ReasonCondition::GeneralError, |row| row.1)

@@ -1,5 +1,6 @@
 //! The translator with a scripted relay between two scripted sides, on virtual time.
 
+mod addresses;
 mod change;
 mod contents;
 mod directory;

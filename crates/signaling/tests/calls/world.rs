@@ -65,7 +65,7 @@ pub(crate) struct World {
 }
 
 pub(crate) fn row(from: &str, user: &str, to: &str) -> RouteRow {
-    RouteRow { from: from.into(), domain: None, user: user.into(), to: to.into() }
+    RouteRow { from: from.into(), user: user.into(), to: vec![to.into()], ..RouteRow::default() }
 }
 
 pub(crate) fn config() -> Config {
