@@ -82,6 +82,9 @@ pub(crate) struct Trunk {
     pub(crate) numbers: NumberPlan,
     /// `;user=phone` is written behind numbers.
     pub(crate) user_phone: bool,
+    pub(crate) max_calls: usize,
+    /// Calls attempted in a minute.
+    pub(crate) max_attempts: usize,
 }
 
 /// What we answer a digest challenge with.
@@ -191,6 +194,8 @@ pub(crate) struct Call {
     pub(crate) stop_timeout: Duration,
     pub(crate) max_calls: usize,
     pub(crate) max_calls_per_user: usize,
+    /// In a minute.
+    pub(crate) max_attempts_per_user: usize,
     pub(crate) allow_plain_jingle: bool,
     pub(crate) global_failures: bool,
     pub(crate) privacy_reasons: bool,

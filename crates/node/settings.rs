@@ -91,6 +91,8 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
                     assert_identity: trunk.assert_identity,
                     numbers: trunk.numbers.clone(),
                     user_phone: trunk.user_phone,
+                    max_calls: trunk.max_calls,
+                    max_attempts: trunk.max_attempts,
                     ..known
                 };
                 trunks.insert(name.clone(), known);
@@ -127,6 +129,7 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
         ring_timeout: config.call.ring_timeout,
         max_calls: config.call.max_calls,
         max_calls_per_user: config.call.max_calls_per_user,
+        max_attempts_per_user: config.call.max_attempts_per_user,
         ..signaling::Config::new(&config.xmpp.component, routes)
     })
 }
@@ -193,6 +196,8 @@ international_prefix = "000"
 national_prefix = "01"
 number_format = "national"
 user_phone = true
+max_calls = 13
+max_attempts = 14
 [relay]
 addresses = [{ name = "inside", bind = "10.0.0.1" }, { name = "outside", bind = "10.0.0.2", advertise = "192.0.2.2" }]
 ports = "20000-20999"
@@ -220,6 +225,7 @@ ring_timeout = "9s"
 stop_timeout = "1500ms"
 max_calls = 11
 max_calls_per_user = 12
+max_attempts_per_user = 15
 allow_plain_jingle = true
 global_failures = true
 privacy_reasons = true
@@ -308,6 +314,7 @@ anonymous = true
         assert!(translator.privacy_reasons);
         assert_eq!(translator.ring_timeout, Duration::from_secs(9));
         assert_eq!((translator.max_calls, translator.max_calls_per_user), (11, 12));
+        assert_eq!((trunk.max_calls, trunk.max_attempts, translator.max_attempts_per_user), (13, 14, 15));
         let routes = format!("{:?}", translator.routes);
         for part in ["gw.example.org", "staff", "keypad: true", "emergency: true", "101", "\"999\""] {
             assert!(routes.contains(part), "{part} in {routes}");

@@ -89,6 +89,8 @@ struct Trunk {
     national_prefix: Option<String>,
     number_format: Option<String>,
     user_phone: Option<bool>,
+    max_calls: Option<usize>,
+    max_attempts: Option<usize>,
 }
 
 #[derive(Default, Deserialize)]
@@ -133,6 +135,7 @@ struct Call {
     stop_timeout: Option<String>,
     max_calls: Option<usize>,
     max_calls_per_user: Option<usize>,
+    max_attempts_per_user: Option<usize>,
     caller: Option<String>,
     emergency_numbers: Option<Vec<String>>,
     video: Option<bool>,
@@ -348,14 +351,15 @@ impl Trunk {
             |text| match text {
                 "rtp" => Some(TrunkMedia::Rtp),
                 "sdes" => Some(TrunkMedia::Sdes),
+                "osrtp" => Some(TrunkMedia::Osrtp),
                 "dtls" => Some(TrunkMedia::Dtls),
                 _ => None,
             },
-            "\"rtp\", \"sdes\" or \"dtls\"",
+            "\"rtp\", \"osrtp\", \"sdes\" or \"dtls\"",
         );
         let unencrypted_srtcp = self.unencrypted_srtcp.unwrap_or(false);
-        if unencrypted_srtcp && media.is_some_and(|media| media != TrunkMedia::Sdes) {
-            problems.0.push(format!("{} = true needs media = \"sdes\"", key("unencrypted_srtcp")));
+        if unencrypted_srtcp && matches!(media, Some(TrunkMedia::Rtp | TrunkMedia::Dtls)) {
+            problems.0.push(format!("{} = true needs media = \"sdes\" or \"osrtp\"", key("unencrypted_srtcp")));
         }
         let learning = problems.value(
             &key("learning"),
@@ -389,6 +393,8 @@ impl Trunk {
             assert_identity: self.assert_identity.unwrap_or(false),
             numbers: numbers?,
             user_phone: self.user_phone.unwrap_or(false),
+            max_calls: self.max_calls.unwrap_or(0),
+            max_attempts: self.max_attempts.unwrap_or(0),
             uri: self.uri,
             credentials,
             register,
@@ -555,6 +561,7 @@ impl Call {
             stop_timeout: stop_timeout?,
             max_calls: self.max_calls.unwrap_or(MAX_CALLS),
             max_calls_per_user: self.max_calls_per_user.unwrap_or(2),
+            max_attempts_per_user: self.max_attempts_per_user.unwrap_or(60),
             allow_plain_jingle: self.allow_plain_jingle.unwrap_or(false),
             global_failures: self.global_failures.unwrap_or(false),
             privacy_reasons: self.privacy_reasons.unwrap_or(false),

@@ -198,6 +198,11 @@ impl Call {
         &self.jingle.peer
     }
 
+    /// The trunk that it goes by.
+    pub(crate) fn trunk(&self) -> Option<&str> {
+        self.trunk.as_deref()
+    }
+
     /// The From URI that the SIP side sees of a caller on the XMPP side.
     pub(crate) fn caller_uri(&self) -> Option<&str> {
         self.caller_uri.as_deref()

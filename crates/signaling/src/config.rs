@@ -45,6 +45,8 @@ pub struct Config {
     pub max_calls: usize,
     /// Calls at once of one XMPP user, in both directions together.
     pub max_calls_per_user: usize,
+    /// Calls attempted in a minute by one XMPP user, and as many to it; 0 is without limit.
+    pub max_attempts_per_user: usize,
     /// Calls not answered yet from one address that is no trunk's.
     pub max_half_open_per_source: usize,
     /// The version we tell who asks (XEP-0092).
@@ -71,6 +73,7 @@ impl Config {
             ring_timeout: Duration::from_secs(180),
             max_calls: 1_000,
             max_calls_per_user: 2,
+            max_attempts_per_user: 60,
             max_half_open_per_source: 10,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -100,6 +103,10 @@ pub struct Trunk {
     pub numbers: NumberPlan,
     /// Write `;user=phone` behind numbers (RFC 3261 §19.1.1).
     pub user_phone: bool,
+    /// Calls at once, in both directions together; 0 is without limit of its own.
+    pub max_calls: usize,
+    /// Calls attempted in a minute, in both directions together; 0 is without limit.
+    pub max_attempts: usize,
 }
 
 impl Trunk {
@@ -122,6 +129,8 @@ impl Trunk {
             assert_identity: false,
             numbers: NumberPlan::default(),
             user_phone: false,
+            max_calls: 0,
+            max_attempts: 0,
         })
     }
 }
@@ -133,6 +142,9 @@ pub enum TrunkMedia {
     Rtp,
     /// SRTP with keys in the SDP (RFC 4568).
     Sdes,
+    /// The same where the peer wants it, and otherwise nothing: keys are offered beside a profile that does not ask for
+    /// them (RFC 8643).
+    Osrtp,
     /// DTLS-SRTP (RFC 5763), with ICE where the peer has it.
     Dtls,
 }

@@ -225,6 +225,12 @@ pub(crate) enum Refusal {
     TooManyCalls,
     /// As many calls as this user may have.
     UserBusy,
+    /// As many calls as this user may make, or get, in a minute.
+    UserTooOften,
+    /// As many calls as this trunk may have.
+    TrunkBusy,
+    /// As many calls as this trunk may make, or get, in a minute.
+    TrunkTooOften,
     /// It came from here.
     Loop,
     /// It has been through too many hands (RFC 3261 §16.3).
@@ -242,7 +248,7 @@ pub(crate) enum Refusal {
 }
 
 /// Each refusal: its name in the counters, its status, and the stanza error where it is not the one of the status.
-const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 15] = [
+const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 18] = [
     (Refusal::Unmappable, "unmappable-address", 404, Some(Condition::JidMalformed)),
     (Refusal::NoRoute, "no-route", 404, None),
     (Refusal::XmppDown, "xmpp-down", 503, None),
@@ -251,6 +257,9 @@ const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 15] = [
     (Refusal::Emergency, "emergency", 403, None),
     (Refusal::TooManyCalls, "too-many-calls", 503, Some(Condition::ResourceConstraint)),
     (Refusal::UserBusy, "user-busy", 486, Some(Condition::ResourceConstraint)),
+    (Refusal::UserTooOften, "user-too-often", 486, Some(Condition::ResourceConstraint)),
+    (Refusal::TrunkBusy, "trunk-busy", 503, Some(Condition::ResourceConstraint)),
+    (Refusal::TrunkTooOften, "trunk-too-often", 503, Some(Condition::ResourceConstraint)),
     (Refusal::Loop, "loop", 482, None),
     (Refusal::TooManyHops, "too-many-hops", 483, None),
     (Refusal::Sips, "sips", 480, None),
@@ -271,7 +280,9 @@ impl Refusal {
         let status = REFUSALS[self as usize].2;
         let mut response = Response::new(status);
         match self {
-            Self::XmppDown | Self::TooManyCalls => response.retry_after = Some(RETRY_AFTER),
+            Self::XmppDown | Self::TooManyCalls | Self::TrunkBusy | Self::TrunkTooOften => {
+                response.retry_after = Some(RETRY_AFTER)
+            }
             Self::Sips => response.warning = Some((380, format!("{host} SIPS Not Allowed"))),
             Self::NoMedia => response.warning = Some((304, "no media that can be carried".to_owned())),
             Self::Unmappable
@@ -280,6 +291,7 @@ impl Refusal {
             | Self::Denied
             | Self::Emergency
             | Self::UserBusy
+            | Self::UserTooOften
             | Self::Loop
             | Self::TooManyHops
             | Self::UnknownScheme

@@ -28,6 +28,7 @@
 //! - `plan`: where a call goes and what each side sees of it, as [`route_test`] tells: by [`route`], the ordered address
 //!   table, [`users`] and [`number`], and `caller`: who calls, as the other side sees it
 //! - `directory`: who is there and what it can do: presence and service discovery
+//! - `limits`: how many calls there may be, and how often somebody may call
 //! - `outbox`: what goes out and what is waited for, `tombstone`: what is over
 //! - [`action`], [`config`], [`counters`]: what the translator wants, needs to know, and counts
 
@@ -39,6 +40,7 @@ pub mod config;
 pub mod counters;
 mod directory;
 mod ending;
+mod limits;
 pub mod number;
 mod outbox;
 mod plan;

@@ -103,6 +103,7 @@ const fn sip_media(media: Option<TrunkMedia>) -> &'static str {
     match media {
         Some(TrunkMedia::Rtp) => "RTP in clear",
         Some(TrunkMedia::Sdes) => "SRTP, keys in the SDP",
+        Some(TrunkMedia::Osrtp) => "SRTP, keys in the SDP, or RTP in clear where the peer wants no keys",
         Some(TrunkMedia::Dtls) => "DTLS-SRTP",
         None => "RTP in clear, or SRTP with keys in the SDP where that is offered",
     }

@@ -23,6 +23,7 @@ use crate::call::{self, Call, Names, Side};
 use crate::caller::SipCaller;
 use crate::directory::{self, Directory, Way};
 use crate::ending::{Ending, Refusal};
+use crate::limits::{Limits, Whose};
 use crate::outbox::{Asked, Context, Outbox, Purpose, Question};
 use crate::plan::{self, Attempt, FromSip, ToXmpp};
 use crate::tombstone::{SessionKey, Tombstones};
@@ -62,6 +63,7 @@ pub struct Translator {
     callers: HashMap<String, usize>,
     /// Calls not answered yet of each address that is no trunk's.
     half_open: HashMap<IpAddr, usize>,
+    limits: Limits,
     deadlines: BTreeSet<(Instant, CallId)>,
     tombstones: Tombstones,
     next_dialog: u64,
@@ -82,6 +84,7 @@ impl Translator {
             users: HashMap::new(),
             callers: HashMap::new(),
             half_open: HashMap::new(),
+            limits: Limits::default(),
             deadlines: BTreeSet::new(),
             tombstones: Tombstones::default(),
             next_dialog: 0,
@@ -149,7 +152,7 @@ impl Translator {
             return;
         }
         match self.dialogs.get(&event.dialog()).copied() {
-            Some(id) if self.has_another(id, &event) => {
+            Some(id) if self.has_another(id, &event, now) => {
                 self.with_call(id, now, |call, cx| call.try_another(cx, &event))
             }
             Some(id) => self.with_call(id, now, |call, cx| call.handle_sip(cx, event)),
@@ -160,10 +163,20 @@ impl Translator {
         }
     }
 
-    /// Says whether an event means that a call has to be tried at another place, and there is one.
-    fn has_another(&self, id: CallId, event: &FromAgent) -> bool {
+    /// Says whether an event means that a call has to be tried at another place, and there is one with room for it.
+    fn has_another(&mut self, id: CallId, event: &FromAgent, now: Instant) -> bool {
         let FromAgent::Failed { failure, .. } = event else { return false };
-        Ending::is_for_another(failure) && self.calls.get(&id).is_some_and(|call| !call.others.is_empty())
+        if !Ending::is_for_another(failure) {
+            return false;
+        }
+        while let Some(next) = self.calls.get(&id).and_then(|call| call.others.front()) {
+            match self.check_trunk(next.trunk.clone().as_deref(), now) {
+                Ok(()) => return true,
+                Err(refusal) => self.out.count(refusal.word()),
+            }
+            self.calls.get_mut(&id).and_then(|call| call.others.pop_front());
+        }
+        false
     }
 
     /// Takes a reply or news of the relay.
@@ -255,11 +268,12 @@ impl Translator {
         if let Some(at) = call.next_timeout() {
             self.deadlines.remove(&(at, id));
         }
-        let (was_answered, dialog) = (call.was_answered(), call.dialog());
+        let (was_answered, dialog, trunk) = (call.was_answered(), call.dialog(), call.trunk().map(str::to_owned));
         handle(&mut call, &mut Context { config: &self.config, out: &mut self.out, now });
         if call.dialog() != dialog {
             self.dialogs.remove(&dialog);
             self.dialogs.insert(call.dialog(), id);
+            self.limits.moved(trunk.as_deref(), call.trunk());
         }
         self.settle(call, was_answered, now);
     }
@@ -270,6 +284,7 @@ impl Translator {
         self.sessions.insert(session_key(&call), id);
         self.dialogs.insert(call.dialog(), id);
         self.users.entry(call.peer().to_bare()).or_default().push(id);
+        self.limits.moved(None, call.trunk());
         if let Some(source) = call.source {
             *self.half_open.entry(source).or_default() += 1;
         }
@@ -306,6 +321,7 @@ impl Translator {
                 let key = session_key(&call);
                 self.sessions.remove(&key);
                 self.dialogs.remove(&call.dialog());
+                self.limits.moved(call.trunk(), None);
                 if let Some(uri) = call.caller_uri() {
                     uncount(&mut self.callers, uri);
                 }
@@ -355,7 +371,7 @@ impl Translator {
         if initiator.is_some_and(|named| named.map(|named| named.to_bare()) != Ok(stanza.from.to_bare())) {
             return Err(StanzaError::new(Condition::NotAllowed)); // XEP-0166 §7.1: in somebody else's name
         }
-        let callee = self.find_callee(stanza).map_err(|refusal| {
+        let callee = self.find_callee(stanza, now).map_err(|refusal| {
             self.refuse(&stanza.from, refusal);
             refusal.stanza_error()
         })?;
@@ -420,15 +436,35 @@ impl Translator {
     }
 
     /// Finds whom a call from XMPP is for on the SIP side, and makes the INVITEs for it: one for each place to try.
-    fn find_callee(&mut self, stanza: &Stanza) -> Result<Callee, Refusal> {
+    fn find_callee(&mut self, stanza: &Stanza, now: Instant) -> Result<Callee, Refusal> {
         let from = stanza.from.to_bare();
+        if !self.limits.attempt(Whose::Caller(from.clone()), self.config.max_attempts_per_user, now) {
+            return Err(Refusal::UserTooOften);
+        }
         let planned = plan::to_sip(&self.config, &from, &stanza.to)?;
         self.check_room(&from)?;
         let known_by = planned.attempts.iter().find(|attempt| attempt.caller.is_jid);
         let caller_uri = known_by.map(|attempt| attempt.caller.from.clone());
-        let mut invites = planned.attempts.into_iter().map(|attempt| self.invite(attempt)).collect::<VecDeque<_>>();
-        let first = invites.pop_front().ok_or(Refusal::NoRoute)?;
-        Ok(Callee { first, others: invites, caller_uri })
+        let mut others: VecDeque<_> = planned.attempts.into_iter().map(|attempt| self.invite(attempt)).collect();
+        let mut why = Refusal::NoRoute;
+        while let Some(first) = others.pop_front() {
+            match self.check_trunk(first.trunk.as_deref(), now) {
+                Ok(()) => return Ok(Callee { first, others, caller_uri }),
+                Err(refusal) => why = refusal,
+            }
+        }
+        Err(why)
+    }
+
+    /// Checks that there may be another call by this trunk, and counts the attempt.
+    fn check_trunk(&mut self, name: Option<&str>, now: Instant) -> Result<(), Refusal> {
+        let known = name.and_then(|name| self.config.trunks.get_key_value(name));
+        let Some((name, trunk)) = known else { return Ok(()) };
+        if trunk.max_calls > 0 && self.limits.calls(name) >= trunk.max_calls {
+            return Err(Refusal::TrunkBusy);
+        }
+        let is_allowed = self.limits.attempt(Whose::Trunk(name.clone()), trunk.max_attempts, now);
+        if is_allowed { Ok(()) } else { Err(Refusal::TrunkTooOften) }
     }
 
     fn invite(&mut self, attempt: Attempt) -> OutgoingInvite {
@@ -490,7 +526,7 @@ impl Translator {
         }
         let wanted: Vec<MediaKind> =
             media.iter().copied().filter(|kind| *kind == MediaKind::Audio || self.config.video).collect();
-        let callee = self.find_callee(stanza);
+        let callee = self.find_callee(stanza, now);
         let reason = match callee {
             Ok(_) if wanted.is_empty() => Reason::new(ReasonCondition::UnsupportedApplications),
             Ok(callee) => match self.names(stanza, sid, &callee) {
@@ -582,6 +618,7 @@ impl Translator {
         if self.is_our_caller(&invite.from) {
             return Err(Refusal::Loop);
         }
+        self.check_trunk(invite.trunk.as_deref(), now)?;
         if invite.replaces.is_some() {
             return Err(Refusal::Forbidden);
         }
@@ -598,6 +635,9 @@ impl Translator {
             return Err(Refusal::TooManyCalls);
         }
         self.check_room(&callee)?;
+        if !self.limits.attempt(Whose::Callee(callee.clone()), self.config.max_attempts_per_user, now) {
+            return Err(Refusal::UserTooOften);
+        }
         let mut session = Session::new(self.out.random());
         let described = invite.sdp.as_deref().map(|sdp| session.read_offer(sdp)).transpose();
         let described = described.map_err(|_| Refusal::Malformed)?;

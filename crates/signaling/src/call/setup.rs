@@ -90,6 +90,10 @@ impl Call {
                 match trunk.media {
                     TrunkMedia::Rtp => (),
                     TrunkMedia::Sdes => sip.security = vec![Security::Sdes],
+                    TrunkMedia::Osrtp => {
+                        sip.security = vec![Security::Rtp, Security::Sdes];
+                        sip.offers_all = true;
+                    }
                     TrunkMedia::Dtls => {
                         sip.security = vec![Security::Dtls];
                         sip.path = PathPolicy::Ice { role: IceRole::Offerer, required: false };

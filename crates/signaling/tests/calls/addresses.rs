@@ -245,3 +245,78 @@ fn a_test_of_a_route_says_what_a_call_shows() {
     assert!(test("a@b", "@", None).is_err() && test("sip:a@b", "sip:a@b", Some("x")).is_err());
     assert!(test("a@b", "c@d", Some("phones")).is_err());
 }
+
+#[test]
+fn a_trunk_has_so_many_calls_and_then_the_next_has_them() {
+    let mut config = two_trunks();
+    for trunk in config.trunks.values_mut() {
+        trunk.max_calls = 1;
+    }
+    let mut world = World::with(config);
+    let callers = ["a@localhost/x", "b@localhost/x", "c@localhost/x"];
+    let trunks: Vec<_> = callers
+        .iter()
+        .map(|caller| {
+            propose(&mut world, caller, "100");
+            invites(&world).pop().expect("it is called").trunk
+        })
+        .collect();
+    assert_eq!(trunks, [Some("phones".to_owned()), Some("backup".to_owned()), None]);
+    let incoming = || invite_from(Some("phones"), "sip:0301234@127.0.0.1", "sip:+4930123456@gw", Some(phone()));
+    assert_eq!(world.sip(incoming()), ["=> 503"]);
+    assert_eq!(refused(&world, "trunk-busy"), 1);
+    // The first is out of reach: the second has no room, the third has. Then there is room in the first.
+    assert_eq!(world.sip(failed_at(1, 503, &[])), ["=> INVITE sip:100@last.example sdp"]);
+    assert_eq!(refused(&world, "trunk-busy"), 2);
+    assert!(world.sip(incoming()).contains(&"-> propose".to_owned()));
+    world.sip(FromAgent::Cancelled { dialog: THEIRS, reason: Vec::new() });
+    assert!(world.sip(incoming()).contains(&"-> propose".to_owned()), "the room is given back");
+}
+
+#[test]
+fn nobody_calls_more_often_in_a_minute_than_allowed() {
+    let mut world = World::with(Config { max_attempts_per_user: 2, ..two_trunks() });
+    for attempt in 0..2 {
+        world.sid = format!("attempt-{attempt}");
+        world.message("propose", AUDIO);
+        world.message("retract", "");
+        world.pass(std::time::Duration::from_secs(1));
+    }
+    world.sid = "third".into();
+    assert_eq!(world.message("propose", AUDIO), ["-> reject busy"]);
+    let session = format!(
+        "<iq from='{ALICE}' to='{PHONE}' type='set'><jingle xmlns='urn:xmpp:jingle:1' action='session-initiate' \
+         sid='fourth'>{}</jingle></iq>",
+        browser()
+    );
+    assert_eq!(world.stanza(&session), ["-> error resource-constraint"]);
+    assert_eq!(refused(&world, "user-too-often"), 2);
+    let incoming = || invite_from(Some("phones"), "sip:0301234@127.0.0.1", "sip:+4930123456@gw", Some(phone()));
+    for _ in 0..2 {
+        assert!(world.sip(incoming()).contains(&"-> propose".to_owned()), "being called is another thing");
+        world.sip(FromAgent::Cancelled { dialog: THEIRS, reason: Vec::new() });
+    }
+    assert_eq!(world.sip(incoming()), ["=> 486"]);
+    world.pass(std::time::Duration::from_secs(60));
+    assert!(world.sip(incoming()).contains(&"-> propose".to_owned()));
+
+    let mut config = two_trunks();
+    config.trunks.get_mut("phones").expect("it is there").max_attempts = 1;
+    let mut world = World::with(config);
+    propose(&mut world, ALICE, "100");
+    propose(&mut world, "bob@localhost/x", "100");
+    assert_eq!(invites(&world).last().and_then(|invite| invite.trunk.clone()).as_deref(), Some("backup"));
+    assert_eq!(world.sip(incoming()), ["=> 503"]);
+    assert_eq!(refused(&world, "trunk-too-often"), 1);
+}
+
+#[test]
+fn keys_are_offered_beside_a_plain_profile_where_they_are_preferred() {
+    let mut config = two_trunks();
+    config.trunks.get_mut("phones").expect("it is there").media = TrunkMedia::Osrtp;
+    let mut world = World::with(config);
+    propose(&mut world, ALICE, "100");
+    let Some(model::Command::CreateCall { legs, .. }) = world.commands.first() else { panic!("a call is made") };
+    let sip = &legs[1];
+    assert_eq!((sip.security.as_slice(), sip.offers_all), (&[model::Security::Rtp, model::Security::Sdes][..], true));
+}
