@@ -27,6 +27,8 @@ pub(crate) struct Phone {
     pub(crate) transport: &'static str,
     /// Frequency of the tone that is the user's voice.
     pub(crate) frequency: u32,
+    /// Has a camera and a screen, and the codec VP8 for them.
+    pub(crate) video: bool,
     /// Where it registers; without, it is called where it listens, as `100`.
     pub(crate) account: Option<Account>,
 }
@@ -42,7 +44,7 @@ pub(crate) struct Account {
 impl Default for Phone {
     fn default() -> Self {
         let (codec, rate) = ("PCMU/8000/1", 8_000);
-        Self { codec, rate, encryption: None, transport: "udp", frequency: 880, account: None }
+        Self { codec, rate, encryption: None, transport: "udp", frequency: 880, video: false, account: None }
     }
 }
 
@@ -145,6 +147,15 @@ impl Baresip {
         panic!("baresip hears no tone of {frequency} Hz, but {heard:?}");
     }
 
+    /// Waits until pictures of the other side arrive, as the phone itself counts their packets.
+    pub(crate) fn is_shown_pictures(&self) {
+        self.events.wait_until("packets of pictures", PATIENCE, |line| {
+            let event = serde_json::from_str::<Value>(line).ok()?;
+            let received = event["rtcp_stats"]["rx"]["sent"].as_u64()?;
+            (event["type"] == "CALL_RTCP" && event["param"] == "video" && received >= 20).then_some(())
+        });
+    }
+
     /// Everything the phone printed, its SIP messages among it.
     pub(crate) fn log(&self) -> &Log {
         self.process.log()
@@ -172,6 +183,7 @@ impl Drop for Baresip {
 
 fn account(port: u16, phone: Phone) -> String {
     let encryption = phone.encryption.map(|name| format!(";mediaenc={name}")).unwrap_or_default();
+    let video = if phone.video { ";video_codecs=vp8" } else { "" };
     let (user, port, more) = match phone.account {
         Some(Account { user, password, registrar }) => {
             (user, registrar, format!("60;auth_user={user};auth_pass={password}"))
@@ -179,7 +191,7 @@ fn account(port: u16, phone: Phone) -> String {
         None => ("100", port, "0".to_owned()),
     };
     format!(
-        "<sip:{user}@127.0.0.1:{port};transport={}>;answermode=manual;regint={more};audio_codecs={}{encryption}\n",
+        "<sip:{user}@127.0.0.1:{port};transport={}>;answermode=manual;regint={more};audio_codecs={}{encryption}{video}\n",
         phone.transport, phone.codec
     )
 }
@@ -189,6 +201,13 @@ fn config(dir: &TempDir, port: u16, control: u16, phone: Phone) -> String {
     let rtp = ports::free(10);
     let rtp_last = rtp + 9;
     let rate = phone.rate;
+    let video = match phone.video {
+        true => {
+            "module vp8.so\nmodule fakevideo.so\nvideo_source fakevideo,nil\n\
+             video_display fakevideo,nil\nvideo_size 320x240\nvideo_fps 10\n"
+        }
+        false => "",
+    };
     format!(
         "sip_listen 127.0.0.1:{port}
 call_max_calls 1
@@ -218,7 +237,7 @@ module uuid.so
 module ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
 snd_path {dir}
-"
+{video}"
     )
 }
 

@@ -82,6 +82,11 @@ impl Browser {
         self.command("call", json!({ "to": to, "frequency": frequency }));
     }
 
+    /// Calls `to` directly with a picture beside the voice.
+    pub(crate) fn call_with_video(&self, to: &str, frequency: u32) {
+        self.command("call", json!({ "to": to, "frequency": frequency, "video": true }));
+    }
+
     /// Dials a number behind the gateway.
     pub(crate) fn dial(&self, number: &str, frequency: u32) {
         match self.setup {
@@ -94,6 +99,36 @@ impl Browser {
     /// Takes the call that came in.
     pub(crate) fn accept(&self, frequency: u32) {
         self.command("accept", json!({ "frequency": frequency }));
+    }
+
+    /// Takes the call that came in, with a picture beside the voice.
+    pub(crate) fn accept_with_video(&self, frequency: u32) {
+        self.command("accept", json!({ "frequency": frequency, "video": true }));
+    }
+
+    /// Turns the camera on in a call without one.
+    pub(crate) fn add_video(&self) {
+        self.command("addVideo", json!({}));
+    }
+
+    /// Waits until the user has seen the other side's picture move.
+    pub(crate) fn sees(&self) {
+        self.command("see", json!({}));
+    }
+
+    /// Restarts ICE, as after a change of network.
+    pub(crate) fn restart_ice(&self) {
+        self.command("restartIce", json!({}));
+    }
+
+    /// Puts the call on hold.
+    pub(crate) fn hold(&self) {
+        self.command("hold", json!({}));
+    }
+
+    /// Takes the call up again.
+    pub(crate) fn resume(&self) {
+        self.command("resume", json!({}));
     }
 
     pub(crate) fn decline(&self) {

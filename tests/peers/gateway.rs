@@ -2,7 +2,7 @@
 
 use std::process::ExitStatus;
 
-use crate::log::PATIENCE;
+use crate::log::{Log, PATIENCE};
 use crate::ports;
 use crate::process::Process;
 use crate::prosody::Prosody;
@@ -17,13 +17,15 @@ pub(crate) struct Trunk {
     pub(crate) transport: &'static str,
     /// Whether the gateway registers with the trunk, as `gateway` with the password `s3cret`.
     pub(crate) register: bool,
+    /// Whether calls carry video.
+    pub(crate) video: bool,
     /// How long a call may ring, where that is not the default.
     pub(crate) ring_timeout: Option<&'static str>,
 }
 
 impl Default for Trunk {
     fn default() -> Self {
-        Self { media: "rtp", transport: "udp", register: false, ring_timeout: None }
+        Self { media: "rtp", transport: "udp", register: false, video: false, ring_timeout: None }
     }
 }
 
@@ -55,6 +57,11 @@ impl Gateway {
         prosody.log().wait_for("External component successfully authenticated");
     }
 
+    /// What the gateway logs.
+    pub(crate) fn log(&self) -> &Log {
+        self.process.log()
+    }
+
     /// Where the phones of the trunk are: the port of the first one.
     pub(crate) fn phones_port(&self) -> u16 {
         self.phones
@@ -79,7 +86,7 @@ impl Gateway {
 
 fn config(prosody: &Prosody, trunk: Trunk, sip: u16, phones: u16, relay: u16) -> String {
     let component = prosody.component_port();
-    let Trunk { media, transport, register, ring_timeout } = trunk;
+    let Trunk { media, transport, register, video, ring_timeout } = trunk;
     let ring_timeout = ring_timeout.map(|time| format!("ring_timeout = \"{time}\"")).unwrap_or_default();
     let relay_last = relay + 99;
     format!(
@@ -100,6 +107,7 @@ register = {register}
 addresses = [{{ bind = "127.0.0.1" }}]
 ports = "{relay}-{relay_last}"
 [call]
+video = {video}
 {ring_timeout}
 [[route]]
 from = "xmpp"

@@ -26,3 +26,4 @@ mod secure;
 mod sipp;
 mod temp_dir;
 mod tone;
+mod video;

@@ -11,10 +11,9 @@ use model::{
 /// What every phone has: name and clock rate.
 const CERTAIN: [(&str, u32); 3] = [("PCMU", 8_000), ("telephone-event", 8_000), ("H264", 90_000)];
 
-/// Header extensions that mean the same on both legs; the relay renumbers them.
+/// Header extensions that mean the same on both legs; the relay renumbers them. Not the names of streams in a bundle (RFC
+/// 8843 §15): a browser that has agreed on those plays no packet without one, and by payload type it finds the stream, too.
 const EXTENSIONS: [&str; 1] = ["urn:ietf:params:rtp-hdrext:ssrc-audio-level"];
-/// Names the stream within a bundle; each leg's own (RFC 8843 §15).
-const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 /// Feedback that the relay passes on for video: lost packets and new pictures (RFC 4585, RFC 5104).
 const VIDEO_FEEDBACK: [(&str, &str); 3] = [("nack", ""), ("nack", "pli"), ("ccm", "fir")];
 /// Limits that hold for what is relayed unchanged.
@@ -46,9 +45,15 @@ const GENERIC_VIDEO: [Format; 2] = [
 /// The streams of an offer that a call carries: the first of each kind, as far as the kind is wanted. Others are refused
 /// by leaving them out.
 pub(crate) fn carried(offer: &Description, video: bool) -> Description {
-    let wanted = |kind| kind == MediaKind::Audio || video;
+    let mut carried = one_of_each_kind(offer);
+    carried.streams.retain(|stream| stream.kind == MediaKind::Audio || video);
+    restricted(offer, carried.streams)
+}
+
+/// The first stream of each kind in an offer.
+pub(crate) fn one_of_each_kind(offer: &Description) -> Description {
     let mut streams: Vec<MediaStream> = Vec::new();
-    for stream in offer.streams.iter().filter(|stream| !stream.rejected && wanted(stream.kind)) {
+    for stream in offer.streams.iter().filter(|stream| !stream.rejected) {
         if has_media(&stream.codecs) && streams.iter().all(|other| other.kind != stream.kind) {
             streams.push(stream.clone());
         }
@@ -227,23 +232,24 @@ pub(crate) fn answer(offer: &Description, agreed: &Description) -> Option<Descri
     }
     let accepted = |id: &StreamId| answered.iter().any(|stream| stream.id == *id && !stream.rejected);
     let bundle: Vec<StreamId> = offer.bundle.iter().copied().filter(accepted).collect();
-    let mut answer = Description { streams: answered, bundle };
-    name_within_bundle(&mut answer, offer);
-    Some(answer)
+    Some(Description { streams: answered, bundle })
 }
 
-/// Within a bundle packets are told apart by name, which each leg gives its own.
-pub(crate) fn name_within_bundle(answer: &mut Description, offer: &Description) {
-    if answer.bundle.len() < 2 {
-        return;
+/// The answer with what it rejects kept, although nothing flows there: many clients take an answer only with every content
+/// of their offer (RFC 8829 §5.3.1 knows no other), and can make use of it later.
+pub(crate) fn kept_idle(answer: Description, offer: &Description) -> Description {
+    let mut kept = answer;
+    for stream in kept.streams.iter_mut().filter(|stream| stream.rejected) {
+        let offered = offer.streams.iter().find(|offered| offered.id == stream.id && !offered.rejected);
+        let Some(offered) = offered.filter(|offered| has_media(&offered.codecs)) else { continue };
+        let codecs = offered.codecs.iter().filter(|codec| is_forwardable(codec));
+        let said = |codec: &Codec| Codec { feedback: Vec::new(), parameters: parameters_of(codec), ..codec.clone() };
+        let codecs = codecs.map(said).collect();
+        *stream = MediaStream { rejected: false, direction: Direction::Inactive, codecs, ..stream.clone() };
     }
-    for stream in answer.streams.iter_mut().filter(|stream| !stream.rejected) {
-        let offered = offer.streams.iter().find(|offered| offered.id == stream.id);
-        let named = offered.and_then(|offered| extension(offered, MID));
-        if extension(stream, MID).is_none() {
-            stream.extensions.extend(named.cloned());
-        }
-    }
+    let is_kept = |id: &StreamId| kept.streams.iter().any(|stream| stream.id == *id && !stream.rejected);
+    kept.bundle = offer.bundle.iter().copied().filter(is_kept).collect();
+    kept
 }
 
 fn extension<'a>(stream: &'a MediaStream, uri: &str) -> Option<&'a HeaderExtension> {
@@ -335,7 +341,7 @@ mod tests {
             codec(126, "telephone-event", 8_000, 1),
         ]);
         stream.codecs[0].feedback.push(Feedback { kind: "transport-cc".into(), subtype: String::new() });
-        stream.extensions = [EXTENSIONS[0], "urn:x-other", MID]
+        stream.extensions = [EXTENSIONS[0], "urn:x-other", "urn:ietf:params:rtp-hdrext:sdes:mid"]
             .into_iter()
             .zip(1..)
             .map(|(uri, id)| HeaderExtension { id, uri: uri.into(), direction: Direction::SendRecv })

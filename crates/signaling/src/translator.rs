@@ -376,8 +376,8 @@ impl Translator {
             refusal.stanza_error()
         })?;
         let described = describe(&jingle.contents, &jingle.bundle, Party::Initiator);
-        let offer = codecs::carried(&described.description, self.config.video);
-        if offer.streams.is_empty() {
+        let offer = codecs::one_of_each_kind(&described.description);
+        if codecs::carried(&offer, self.config.video).streams.is_empty() {
             self.refuse(&stanza.from, Refusal::NoMedia);
             self.terminate(stanza, jingle, Reason::new(call::why_not_carried(&jingle.contents)));
             return Ok(());

@@ -7,6 +7,7 @@ import { createClient } from 'stanza';
 import { addAlias, attribute, childAttribute } from 'stanza/jxt';
 
 import { hear, listenTo, toneOf } from './audio.js';
+import { addCamera, answerCamera, cameraOf, see, takeAnswer } from './video.js';
 
 const JINGLE = 'urn:xmpp:jingle:1';
 const RTP = 'urn:xmpp:jingle:apps:rtp:1';
@@ -43,22 +44,44 @@ const commands = {
         });
     },
 
-    async call({ to, frequency }) {
+    async call({ to, frequency, video }) {
         if (!jmi) {
-            await start(to, crypto.randomUUID(), frequency);
+            await start(to, crypto.randomUUID(), frequency, video);
             return;
         }
         proposal = { peer: to, sid: crypto.randomUUID(), frequency };
         propose('propose', { media: 'audio' });
     },
 
-    async accept({ frequency }) {
+    async accept({ frequency, video }) {
         if (proposal) {
             proposal.frequency = frequency;
             propose('proceed');
             return;
         }
-        await answer(frequency);
+        await answer(frequency, video);
+    },
+
+    // Turns the camera on in a call without one.
+    addVideo() {
+        return addCamera(session);
+    },
+
+    see() {
+        return see(session);
+    },
+
+    // What ICE calls its end of the call, and takes another name for: as after a change of network.
+    async restartIce() {
+        await session.restartIce();
+    },
+
+    hold() {
+        return session.hold();
+    },
+
+    resume() {
+        return session.resume();
     },
 
     decline() {
@@ -127,6 +150,7 @@ function watch() {
     client.on('disconnected', () => report({ event: 'disconnected' }));
     client.on('jingle:incoming', async incoming => {
         session = incoming;
+        watchContents();
         if (proposal?.sid === incoming.sid) {
             const { frequency } = proposal;
             proposal = undefined;
@@ -140,7 +164,7 @@ function watch() {
         client.on(`jingle:${event}`, () => report({ event }));
     }
     client.on('jingle:terminated', (_, reason) => report({ event: 'terminated', reason: reason?.condition }));
-    client.jingle.on('peerTrackAdded', (_, track) => listenTo(track));
+    client.jingle.on('peerTrackAdded', (_, track) => track.kind === 'audio' && listenTo(track));
     client.jingle.on('connectionState', (_, state) => report({ event: 'connection', state }));
     client.jingle.on('log:error', (...words) => report({ event: 'error', text: words.map(String).join(' ') }));
     client.on('message', message => message.proposal && proposed(message.from, message.proposal));
@@ -161,13 +185,37 @@ async function proposed(peer, { action, id, reason }) {
     }
 }
 
-async function start(to, sid, frequency) {
-    session = client.jingle.createMediaSession(to, sid, toneOf(frequency));
+async function start(to, sid, frequency, video) {
+    session = client.jingle.createMediaSession(to, sid, voiceAndPicture(frequency, video));
+    watchContents();
     await session.start();
 }
 
-async function answer(frequency) {
-    const stream = toneOf(frequency);
+// Contents that are added to the session, which stanza.js cannot.
+function watchContents() {
+    const answered = (event, take) => async (changes, done) => {
+        try {
+            await take(session, changes);
+            done();
+            report({ event });
+        } catch (error) {
+            report({ event: 'error', text: String(error?.stack ?? error) });
+            done({ condition: 'general-error' });
+        }
+    };
+    session.onContentAccept = answered('content-accept', takeAnswer);
+    session.onContentAdd = answered('content-add', answerCamera);
+    session.onContentReject = answered('content-reject', () => undefined);
+    session.onContentModify = answered('content-modify', () => undefined);
+}
+
+function voiceAndPicture(frequency, video) {
+    const tracks = toneOf(frequency).getTracks();
+    return new MediaStream(video ? [...tracks, cameraOf()] : tracks);
+}
+
+async function answer(frequency, video) {
+    const stream = voiceAndPicture(frequency, video);
     for (const track of stream.getTracks()) {
         await session.addTrack(track, stream);
     }

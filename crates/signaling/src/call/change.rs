@@ -230,12 +230,12 @@ impl Call {
         let offering = self.sip.change.take_if(|change| matches!(change, Change::Offering { .. } | Change::Preparing));
         match offering {
             Change::Offering { request } => {
-                let sdp = self.sip.session.write_offer(&offer);
+                let sdp = self.sip.write_offer(&offer);
                 self.sip.respond_in_dialog(cx, request, Response::with_sdp(200, sdp));
                 self.sip.change = Change::AwaitingAck { offer, first: false };
             }
             Change::Preparing => {
-                let sdp = self.sip.session.write_offer(&offer);
+                let sdp = self.sip.write_offer(&offer);
                 cx.out.sip(ToAgent::Reinvite { dialog: self.sip.dialog, sdp });
                 self.sip.change = Change::Reinviting { offer };
             }

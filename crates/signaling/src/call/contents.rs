@@ -236,7 +236,6 @@ impl Call {
         };
         let mut full = self.jingle.extended(&self.jingle.settled(), answered.streams, false);
         full.bundle.clone_from(&self.jingle.remote.bundle);
-        codecs::name_within_bundle(&mut full, &self.jingle.remote);
         let answer = codecs::directed(&full, |stream| stream.direction);
         cx.out.relay(Command::LocalAnswer { call: self.id, leg: JINGLE, answer }, Purpose::GiveAnswer(JINGLE), cx.now);
         self.jingle.addition = Addition::Answering { streams };
@@ -419,7 +418,8 @@ impl Call {
             let stream = self.jingle.remote.streams.iter_mut().find(|stream| Some(stream.id) == id);
             if let (Some(stream), Some(senders)) = (stream, content.senders) {
                 stream.direction = senders.direction(party);
-                if stream.direction != Direction::Inactive && !self.sip.has(stream.id) {
+                let is_carried = stream.kind == MediaKind::Audio || cx.config.video;
+                if is_carried && stream.direction != Direction::Inactive && !self.sip.has(stream.id) {
                     again.push(stream.id);
                     self.jingle.told.remove(&stream.id);
                 }
@@ -474,7 +474,8 @@ impl Call {
             .streams
             .iter()
             .filter(|stream| stream.kind == MediaKind::Video && !stream.rejected)
-            .map(|stream| (stream.id, self.sip.wish(stream.id).reversed()))
+            .map(|stream| stream.id)
+            .map(|id| (id, if self.sip.has(id) { self.sip.wish(id).reversed() } else { Direction::Inactive }))
             .collect();
         for (id, direction) in live {
             if self.jingle.told.insert(id, direction).unwrap_or_default() == direction {

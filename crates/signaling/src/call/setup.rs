@@ -119,13 +119,13 @@ impl Call {
     pub(super) fn offer_to_sip(&mut self, cx: &mut Context<'_>, offer: Description) {
         match std::mem::replace(&mut self.sip.phase, sip_leg::Phase::Answered) {
             sip_leg::Phase::Idle { invite } => {
-                let sdp = Some(self.sip.session.write_offer(&offer));
+                let sdp = Some(self.sip.write_offer(&offer));
                 cx.out.sip(ToAgent::Invite(OutgoingInvite { sdp, ..*invite }));
                 self.sip.local = Some(offer);
                 self.sip.phase = sip_leg::Phase::Calling { rang: false, answer: None };
             }
             sip_leg::Phase::Called { .. } => {
-                let sdp = self.sip.session.write_offer(&offer);
+                let sdp = self.sip.write_offer(&offer);
                 self.sip.respond(cx, Response::with_sdp(200, sdp));
                 self.sip.local = Some(offer.clone());
                 self.sip.change = Change::AwaitingAck { offer, first: true };
@@ -237,10 +237,10 @@ impl Call {
         }
         let described = description::describe(&jingle.contents, &jingle.bundle, Party::Initiator);
         self.losses(cx, "XMPP", &described.losses);
-        let offer = codecs::carried(&described.description, cx.config.video);
+        let offer = codecs::one_of_each_kind(&described.description);
         // What the SIP side has been offered already numbers the streams.
         let offer = self.sip.local.as_ref().map_or(offer.clone(), |like| codecs::renumbered(&offer, &unnamed(like)));
-        if offer.streams.is_empty() {
+        if codecs::carried(&offer, cx.config.video).streams.is_empty() {
             self.jingle.phase = jingle_leg::Phase::Initiated;
             self.end(cx, Side::Neither, Ending::new(why_not_carried(&jingle.contents)));
         } else {
@@ -258,6 +258,7 @@ impl Call {
         match self.sip.phase {
             sip_leg::Phase::Answered => self.answer_jingle(cx),
             sip_leg::Phase::Idle { .. } => {
+                let offer = codecs::carried(&offer, cx.config.video);
                 let early = self.jingle.jmi && cx.config.jmi == JmiMode::EarlyAccept;
                 let offer = codecs::offer_like(&if early { codecs::promised(&offer) } else { offer }, false);
                 if early {
@@ -278,6 +279,9 @@ impl Call {
     fn answer_jingle_with(&mut self, cx: &mut Context<'_>, agreed: &Description) {
         match codecs::answer(&self.jingle.remote, &both_ways(agreed)) {
             Some(answer) => {
+                let idle = answer.streams.iter().filter(|stream| stream.rejected).map(|stream| stream.id);
+                self.jingle.told.extend(idle.map(|id| (id, Direction::Inactive)));
+                let answer = codecs::kept_idle(answer, &self.jingle.remote);
                 let command = Command::LocalAnswer { call: self.id, leg: JINGLE, answer };
                 cx.out.relay(command, Purpose::GiveAnswer(JINGLE), cx.now);
             }

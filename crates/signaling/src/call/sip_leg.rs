@@ -10,7 +10,7 @@
 //!             <> BYE                                             <> BYE
 //! ```
 
-use model::{Description, Direction, StreamId};
+use model::{Description, Direction, Profile, StreamId};
 use sdp::Session;
 use sip::message::{DialogId, OutgoingInvite, Response, ToAgent};
 
@@ -81,6 +81,20 @@ impl SipLeg {
             refused: None,
             told_hold: false,
         }
+    }
+
+    /// Writes an offer. Where it asks for feedback (RFC 4585) it does so below the profile that every phone takes: many
+    /// refuse RTP/AVPF, and those that know feedback find its attributes.
+    pub(super) fn write_offer(&mut self, offer: &Description) -> String {
+        let mut offer = offer.clone();
+        for stream in &mut offer.streams {
+            stream.path.profile = match stream.path.profile {
+                Profile::Avp | Profile::Avpf => Profile::Avp,
+                Profile::Savp | Profile::Savpf => Profile::Savp,
+                dtls @ (Profile::TlsSavp | Profile::TlsSavpf) => dtls,
+            };
+        }
+        self.session.write_offer(&offer)
     }
 
     /// Says whether a provisional status means ringing.
