@@ -11,7 +11,7 @@ use sdp::rewrite::{Edits, Fate, Layout, OriginChanges, Rewriting};
 use sdp::{Role, RtcpAttribute, SdpError, Trickle, Wording};
 
 use crate::calls::Said;
-use crate::request::{AttributeChanges, Flag, Options, Replace, SdesWord, Set};
+use crate::request::{AttributeChanges, Flag, Options, Replace, SdesWord, Set, Transport};
 
 /// The family of the address that a party names, even where it names none of it.
 pub(crate) fn family(said: &Facts) -> Option<AddressFamily> {
@@ -34,6 +34,9 @@ pub(crate) fn described(
             stream.path.rtp = line.address.map(|none| SocketAddr::new(none, line.port));
         }
     }
+    for stream in &mut description.streams {
+        stream.path.sender = options.received_from;
+    }
     let source = options.received_from.filter(|_| options.flags.has(Flag::SipSourceAddress));
     if let Some(address) = options.media_address.or(source) {
         for stream in &mut description.streams {
@@ -53,6 +56,27 @@ pub(crate) fn with_profile(mut local: Description, profile: Profile) -> Descript
         if offers_keys || stream.path.profile.is_secure() == profile.is_secure() {
             stream.path.profile = profile;
         }
+    }
+    local
+}
+
+/// The profile that the offerer is answered: the one that is wished for, where it differs in feedback alone (RFC 4585,
+/// RFC 5124). What protects media was settled by the offer.
+pub(crate) fn with_answered_profile(
+    mut local: Description,
+    wished: Option<Transport>,
+    answered: &Description,
+) -> Description {
+    for stream in local.streams.iter_mut().filter(|stream| !stream.rejected) {
+        let answered = answered.streams.iter().find(|answered| answered.id == stream.id);
+        let profile = match wished {
+            Some(Transport::Profile(profile)) => Some(profile),
+            Some(Transport::Accept) => answered.map(|answered| answered.path.profile),
+            None => None,
+        };
+        let own = stream.path.profile;
+        let is_alike = |profile: &Profile| profile.with_feedback(false) == own.with_feedback(false);
+        stream.path.profile = profile.filter(is_alike).unwrap_or(own);
     }
     local
 }

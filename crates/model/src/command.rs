@@ -232,7 +232,7 @@ pub struct LegPolicy {
     pub path: PathPolicy,
     /// The address that the peer's signalling comes from, if it is known. The peer has named it by using it, so where
     /// there is no ICE its media may come from there too, from the signalled port (baresip announces the address of its
-    /// default route, and sends from the one that is nearest).
+    /// default route, and sends from the one that is nearest). A description may know another.
     pub sender: Option<IpAddr>,
     /// What protects its media, best first. We offer the first; we accept any of them from the peer, and nothing else.
     pub security: Vec<Security>,

@@ -1,7 +1,7 @@
 //! How bytes reach a leg: addresses, candidates, fingerprints, keys.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,9 @@ pub struct MediaPath {
     pub dtls: Option<DtlsParameters>,
     /// Keys in the description (RFC 4568), best first.
     pub crypto: Vec<Crypto>,
+    /// The address that the signalling which brought this came from, where it is known and other than the policy says.
+    #[serde(default)]
+    pub sender: Option<IpAddr>,
 }
 
 /// The credentials of an ICE session (RFC 8445 §5.3), and what the agent behind them is.

@@ -235,6 +235,7 @@ fn description() -> Description {
         end_of_candidates: true,
         dtls: Some(DtlsParameters { fingerprints: vec![fingerprint], setup: Setup::Actpass, tls_id: None }),
         crypto: crypto.to_vec(),
+        sender: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
     let stream = MediaStream {
         rejected: true,

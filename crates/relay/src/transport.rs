@@ -441,7 +441,7 @@ impl Transport {
         let renamed = self.terms.as_ref().is_some_and(|before| negotiation::is_renamed(&before.remote, &terms.remote));
         match &terms.reached {
             Reached::ByIce(remote) => self.continue_ice(remote, name, work),
-            Reached::At { rtp, rtcp } => self.leave_ice(policy, *rtp, *rtcp, terms.again, work.now),
+            Reached::At { rtp, rtcp } => self.leave_ice(policy, &terms, (*rtp, *rtcp), work.now),
         }
         let without_ice = self.ice.is_none();
         for candidate in &terms.remote.candidates {
@@ -513,9 +513,8 @@ impl Transport {
     fn leave_ice(
         &mut self,
         policy: Policy<'_>,
-        rtp: Option<SocketAddr>,
-        rtcp: Option<SocketAddr>,
-        again: bool,
+        terms: &Terms,
+        (rtp, rtcp): (Option<SocketAddr>, Option<SocketAddr>),
         now: Instant,
     ) {
         self.ice = None;
@@ -523,13 +522,16 @@ impl Transport {
             model::PathPolicy::Plain { learning } => learning,
             model::PathPolicy::Ice { .. } => Learning::Off,
         };
-        let before = self.terms.as_ref().map(|terms| &terms.reached);
-        if before == Some(&Reached::At { rtp, rtcp }) && (again || learning == Learning::Off) {
+        let sender = terms.remote.sender.or(policy.sender);
+        let is_known = |before: &Terms| {
+            before.reached == Reached::At { rtp, rtcp } && before.remote.sender.or(policy.sender) == sender
+        };
+        if self.terms.as_ref().is_some_and(is_known) && (terms.again || learning == Learning::Off) {
             return;
         }
-        self.rtp.use_signalled(Latch::new(learning, rtp, policy.sender, now));
+        self.rtp.use_signalled(Latch::new(learning, rtp, sender, now));
         if let Some(component) = &mut self.separate {
-            component.use_signalled(Latch::new(learning, rtcp, policy.sender, now));
+            component.use_signalled(Latch::new(learning, rtcp, sender, now));
         }
     }
 

@@ -166,6 +166,7 @@ impl Section<'_> {
             ice,
             dtls: self.dtls(losses),
             crypto: self.crypto(losses),
+            sender: None,
         }
     }
 

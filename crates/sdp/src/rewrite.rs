@@ -348,9 +348,11 @@ fn slots(how: &Rewriting<'_>, document: &Document<'_>) -> Vec<Slot> {
         let known = how.local.streams.iter().find(|stream| Some(stream.id) == id);
         let stream = known.filter(|stream| !stream.rejected);
         let named = known.map(|stream| stream.name.clone()).filter(|name| codec::is_token(name));
-        let mut mid = named.or_else(|| given(section));
+        // An answer repeats the names of the offer, and gives none of its own (RFC 5888 §9.1).
+        let is_unnamed = how.role == Role::Answer && known.is_some();
+        let mut mid = named.or_else(|| given(section).filter(|_| !is_unnamed));
         if mid.is_none() && stream.is_some_and(|s| how.generate_mid || how.local.bundle.contains(&s.id)) {
-            mid = (slots.len()..).map(|number| number.to_string()).find(|mid| !taken.contains(mid));
+            mid = (slots.len() + 1..).map(|number| number.to_string()).find(|mid| !taken.contains(mid));
             taken.extend(mid.clone());
         }
         slots.push(Slot {

@@ -327,6 +327,7 @@ impl Calls {
         };
         let offerer = exchange.offerer;
         let local = rewriting::with_ice(local.unwrap_or_default(), &exchange.legs.sender);
+        let local = rewriting::with_answered_profile(local, answer.options.transport, &described);
         let rewritten = match dialogue.rewrite(&answer, Role::Answer, offerer, &local, &self.mark) {
             Ok(rewritten) => answer.rewritten.insert(rewritten).clone(),
             Err(_) => return crate::Reply::error("Error rewriting SDP"),

@@ -110,7 +110,6 @@ impl Legs {
                 true => ice(role(lite(IceLite::Backward, before.sender))),
                 false => plain,
             },
-            sender: options.received_from,
             security: offered(&path, passes_keys, options),
             suites: SrtpSuite::ALL.to_vec(),
             rtcp_mux: path.rtcp_mux && !options.rtcp_mux.has(RtcpMux::Reject),

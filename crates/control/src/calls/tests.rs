@@ -112,9 +112,14 @@ impl World {
 
     /// Sends a packet of a payload type there, and returns the payload that goes on.
     fn send(&mut self, from: &str, payload_type: u8, number: u8) -> Option<Vec<u8>> {
+        self.send_to(0, from, payload_type, number)
+    }
+
+    /// The same to where the party of a leg was told to.
+    fn send_to(&mut self, leg: usize, from: &str, payload_type: u8, number: u8) -> Option<Vec<u8>> {
         let call = self.calls.calls.values().next().expect("there is a call");
-        let to =
-            call.dialogues[0].local[0].as_ref().and_then(|local| local.streams[0].path.rtp).expect("it was answered");
+        let local = call.dialogues[0].local[leg].as_ref();
+        let to = local.and_then(|local| local.streams[0].path.rtp).expect("it was told");
         let socket = self.open.0.iter().find(|(_, address)| **address == to).map(|(id, _)| *id).expect("it is open");
         let mut buffer = [0; 512];
         buffer[..12].copy_from_slice(&[0x80, payload_type, 0, number, 0, 0, number, 0, 1, 2, 3, 4]);
@@ -459,6 +464,23 @@ fn what_is_silenced_is_heard_as_silence_and_keys_that_are_blocked_not_at_all() {
     assert_eq!([heard(&mut world, 8), heard(&mut world, 101)], [sound.clone(), None]);
     world.ask(&named("unblock DTMF"));
     assert_eq!([heard(&mut world, 8), heard(&mut world, 101)], [sound.clone(), sound]);
+}
+
+#[test]
+fn media_of_a_party_may_come_from_where_its_last_message_came_from() {
+    let mut world = World::new();
+    let mut number = 0;
+    let mut heard = |world: &mut World| {
+        number += 1;
+        [(0, "203.0.113.4:4000"), (0, "203.0.113.5:4000"), (1, "203.0.113.5:5000"), (1, "203.0.113.6:5000")]
+            .map(|(leg, from)| world.send_to(leg, from, 8, number).is_some())
+    };
+    world.offer(&[("rtpp-flags", "endpoint-learning=off received-from=203.0.113.4")]);
+    world.answer(&[("received-from", "203.0.113.5")]);
+    assert_eq!(heard(&mut world), [true, false, true, false]);
+    world.offer(&[("rtpp-flags", "endpoint-learning=off received-from=203.0.113.5"), ("to-tag", "bob")]);
+    world.answer(&[("received-from", "203.0.113.6")]);
+    assert_eq!(heard(&mut world), [false, true, false, true]);
 }
 
 #[test]

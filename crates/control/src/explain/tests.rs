@@ -19,7 +19,7 @@ const KEY: &str = "inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd";
 const LONG_KEY: &str = "inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLQ==";
 
 /// Offers: of a phone, of a phone on hold, of one with keys, of one with keys beside a plain profile, of a browser, of one
-/// that leaves the choice, of one of two families, and of one with ICE alone.
+/// that leaves the choice, of one of two families, of one with DTLS and without feedback, and of one with ICE alone.
 fn offers() -> Vec<String> {
     let begun = |address: &str| {
         format!("v=0\r\no=alice 1 7 IN IP4 {address}\r\ns=x\r\nc=IN IP4 {address}\r\nt=0 0\r\na=x:y\r\n")
@@ -35,13 +35,14 @@ fn offers() -> Vec<String> {
     vec![
         format!("{start}m=audio 4000 RTP/AVP 0 8 101\r\n{codecs}m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n"),
         format!("{}m=audio 4000 RTP/AVP 0 8 101\r\n{codecs}a=sendonly\r\n", begun("0.0.0.0")),
-        format!("{start}m=audio 4000 RTP/SAVP 0 8 101\r\n{codecs}{keys}"),
+        format!("{start}m=audio 4000 RTP/SAVPF 0 8 101\r\n{codecs}{keys}"),
         format!("{start}m=audio 4000 RTP/AVP 0 8 101\r\n{codecs}{keys}"),
         format!(
             "{start}a=group:BUNDLE 0\r\nm=audio 4000 UDP/TLS/RTP/SAVPF 0 8 101\r\na=mid:0\r\n{codecs}{dtls}{ice}{level}"
         ),
         format!("{start}m=audio 4000 RTP/SAVP 0 8 101\r\n{codecs}{keys}{dtls}"),
-        format!("{start}m=audio 4000 RTP/AVP 0 8 101\r\nc=IN IP6 2001:db8::9\r\n{codecs}"),
+        format!("{start}m=audio 4000 RTP/AVPF 0 8 101\r\nc=IN IP6 2001:db8::9\r\n{codecs}"),
+        format!("{start}m=audio 4000 UDP/TLS/RTP/SAVP 0 8 101\r\n{codecs}{dtls}"),
         format!("{start}m=audio 4000 RTP/AVP 0 8 101\r\n{codecs}{ice}"),
     ]
 }

@@ -73,7 +73,7 @@ pub(super) fn of(options: &Options, side: Side) -> Vec<Note> {
     }
     let by_source = flags.has(Flag::SipSourceAddress);
     if let Some(address) = received_from.filter(|_| !by_source) {
-        wishes.offer(format!("received-from={address}"), "Media of the sender may come from there, too.");
+        wishes.does(format!("received-from={address}"), "Media of the sender may come from there, too.");
     }
     if let Some(address) = media_address {
         wishes.does(format!("media-address={address}"), "Media of the sender is there, whatever its SDP says.");
@@ -179,14 +179,22 @@ impl Wishes {
     fn transport(&mut self, transport: Option<Transport>) {
         match transport {
             Some(Transport::Profile(profile)) => {
-                let text = format!("The receiver is offered {profile}; the sender is answered with what it offered.");
-                self.offer(profile.to_string(), text);
+                let text = match self.side {
+                    Side::Offer => "The receiver is offered this; the sender is answered with what it offered.",
+                    Side::Answer => "The offerer is answered so, if it offered the same with or without feedback.",
+                };
+                self.does(profile.to_string(), text);
             }
             Some(Transport::Accept) => {
-                self.nothing(
-                    Some("transport-protocol=accept".to_owned()),
-                    "The offerer is answered with what it offered.",
-                );
+                let said = "transport-protocol=accept".to_owned();
+                match self.side {
+                    Side::Offer => self.nothing(Some(said), "It is for answers."),
+                    Side::Answer => self.does(
+                        said,
+                        "The offerer is answered with the answerer's profile, if that is its own with or without \
+                         feedback.",
+                    ),
+                }
             }
             None => {}
         }

@@ -532,3 +532,31 @@ fn bundles_are_taken_and_offered_as_they_were_before_until_they_are_refused() {
     assert_eq!(told(["bundle=[accept offer]", ""], [together(), together()]), [both, both]);
     assert_eq!(told(["bundle=[accept offer]", "bundle=reject"], [together(), together()]), [both, none]);
 }
+
+#[test]
+fn an_answer_may_have_another_profile_but_no_other_protection() {
+    let told = |offer: &str, wishes, answer: &str| {
+        let mut world = World::new();
+        offered(&mut world, "RTP/AVP", &format!("m=audio 3000 {offer} 0\n"));
+        let told = answered(&mut world, wishes, &format!("m=audio 4000 {answer} 0\n"));
+        told.split(' ').nth(2).map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!(told("RTP/AVP", "", "RTP/AVPF"), "RTP/AVP");
+    assert_eq!(told("RTP/AVP", "transport-protocol=accept", "RTP/AVPF"), "RTP/AVPF");
+    assert_eq!(told("RTP/AVP", "RTP/AVPF", "RTP/AVP"), "RTP/AVPF");
+    assert_eq!(told("RTP/AVP", "RTP/SAVPF", "RTP/AVP"), "RTP/AVP");
+    assert_eq!(told("RTP/AVPF", "RTP/AVP", "RTP/AVPF"), "RTP/AVP");
+}
+
+#[test]
+fn an_answer_repeats_the_names_of_the_offer_and_gives_none() {
+    let told = |offer: &str, wishes| {
+        let mut world = World::new();
+        offered(&mut world, "generate-mid", &format!("m=audio 3000 RTP/AVP 0\n{offer}"));
+        let told = answered(&mut world, wishes, "m=audio 4000 RTP/AVP 0\na=mid:theirs\n");
+        told.lines().filter(|line| line.starts_with("a=mid:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(told("", ""), Vec::<String>::new());
+    assert_eq!(told("", "generate-mid"), ["a=mid:1"]);
+    assert_eq!(told("a=mid:ours\n", ""), ["a=mid:ours"]);
+}
