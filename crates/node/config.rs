@@ -17,7 +17,7 @@ use std::time::Duration;
 use control::request::EndpointLearning;
 use model::{Learning, Reporting, Secret, SrtpSuite};
 use signaling::{CallerForm, JmiMode, NumberPlan, RouteRow, TrunkMedia, UserRow};
-use sip::agent::{Listen, Tls};
+use sip::agent::{Listen, SessionTimers, Tls};
 
 pub(crate) use self::flags::RelayFlags;
 pub(crate) use self::rtpengine::Imported;
@@ -57,6 +57,7 @@ pub(crate) struct Sip {
     pub(crate) listen: Vec<Listen>,
     /// The address that SIP peers reach us at, where it is not the one we listen on.
     pub(crate) advertise: Option<IpAddr>,
+    pub(crate) session: SessionTimers,
     pub(crate) tls: Tls,
     pub(crate) trunks: BTreeMap<String, Trunk>,
 }
@@ -486,6 +487,19 @@ to = "xmpp:{1}@localhost"
                 assert!(shown, "{header} {key} is missing in the sample");
             }
         }
+    }
+
+    #[test]
+    fn session_timers_are_those_that_there_can_be() {
+        let of = |keys: &str| SMALLEST.replace("[sip]", &format!("[sip]\n{keys}"));
+        assert!(wrong(&of("min_se = \"89s\"")).contains("sip.min_se = 89s: expected at least \"90s\""));
+        assert!(
+            wrong(&of("session_expires = \"1m\"")).contains("sip.session_expires = 60s: expected sip.min_se (90s)")
+        );
+        let off = Config::parse(&of("session_expires = \"0s\"")).expect("that turns it off");
+        assert!(off.sip.session.expires.is_zero());
+        let usual = Config::parse(SMALLEST).expect("the smallest is right");
+        assert_eq!(usual.sip.session, SessionTimers::default());
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub(crate) fn agent(config: &Config) -> AgentConfig {
         advertise: config.sip.advertise,
         trunks: trunks.collect(),
         tls: config.sip.tls.clone(),
+        session: config.sip.session,
         max_half_open: config.call.max_calls,
         ..AgentConfig::new(config.sip.listen.clone())
     }
@@ -175,6 +176,8 @@ address = "outside"
 [sip]
 listen = ["udp:127.0.0.2:5070", "tcp:[::1]:5071", "tls:127.0.0.2:5061"]
 advertise = "192.0.2.1"
+session_expires = "20m"
+min_se = "2m"
 [sip.tls]
 certificate = "/a.crt"
 key = "/a.key"
@@ -281,6 +284,8 @@ anonymous = true
         assert_eq!(agent.tls.certificate.as_deref(), Some("/a.crt".as_ref()));
         assert_eq!(agent.tls.key.as_deref(), Some("/a.key".as_ref()));
         assert_eq!(agent.tls.authorities.as_deref(), Some("/ca.crt".as_ref()));
+        assert_eq!(agent.session.expires, Duration::from_secs(1_200));
+        assert_eq!(agent.session.min_se, Duration::from_secs(120));
         let [trunk] = agent.trunks.as_slice() else { panic!("one trunk") };
         assert_eq!((trunk.name.as_str(), trunk.register), ("one", true));
         assert_eq!(trunk.uri, "sip:one.example.org:5080;transport=tcp");

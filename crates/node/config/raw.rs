@@ -17,7 +17,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use signaling::number::is_global;
 use signaling::{JmiMode, RouteRow, RouteTable, TrunkMedia, UserRow};
-use sip::agent::{Listen, Transport};
+use sip::agent::{Listen, SessionTimers, Transport};
 
 use self::dial_plan::{Numbers, Route, User};
 use self::ng::Ng;
@@ -57,6 +57,8 @@ struct Xmpp {
 struct Sip {
     listen: Option<Vec<String>>,
     advertise: Option<String>,
+    session_expires: Option<String>,
+    min_se: Option<String>,
     tls: Option<Tls>,
     #[serde(default)]
     trunk: BTreeMap<String, Trunk>,
@@ -319,8 +321,24 @@ impl Sip {
             .into_iter()
             .map(|(name, trunk)| trunk.check(&name, problems, addresses).map(|trunk| (name, trunk)))
             .collect();
-        Some(super::Sip { listen: listen?, advertise, tls, trunks: trunks? })
+        let session = check_session(problems, self.session_expires.as_deref(), self.min_se.as_deref());
+        Some(super::Sip { listen: listen?, advertise, session: session?, tls, trunks: trunks? })
     }
+}
+
+/// The session timers: a minute and a half is the shortest there is (RFC 4028 §5).
+fn check_session(problems: &mut Problems, expires: Option<&str>, least: Option<&str>) -> Option<SessionTimers> {
+    let expires = duration(problems, "sip.session_expires", expires, "30m")?;
+    let least = duration(problems, "sip.min_se", least, "90s")?;
+    if least < Duration::from_secs(90) {
+        problems.0.push(format!("sip.min_se = {least:?}: expected at least \"90s\""));
+    }
+    if !expires.is_zero() && expires < least {
+        problems
+            .0
+            .push(format!("sip.session_expires = {expires:?}: expected sip.min_se ({least:?}) or more, or \"0s\""));
+    }
+    Some(SessionTimers { expires, min_se: least })
 }
 
 impl Trunk {

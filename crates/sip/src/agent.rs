@@ -5,6 +5,7 @@ mod call;
 mod dialog;
 mod digest;
 mod dispatch;
+mod early;
 mod endpoint;
 mod established;
 mod incoming;
@@ -116,6 +117,21 @@ impl Default for Timers {
     }
 }
 
+/// The session timers of calls (RFC 4028), in whole seconds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SessionTimers {
+    /// How long a session lasts without being refreshed, as we propose; zero: we propose none.
+    pub expires: Duration,
+    /// The shortest that we take, at least 90 s.
+    pub min_se: Duration,
+}
+
+impl Default for SessionTimers {
+    fn default() -> Self {
+        Self { expires: Duration::from_secs(1_800), min_se: Duration::from_secs(90) }
+    }
+}
+
 /// What the agent needs to know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -133,6 +149,8 @@ pub struct Config {
     pub max_half_open: usize,
     /// Timers.
     pub timers: Timers,
+    /// Timers of calls.
+    pub session: SessionTimers,
 }
 
 impl Config {
@@ -146,6 +164,7 @@ impl Config {
             tls: Tls::default(),
             max_half_open: 1_000,
             timers: Timers::default(),
+            session: SessionTimers::default(),
         }
     }
 }

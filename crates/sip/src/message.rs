@@ -53,6 +53,15 @@ pub enum ToAgent {
         /// The offer.
         sdp: String,
     },
+    /// Changes a call by an UPDATE (RFC 3311), which may be done before it is answered too, as soon as a reliable response
+    /// has carried the answer to the first offer. Answered as [`Self::Reinvite`] is. The peer must answer at once, without
+    /// asking anybody; one that takes no UPDATE (see [`PeerSupport`]) is not asked.
+    Update {
+        /// The call.
+        dialog: DialogId,
+        /// The offer.
+        sdp: String,
+    },
     /// Gives the ACK of a 2xx the answer to the offer which that 2xx carried (delayed offer).
     Ack {
         /// The call.
@@ -266,7 +275,7 @@ pub enum FromAgent {
         reason: Vec<Reason>,
     },
     /// A re-INVITE, or an UPDATE, with an offer or (re-INVITE only) asking for one. It must be answered. Those without
-    /// any change in them arrive here too.
+    /// any change in them arrive here too. An UPDATE may come before the call is answered, once its first offer is.
     Reinvited {
         /// The call.
         dialog: DialogId,
@@ -275,14 +284,15 @@ pub enum FromAgent {
         /// The offer.
         sdp: Option<String>,
     },
-    /// Our re-INVITE was answered with a 2xx.
+    /// Our re-INVITE or UPDATE was answered with a 2xx. It comes unasked where the peer describes itself anew when the
+    /// agent refreshes the session by repeating our last description (RFC 4028 §7.4).
     ReinviteAnswered {
         /// The call.
         dialog: DialogId,
         /// The answer.
         sdp: Option<String>,
     },
-    /// Our re-INVITE failed; the call stays as it was.
+    /// Our re-INVITE or UPDATE failed; the call stays as it was.
     ReinviteFailed {
         /// The call.
         dialog: DialogId,

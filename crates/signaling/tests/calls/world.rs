@@ -359,7 +359,7 @@ fn is_answer(action: &Action, id: &str) -> bool {
 fn sdp_of(request: &ToAgent) -> Option<&str> {
     match request {
         ToAgent::Invite(invite) => invite.sdp.as_deref(),
-        ToAgent::Reinvite { sdp, .. } | ToAgent::Ack { sdp, .. } => Some(sdp),
+        ToAgent::Reinvite { sdp, .. } | ToAgent::Update { sdp, .. } | ToAgent::Ack { sdp, .. } => Some(sdp),
         ToAgent::Respond { response, .. } | ToAgent::RespondInDialog { response, .. } => response.sdp.as_deref(),
         ToAgent::Cancel { .. }
         | ToAgent::Bye { .. }
@@ -413,6 +413,7 @@ fn render_sip(request: &ToAgent) -> String {
         ToAgent::Cancel { reason, .. } => format!("CANCEL{}", causes(reason)),
         ToAgent::Bye { reason, .. } => format!("BYE{}", causes(reason)),
         ToAgent::Reinvite { .. } => "re-INVITE".into(),
+        ToAgent::Update { .. } => "UPDATE".into(),
         ToAgent::Ack { .. } => "ACK".into(),
         ToAgent::Info { content_type, .. } => format!("INFO {content_type}"),
         ToAgent::Refer { refer_to, replaces, .. } => {

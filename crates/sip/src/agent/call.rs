@@ -15,12 +15,16 @@ use tokio::time::Instant;
 
 use super::digest::Credentials;
 use super::endpoint::{Destination, Endpoint, Listing, Stage};
+use super::session;
 use super::transaction::{Outgoing, Server, exchange, sleep_until};
 use super::wire::{self, header};
 use crate::message::{DialogId, Failure, FromAgent, Response, ToAgent};
 
 /// Messages that a call may have waiting; one that cannot keep up loses the rest.
 pub(super) const QUEUE: usize = 128;
+
+/// How often the interval of the session timer is raised at the wish of others, in the life of a call.
+const MAX_LENGTHENED: u8 = 4;
 
 /// What reaches a call.
 pub(super) enum Input {
@@ -57,6 +61,8 @@ pub(super) struct Leg {
     /// Held until the call is answered.
     pub(super) half_open: Option<OwnedSemaphorePermit>,
     numbers: u64,
+    /// How often a peer wanted a longer interval between refreshes.
+    lengthened: u8,
     /// Requests of ours that wait for their response.
     pub(super) sent: HashMap<u64, Outgoing>,
 }
@@ -82,6 +88,7 @@ impl Leg {
             credentials: None,
             half_open: Some(half_open),
             numbers: 0,
+            lengthened: 0,
             sent: HashMap::new(),
         }
     }
@@ -136,16 +143,21 @@ impl Leg {
         }
     }
 
-    /// Makes the request again that a 401 or 407 refused, with the next number. `None`: we have no answer to that
-    /// challenge.
-    pub(super) fn answer_challenge(
+    /// Makes the request again that a response refused, with what that asks for, a password (401, 407) or a longer
+    /// interval (422), and with the next number. `None`: we have no such answer, or gave it before.
+    pub(super) fn again(
         &mut self,
         mut outgoing: Outgoing,
         response: &WireResponse,
         sequence: &mut u32,
     ) -> Option<Outgoing> {
-        if !matches!(response.status_code.code(), 401 | 407) || !self.credentials.as_mut()?.take(&response.headers) {
-            return None;
+        match response.status_code.code() {
+            401 | 407 if self.credentials.as_mut()?.take(&response.headers) => {}
+            422 if self.lengthened < MAX_LENGTHENED => {
+                self.lengthened += 1;
+                session::lengthen(&mut outgoing.request.headers, &response.headers)?;
+            }
+            _ => return None,
         }
         *sequence += 1;
         let request = &mut outgoing.request;

@@ -80,6 +80,10 @@ impl Dialog {
             header("CSeq", format!("{number} {method}")),
             header("User-Agent", user_agent),
         ];
+        if method != Method::Ack {
+            // RFC 4028 §7.1.
+            headers.push(header("Supported", "replaces, timer"));
+        }
         headers.extend(routes.iter().map(|route| header("Route", format!("<{route}>"))));
         let next_hop = routes.first().filter(|_| self.is_loose()).unwrap_or(&target).clone();
         let request = Request { method, uri, version: Version::V2, headers: headers.into(), body: Vec::new() };

@@ -13,7 +13,7 @@ use super::dialog::Dialog;
 use super::digest::Credentials;
 use super::endpoint::{Destination, Endpoint, Stage, count, source_of};
 use super::transaction::{Server, answer};
-use super::{Trunk, incoming, outgoing, session, wire};
+use super::{Trunk, incoming, outgoing, wire};
 use crate::address::{SipUri, parse_name_addr};
 use crate::message::{DialogId, Failure, FromAgent, IncomingInvite, OutgoingInvite, Replaced, Response, ToAgent};
 use crate::transfer::Replaces;
@@ -88,6 +88,7 @@ impl Dispatcher {
             | ToAgent::Cancel { dialog, .. }
             | ToAgent::Bye { dialog, .. }
             | ToAgent::Reinvite { dialog, .. }
+            | ToAgent::Update { dialog, .. }
             | ToAgent::Ack { dialog, .. }
             | ToAgent::Info { dialog, .. }
             | ToAgent::Refer { dialog, .. }
@@ -273,8 +274,10 @@ impl Dispatcher {
         if let Err(problem) = wire::sdp(headers, &request.body) {
             return Some((Response::new(415), vec![problem.accept()]));
         }
-        if session::is_too_short(headers) {
-            return Some((Response::new(422), vec![session::min_se()]));
+        let session = &self.endpoint.config.session;
+        if session.refuses(headers) {
+            count(&self.endpoint.counters.session_too_short);
+            return Some((Response::new(422), vec![session.min_se()]));
         }
         self.stopping.then(|| (Response { retry_after: Some(60), ..Response::new(503) }, Vec::new()))
     }

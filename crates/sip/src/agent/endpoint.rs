@@ -368,6 +368,10 @@ counters! {
     call_overrun,
     /// REFERs, and INVITEs that would replace a call, refused before anybody was asked.
     transfers_refused,
+    /// Requests refused by 422 because their session timer was too short.
+    session_too_short,
+    /// Calls ended because the peer did not refresh the session, or was gone when we did.
+    session_expired,
     /// Requests for a dialog that does not exist.
     unknown_dialog,
     /// Responses dropped: of a branch of a fork beyond the eighth, or out of order beyond repair.

@@ -1,23 +1,25 @@
 //! An answered call (RFC 3261 §12.2, §14, §15), until both sides know that it is over.
 
+mod change;
 mod transfer;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use rsipstack::sip::{Header, Method, Request, Response as WireResponse};
+use rsipstack::sip::{Header, Headers, Method, Request, Response as WireResponse};
 use rsipstack::transport::SipConnection;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::change::Ours;
 use self::transfer::Transfers;
-use super::call::{Input, Leg, destination, failure};
+use super::call::{Input, Leg, destination};
 use super::dialog::Dialog;
+use super::early::{Descriptions, Early};
 use super::endpoint::{Stage, count};
-use super::session;
-use super::transaction::{InviteClient, Outgoing, Server, acknowledge};
+use super::session::{Session, Timer};
+use super::transaction::{Outgoing, Server, acknowledge};
 use super::wire::{self, ALLOW, SDP, SUPPORTED, header};
-use crate::message::{DialogId, Failure, FromAgent, InDialogId, Reason, Response, ToAgent};
+use crate::message::{DialogId, FromAgent, InDialogId, PeerSupport, Reason, Response, ToAgent};
 
 /// Requests of the peer that may wait for the translator at once.
 const MAX_SERVED: usize = 8;
@@ -37,8 +39,12 @@ pub(super) struct Established {
     acks: HashMap<(String, u32), Option<Outgoing>>,
     /// The last ACK, while it is being sent: a BYE must not overtake it.
     ack: Option<JoinHandle<()>>,
-    /// A re-INVITE of ours that runs.
-    ours: Option<(InviteClient, Outgoing)>,
+    /// A re-INVITE or UPDATE of ours that runs.
+    ours: Option<Ours>,
+    descriptions: Descriptions,
+    peer: PeerSupport,
+    /// We sent the first INVITE.
+    began: bool,
     /// Requests of the peer that wait for the translator.
     served: Vec<Server>,
     /// A 2xx of ours to an INVITE, without its ACK.
@@ -50,8 +56,7 @@ pub(super) struct Established {
     over: bool,
     /// Copies of a 2xx may come until then (RFC 6026 §8.4: Timer M).
     linger: Instant,
-    /// The peer must refresh the session by then.
-    refresh_by: Option<Instant>,
+    session: Option<Session>,
     transfers: Transfers,
 }
 
@@ -61,33 +66,42 @@ impl Established {
         mut leg: Leg,
         dialog: Dialog,
         invite: Outgoing,
-        connection: SipConnection,
+        (connection, response): (SipConnection, &WireResponse),
+        early: Early,
         delayed: bool,
     ) -> Self {
         leg.half_open = None;
         let linger = Instant::now() + 64 * leg.endpoint.config.timers.t1;
         let number = wire::cseq(&invite.request.headers).map_or(1, |(number, _)| number);
-        let mut call = Self::new(leg, dialog, Some(connection), linger);
+        let timer = leg.endpoint.config.session.agreed(&response.headers, None);
+        let mut call = Self::new(leg, dialog, Some(connection), early, linger);
+        call.session = timer.map(|timer| Session::refreshed(timer, Instant::now()));
+        call.peer = wire::peer_support(&response.headers);
+        call.began = true;
         call.invite = Some(invite);
         if delayed {
             call.acks.insert((call.dialog.remote_tag.clone(), number), None);
         } else {
-            call.acknowledge(&call.dialog.clone(), number, None);
+            call.acknowledge(&call.dialog.clone(), number, None, None);
         }
         call
     }
 
     /// We answered a call; its ACK is to come.
-    pub(super) fn accepted(mut leg: Leg, dialog: Dialog, server: &Server, patience: Option<Duration>) -> Self {
+    pub(super) fn accepted(mut leg: Leg, dialog: Dialog, server: &Server, early: Early, timer: Option<Timer>) -> Self {
         leg.half_open = None;
-        let mut call = Self::new(leg, dialog, server.connection.clone(), Instant::now());
+        let mut call = Self::new(leg, dialog, server.connection.clone(), early, Instant::now());
         call.unacknowledged = Some(server.number);
-        call.refresh_by = patience.map(session::deadline);
+        call.session = timer.map(|timer| Session::refreshed(timer, Instant::now()));
+        call.peer = wire::peer_support(&server.request.headers);
         call
     }
 
-    fn new(leg: Leg, dialog: Dialog, flow: Option<SipConnection>, linger: Instant) -> Self {
+    fn new(leg: Leg, dialog: Dialog, flow: Option<SipConnection>, early: Early, linger: Instant) -> Self {
         leg.listing.note(Stage::Answered { remote: dialog.remote_tag.clone() });
+        let Early { theirs, ours, descriptions } = early;
+        let served = theirs.into_iter().collect();
+        let ours = ours.map(|(number, outgoing)| Ours::early_update(number, outgoing));
         Self {
             leg,
             dialog,
@@ -95,14 +109,17 @@ impl Established {
             invite: None,
             acks: HashMap::new(),
             ack: None,
-            ours: None,
-            served: Vec::new(),
+            ours,
+            descriptions,
+            peer: PeerSupport::default(),
+            began: false,
+            served,
             unacknowledged: None,
             ending: None,
             bye: None,
             over: false,
             linger,
-            refresh_by: None,
+            session: None,
             transfers: Transfers::default(),
         }
     }
@@ -123,14 +140,19 @@ impl Established {
 
     fn deadline(&self, finished: bool) -> Option<Instant> {
         let linger = finished.then_some(self.linger);
-        let refresh = self.refresh_by.filter(|_| !self.over);
-        [linger, refresh, self.transfers.deadline()].into_iter().flatten().min()
+        let session = self.session.as_ref().filter(|_| !self.over).and_then(Session::deadline);
+        [linger, session, self.transfers.deadline()].into_iter().flatten().min()
     }
 
     async fn on_deadline(&mut self) {
         self.expire_transfers().await;
-        if self.refresh_by.is_some_and(|at| at <= Instant::now()) {
+        let Some(session) = self.session.filter(|_| !self.over) else { return };
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+        if is_due(session.expires_at) {
+            count(&self.leg.endpoint.counters.session_expired);
             self.end("session not refreshed", 408).await;
+        } else if is_due(session.refresh_at) {
+            self.refresh();
         }
     }
 
@@ -175,6 +197,7 @@ impl Established {
         match command {
             ToAgent::Bye { reason, .. } | ToAgent::Cancel { reason, .. } => self.hang_up(reason),
             ToAgent::Reinvite { sdp, .. } => self.reinvite(sdp).await,
+            ToAgent::Update { sdp, .. } => self.update(sdp).await,
             ToAgent::Ack { sdp, .. } => self.on_delayed_answer(sdp),
             ToAgent::Info { content_type, body, .. } => self.inform(&content_type, body),
             ToAgent::Refer { refer_to, replaces, referred_by, .. } => self.refer(refer_to, replaces, referred_by).await,
@@ -208,8 +231,8 @@ impl Established {
         for mut server in std::mem::take(&mut self.served) {
             self.leg.refuse(&mut server, 487);
         }
-        if let Some((client, _)) = self.ours.take() {
-            client.finish();
+        if let Some(ours) = self.ours.take() {
+            ours.finish();
         }
         if self.unacknowledged.is_some() {
             self.ending = Some(reason);
@@ -247,41 +270,13 @@ impl Established {
         self.tell(FromAgent::Ended { dialog: self.id(), reason }).await;
     }
 
-    /// Changes the call. Refused where an exchange is under way (RFC 3261 §14.1).
-    async fn reinvite(&mut self, sdp: String) {
-        let busy = self.over
-            || self.ours.is_some()
-            || self.unacknowledged.is_some()
-            || self.is_offer_pending()
-            || self.acks.values().any(Option::is_none);
-        let user_agent = self.leg.endpoint.config.user_agent.clone();
-        let made = if busy { None } else { self.dialog.request(Method::Invite, &user_agent) };
-        let Some((mut request, next_hop)) = made else {
-            let failure =
-                if busy { Failure::local(491, "Request Pending") } else { Failure::local(503, "No way to the peer") };
-            self.tell(FromAgent::ReinviteFailed { dialog: self.id(), failure }).await;
-            return;
-        };
-        request.headers.extend(vec![header("Allow", ALLOW), header("Accept", SDP), header("Content-Type", SDP)]);
-        request.body = sdp.into_bytes();
-        self.leg.authorise(&mut request);
-        let contact = Some(self.dialog.local_tag.clone());
-        self.start_invite(Outgoing { request, destination: destination(next_hop, self.flow.as_ref()), contact });
-    }
-
-    fn start_invite(&mut self, outgoing: Outgoing) {
-        let number = self.leg.number();
-        let client = InviteClient::start(&self.leg.endpoint, outgoing.clone(), number, self.leg.events.clone());
-        self.ours = Some((client, outgoing));
-    }
-
     fn is_offer_pending(&self) -> bool {
         self.served.iter().any(|server| matches!(server.request.method, Method::Invite | Method::Update))
     }
 
     /// A response to our BYE, INFO or re-INVITE, or to a BYE for a branch that lost.
     async fn on_response(&mut self, number: u64, response: &WireResponse) {
-        if self.ours.as_ref().is_some_and(|(client, _)| client.number == number) {
+        if self.ours.as_ref().is_some_and(|ours| ours.is_invite(number)) {
             if response.status_code.code() >= 200 {
                 self.on_reinvite_failed(response).await;
             }
@@ -295,13 +290,14 @@ impl Established {
         let own = wire::tag(&outgoing.request.headers, "To").as_ref() == Some(&self.dialog.remote_tag);
         let mut other = wire::cseq(&outgoing.request.headers).map_or(0, |(number, _)| number);
         let sequence = if own { &mut self.dialog.local_seq } else { &mut other };
-        let again = self.leg.answer_challenge(outgoing, response, sequence).map(|again| self.leg.send(again));
+        let again = self.leg.again(outgoing, response, sequence).map(|again| self.leg.send(again));
         if self.bye == Some(number) {
             self.bye = again;
         }
         match method {
             Method::Refer => self.on_referred(number, again, response).await,
             Method::Notify => self.on_notified(number, again, response),
+            Method::Update => self.on_updated(number, again, response).await,
             Method::Ack
             | Method::Bye
             | Method::Cancel
@@ -312,26 +308,7 @@ impl Established {
             | Method::PRack
             | Method::Publish
             | Method::Register
-            | Method::Subscribe
-            | Method::Update => {}
-        }
-    }
-
-    async fn on_reinvite_failed(&mut self, response: &WireResponse) {
-        let Some((_, outgoing)) = self.ours.take() else {
-            return;
-        };
-        let again = self.leg.answer_challenge(outgoing, response, &mut self.dialog.local_seq);
-        if let Some(again) = again {
-            self.start_invite(again);
-            return;
-        }
-        let failure = failure(response);
-        let dead = matches!(failure.status, 408 | 481);
-        self.tell(FromAgent::ReinviteFailed { dialog: self.id(), failure }).await;
-        if dead {
-            // RFC 3261 §12.2.1.2, §14.1.
-            self.end("dialog lost", 481).await;
+            | Method::Subscribe => {}
         }
     }
 
@@ -354,18 +331,13 @@ impl Established {
             self.on_fork(response, connection, key.1);
             return;
         }
-        let fits = self.ours.as_ref().is_some_and(|(_, outgoing)| {
-            wire::cseq(&outgoing.request.headers).is_some_and(|(number, _)| number == key.1)
-        });
-        let Some((client, _)) = self.ours.take_if(|_| fits) else {
+        let Some(ours) = self.ours.take_if(|ours| ours.is_answered_by(key.1)) else {
             count(&self.leg.endpoint.counters.responses_dropped);
             return;
         };
-        client.finish();
         self.dialog.refresh(&response.headers);
-        self.acknowledge(&self.dialog.clone(), key.1, None);
-        let sdp = wire::sdp(&response.headers, &response.body).unwrap_or_default();
-        self.tell(FromAgent::ReinviteAnswered { dialog: self.id(), sdp }).await;
+        self.acknowledge(&self.dialog.clone(), key.1, Some(ours.outgoing()), None);
+        self.on_changed(ours, response).await;
     }
 
     /// Another branch answered too: it is acknowledged and ended (RFC 3261 §13.2.2.4).
@@ -376,7 +348,7 @@ impl Established {
             count(&self.leg.endpoint.counters.responses_dropped);
             return;
         };
-        self.acknowledge(&dialog, number, None);
+        self.acknowledge(&dialog, number, None, None);
         let user_agent = self.leg.endpoint.config.user_agent.clone();
         if let Some((mut request, next_hop)) = dialog.request(Method::Bye, &user_agent) {
             self.leg.authorise(&mut request);
@@ -385,8 +357,8 @@ impl Established {
         }
     }
 
-    /// Sends the ACK of a 2xx, and keeps it for copies.
-    fn acknowledge(&mut self, dialog: &Dialog, number: u32, sdp: Option<String>) {
+    /// Sends the ACK of a 2xx to an INVITE, the first one unless another is named, and keeps it for copies.
+    fn acknowledge(&mut self, dialog: &Dialog, number: u32, invite: Option<&Outgoing>, sdp: Option<String>) {
         let user_agent = &self.leg.endpoint.config.user_agent;
         let Some((mut request, next_hop)) = dialog.ack(number, user_agent) else {
             return;
@@ -396,7 +368,7 @@ impl Established {
             request.body = sdp.into_bytes();
         }
         // It cannot be challenged, and repeats the answers that the INVITE gave (RFC 3261 §22.1).
-        let answers = self.ours.as_ref().map(|(_, outgoing)| outgoing).or(self.invite.as_ref());
+        let answers = invite.or(self.invite.as_ref());
         let answers = answers.into_iter().flat_map(|outgoing| outgoing.request.headers.iter());
         let is_answer = |own: &&Header| matches!(own, Header::Authorization(_) | Header::ProxyAuthorization(_));
         request.headers.extend(answers.filter(is_answer).cloned().collect());
@@ -414,7 +386,9 @@ impl Established {
     fn on_delayed_answer(&mut self, sdp: String) {
         let waiting = self.acks.iter().find(|(_, ack)| ack.is_none()).map(|((_, number), _)| *number);
         if let Some(number) = waiting {
-            self.acknowledge(&self.dialog.clone(), number, Some(sdp).filter(|sdp| !sdp.is_empty()));
+            let sdp = Some(sdp).filter(|sdp| !sdp.is_empty());
+            self.descriptions.local.clone_from(&sdp);
+            self.acknowledge(&self.dialog.clone(), number, None, sdp);
         }
     }
 
@@ -429,6 +403,9 @@ impl Established {
             return;
         }
         let sdp = wire::sdp(&request.headers, &request.body).unwrap_or_default();
+        if sdp.is_some() {
+            self.descriptions.remote.clone_from(&sdp);
+        }
         self.tell(FromAgent::Acknowledged { dialog: self.id(), sdp }).await;
     }
 
@@ -474,8 +451,8 @@ impl Established {
         for mut waiting in std::mem::take(&mut self.served) {
             self.leg.refuse(&mut waiting, 487);
         }
-        if let Some((client, _)) = self.ours.take() {
-            client.finish();
+        if let Some(ours) = self.ours.take() {
+            ours.finish();
         }
         let reason = wire::reasons(&server.request.headers);
         self.tell(FromAgent::Ended { dialog: self.id(), reason }).await;
@@ -483,7 +460,15 @@ impl Established {
 
     /// A re-INVITE (RFC 3261 §14.2).
     async fn on_reinvite(&mut self, mut server: Server) {
-        if self.ours.is_some() || self.unacknowledged.is_some() || self.acks.values().any(Option::is_none) {
+        let ours = self.ours.as_ref();
+        if server.request.body.is_empty() && ours.is_some_and(Ours::is_update) {
+            // It would have to offer what our offer may change (RFC 3311 §5.2).
+            let busy = Response { retry_after: Some(retry_after()), ..Response::new(500) };
+            self.leg.reply(&mut server, &busy, Vec::new());
+            return;
+        }
+        let crosses = ours.is_some_and(Ours::is_exchange);
+        if crosses || self.unacknowledged.is_some() || self.acks.values().any(Option::is_none) {
             self.leg.refuse(&mut server, 491);
             return;
         }
@@ -494,14 +479,13 @@ impl Established {
     /// An UPDATE (RFC 3311 §5.2). One without an offer only refreshes the session, and is answered here.
     async fn on_update(&mut self, mut server: Server) {
         if wire::sdp(&server.request.headers, &server.request.body) == Ok(None) {
-            if session::is_too_short(&server.request.headers) {
-                self.leg.reply(&mut server, &Response::new(422), vec![session::min_se()]);
-            } else {
-                self.agree(&mut server, &Response::new(200));
+            match self.too_short(&server.request) {
+                Some((response, headers)) => self.leg.reply(&mut server, &response, headers),
+                None => self.agree(&mut server, &Response::new(200)),
             }
             return;
         }
-        if self.ours.is_some() || self.acks.values().any(Option::is_none) {
+        if self.ours.as_ref().is_some_and(Ours::is_exchange) || self.acks.values().any(Option::is_none) {
             self.leg.refuse(&mut server, 491);
             return;
         }
@@ -513,11 +497,21 @@ impl Established {
         if self.is_offer_pending() {
             return Some((Response { retry_after: Some(retry_after()), ..Response::new(500) }, Vec::new()));
         }
-        if session::is_too_short(&request.headers) {
-            return Some((Response::new(422), vec![session::min_se()]));
+        if let Some(refusal) = self.too_short(request) {
+            return Some(refusal);
         }
         let problem = wire::sdp(&request.headers, &request.body).err()?;
         Some((Response::new(415), vec![problem.accept()]))
+    }
+
+    /// The refusal of a session timer that is too short for us (RFC 4028 §9).
+    fn too_short(&self, request: &Request) -> Option<(Response, Vec<Header>)> {
+        let session = &self.leg.endpoint.config.session;
+        if !session.refuses(&request.headers) {
+            return None;
+        }
+        count(&self.leg.endpoint.counters.session_too_short);
+        Some((Response::new(422), vec![session.min_se()]))
     }
 
     /// Lets the translator decide about a change.
@@ -576,14 +570,28 @@ impl Established {
 
     /// Answers a re-INVITE or UPDATE by 2xx: the target and the session are refreshed.
     fn agree(&mut self, server: &mut Server, response: &Response) {
-        let request = &server.request.headers;
-        self.dialog.refresh(request);
-        let mut headers = vec![header("Allow", ALLOW), header("Supported", SUPPORTED)];
-        headers.extend(self.leg.contact(server, &self.dialog.local_tag));
-        let session = session::accept(request);
-        self.refresh_by = session.as_ref().map(|(_, patience)| session::deadline(*patience));
-        headers.extend(session.into_iter().flat_map(|(headers, _)| headers));
-        self.leg.reply(server, response, headers);
+        let headers = server.request.headers.clone();
+        self.dialog.refresh(&headers);
+        self.learn(&headers);
+        if let Ok(Some(offer)) = wire::sdp(&headers, &server.request.body) {
+            self.descriptions.remote = Some(offer);
+        }
+        if response.sdp.is_some() {
+            self.descriptions.local.clone_from(&response.sdp);
+        }
+        let mut more = vec![header("Allow", ALLOW), header("Supported", SUPPORTED)];
+        more.extend(self.leg.contact(server, &self.dialog.local_tag));
+        let session = self.leg.endpoint.config.session.accept(&headers);
+        self.session = session.as_ref().map(|(_, timer)| Session::refreshed(*timer, Instant::now()));
+        more.extend(session.into_iter().flat_map(|(headers, _)| headers));
+        self.leg.reply(server, response, more);
+    }
+
+    /// Learns what the peer can do, where it says so.
+    fn learn(&mut self, headers: &Headers) {
+        if wire::value(headers, "Allow").is_some() {
+            self.peer = wire::peer_support(headers);
+        }
     }
 }
 

@@ -22,9 +22,9 @@ use tokio::time::Instant;
 
 use super::call::{Input, Leg};
 use super::dialog::Dialog;
+use super::early::{self, Descriptions, Early};
 use super::endpoint::count;
 use super::established::Established;
-use super::session;
 use super::transaction::Server;
 use super::wire::{self, ALLOW, SUPPORTED, header};
 use crate::message::{FromAgent, IncomingInvite, Reason, Response, ToAgent};
@@ -47,6 +47,7 @@ pub(super) async fn run(leg: Leg, server: Server, dialog: Dialog, invite: Incomi
         reliability,
         offered: invite.sdp.is_some(),
         answered_early: false,
+        early: Early { descriptions: Descriptions { local: None, remote: invite.sdp.clone() }, ..Early::default() },
         sequence: 0,
         pending: None,
         queue: VecDeque::new(),
@@ -91,6 +92,8 @@ struct Ringing {
     offered: bool,
     /// A reliable response carried the answer.
     answered_early: bool,
+    /// What both changed since, and what is under way.
+    early: Early,
     /// Number of the last reliable response.
     sequence: u32,
     pending: Option<Pending>,
@@ -130,15 +133,23 @@ impl Ringing {
                     Some(Outcome::Refused)
                 }
                 Some(Input::Request(transaction)) => {
-                    let mut server = self.leg.serve(*transaction);
-                    self.on_request(&mut server).await
+                    let server = self.leg.serve(*transaction);
+                    self.on_request(server).await
+                }
+                Some(Input::Command(ToAgent::Update { sdp, .. })) => {
+                    self.update(sdp).await;
+                    None
+                }
+                Some(Input::Command(ToAgent::RespondInDialog { request, response, .. })) => {
+                    self.early.answer(&self.leg, &mut self.dialog, request, &response);
+                    None
+                }
+                Some(Input::Response { number, response }) => {
+                    self.early.on_response(&mut self.leg, &mut self.dialog, number, &response).await;
+                    None
                 }
                 Some(
-                    Input::Command(_)
-                    | Input::Response { .. }
-                    | Input::Answered { .. }
-                    | Input::Acked { .. }
-                    | Input::Unacknowledged { .. },
+                    Input::Command(_) | Input::Answered { .. } | Input::Acked { .. } | Input::Unacknowledged { .. },
                 ) => None,
             };
             match outcome {
@@ -251,6 +262,9 @@ impl Ringing {
         response.headers.push(header("Require", "100rel"));
         response.headers.push(header("RSeq", self.sequence.to_string()));
         self.answered_early |= has_sdp;
+        if has_sdp {
+            self.early.descriptions.local = Some(String::from_utf8_lossy(&response.body).into_owned());
+        }
         let t1 = self.leg.endpoint.config.timers.t1;
         let now = Instant::now();
         self.server.send(response.clone());
@@ -281,17 +295,19 @@ impl Ringing {
             response.sdp = None;
         }
         let mut message = self.message(&response);
-        let session = session::accept(&self.server.request.headers);
-        if let Some((headers, _)) = &session {
-            message.headers.extend(headers.clone());
+        if response.sdp.is_some() {
+            self.early.descriptions.local.clone_from(&response.sdp);
         }
+        let session = self.leg.endpoint.config.session.accept(&self.server.request.headers);
+        let timer = session.as_ref().map(|(_, timer)| *timer);
+        message.headers.extend(session.into_iter().flat_map(|(headers, _)| headers).collect());
         self.server.send(message);
-        let patience = session.map(|(_, patience)| patience);
-        Established::accepted(self.leg, self.dialog, &self.server, patience)
+        Established::accepted(self.leg, self.dialog, &self.server, self.early, timer)
     }
 
     /// A request in the early dialog.
-    async fn on_request(&mut self, server: &mut Server) -> Option<Outcome> {
+    async fn on_request(&mut self, mut served: Server) -> Option<Outcome> {
+        let server = &mut served;
         let headers = &server.request.headers;
         if wire::tag(headers, "From").as_ref() != Some(&self.dialog.remote_tag) {
             self.leg.refuse(server, 481);
@@ -321,6 +337,7 @@ impl Ringing {
                 self.leg.reply(server, &Response::new(200), contact.into_iter().collect());
             }
             Method::Info if server.request.body.is_empty() => self.leg.refuse(server, 200),
+            Method::Update if self.is_settled() => self.early.take(&self.leg, served).await,
             // The first INVITE, and its offer, are not answered yet (RFC 3261 §14.2, RFC 3311 §5.2).
             Method::Update | Method::Invite | Method::Info => {
                 let busy = Response { retry_after: Some(5), ..Response::new(500) };
@@ -336,6 +353,23 @@ impl Ringing {
             }
         }
         None
+    }
+
+    /// We change the call before it is answered.
+    async fn update(&mut self, sdp: String) {
+        if !wire::peer_support(&self.server.request.headers).update {
+            early::refuse(&self.leg, 405, "Method Not Allowed").await;
+        } else if self.is_settled() {
+            let flow = self.server.connection.as_ref();
+            self.early.update(&mut self.leg, &mut self.dialog, flow, sdp).await;
+        } else {
+            early::refuse(&self.leg, 491, "Request Pending").await;
+        }
+    }
+
+    /// The first offer has its answer, and the peer knows it.
+    const fn is_settled(&self) -> bool {
+        self.answered_early && self.pending.is_none()
     }
 
     /// RFC 3262 §3: the PRACK names the response and the INVITE.

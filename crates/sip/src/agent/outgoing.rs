@@ -21,10 +21,11 @@ use rsipstack::transport::SipConnection;
 
 use super::call::{Input, Leg, destination, failure};
 use super::dialog::Dialog;
+use super::early::{self, Descriptions, Early};
 use super::endpoint::{Destination, Stage, count};
 use super::established::Established;
 use super::transaction::{InviteClient, Outgoing, Server};
-use super::wire::{self, ALLOW, SDP, header};
+use super::wire::{self, ALLOW, SDP, SUPPORTED, header};
 use crate::address::{SipUri, write_name_addr};
 use crate::message::{Failure, FromAgent, OutgoingInvite, Response, ToAgent};
 
@@ -46,6 +47,8 @@ struct Calling {
     sequence: u32,
     client: InviteClient,
     branches: HashMap<String, Branch>,
+    /// The branch that gave the last answer before the call was answered.
+    settled: Option<String>,
     cancelled: bool,
 }
 
@@ -57,6 +60,9 @@ struct Branch {
     waiting: BTreeMap<u32, WireResponse>,
     /// A reliable response carried the answer.
     answered: bool,
+    /// It takes UPDATE.
+    update: bool,
+    early: Early,
 }
 
 impl Calling {
@@ -68,15 +74,18 @@ impl Calling {
         to: Destination,
     ) -> Option<Established> {
         let user_agent = leg.endpoint.config.user_agent.clone();
-        let Some(request) = request(&invite, &call_id, &local_tag, &user_agent) else {
+        let Some(mut request) = request(&invite, &call_id, &local_tag, &user_agent) else {
             let failure = Failure::local(404, "Not a SIP URI");
             leg.tell(FromAgent::Failed { dialog: leg.id, failure }).await;
             return None;
         };
+        request.headers.extend(leg.endpoint.config.session.request());
         let outgoing = Outgoing { request, destination: to, contact: Some(local_tag) };
         let number = leg.number();
         let client = InviteClient::start(&leg.endpoint, outgoing.clone(), number, leg.events.clone());
-        Self { leg, outgoing, sequence: 1, client, branches: HashMap::new(), cancelled: false }.run().await
+        Self { leg, outgoing, sequence: 1, client, branches: HashMap::new(), settled: None, cancelled: false }
+            .run()
+            .await
     }
 
     async fn run(mut self) -> Option<Established> {
@@ -95,7 +104,7 @@ impl Calling {
                         return None;
                     }
                 }
-                Input::Response { number, response } => self.on_prack_response(number, &response),
+                Input::Response { number, response } => self.on_other_response(number, &response).await,
                 Input::Answered { response, connection } => match self.dialog_of(&response) {
                     Some(dialog) => return Some(self.establish(dialog, &response, connection).await),
                     None => count(&self.leg.endpoint.counters.responses_dropped),
@@ -104,14 +113,20 @@ impl Calling {
                     self.cancelled = true;
                     self.client.cancel(reason);
                 }
+                Input::Command(ToAgent::Update { sdp, .. }) => self.update(sdp).await,
+                Input::Command(ToAgent::RespondInDialog { request, response, .. }) => {
+                    for branch in self.branches.values_mut() {
+                        branch.early.answer(&self.leg, &mut branch.dialog, request, &response);
+                    }
+                }
                 Input::Command(_) => tracing::debug!("the call is not answered yet"),
                 Input::Stop => {
                     self.cancelled = true;
                     self.client.cancel(Vec::new());
                 }
                 Input::Request(transaction) => {
-                    let mut server = self.leg.serve(*transaction);
-                    self.on_request(&mut server);
+                    let server = self.leg.serve(*transaction);
+                    self.on_request(server).await;
                 }
                 Input::Acked { .. } | Input::Cancelled { .. } | Input::Unacknowledged { .. } => {}
             }
@@ -120,7 +135,7 @@ impl Calling {
 
     /// Sends the INVITE again with the answer to a challenge.
     fn retry(&mut self, response: &WireResponse) -> bool {
-        let again = self.leg.answer_challenge(self.outgoing.clone(), response, &mut self.sequence);
+        let again = self.leg.again(self.outgoing.clone(), response, &mut self.sequence);
         let Some(again) = again.filter(|_| !self.cancelled) else {
             return false;
         };
@@ -128,6 +143,7 @@ impl Calling {
         let number = self.leg.number();
         self.client = InviteClient::start(&self.leg.endpoint, self.outgoing.clone(), number, self.leg.events.clone());
         self.branches.clear();
+        self.settled = None;
         true
     }
 
@@ -143,7 +159,14 @@ impl Calling {
             // Without a Contact there is no dialog to send a PRACK in, but the ringing is worth telling.
             match Dialog::of_response(&self.outgoing.request, response) {
                 Some(dialog) if self.branches.len() < MAX_BRANCHES => {
-                    let branch = Branch { dialog, last: None, waiting: BTreeMap::new(), answered: false };
+                    let branch = Branch {
+                        dialog,
+                        last: None,
+                        waiting: BTreeMap::new(),
+                        answered: false,
+                        update: false,
+                        early: Early::default(),
+                    };
                     self.branches.insert(tag.clone(), branch);
                     let remotes = self.branches.keys().cloned().collect();
                     self.leg.listing.note(Stage::Calling { remotes });
@@ -187,7 +210,16 @@ impl Calling {
                 return;
             };
             branch.last = Some(number);
-            branch.answered |= wire::sdp(&response.headers, &response.body).is_ok_and(|sdp| sdp.is_some());
+            branch.update |= wire::peer_support(&response.headers).update;
+            if let Ok(Some(answer)) = wire::sdp(&response.headers, &response.body)
+                && !branch.answered
+            {
+                branch.answered = true;
+                branch.early.descriptions.remote = Some(answer);
+                branch.early.descriptions.local =
+                    Some(String::from_utf8_lossy(&self.outgoing.request.body).into_owned());
+                self.settled = Some(tag.to_owned());
+            }
             let user_agent = &self.leg.endpoint.config.user_agent;
             if let Some((mut request, next_hop)) = branch.dialog.request(Method::PRack, user_agent) {
                 request.headers.push(header("RAck", format!("{number} {} INVITE", self.sequence)));
@@ -212,22 +244,36 @@ impl Calling {
         self.leg.tell(news).await;
     }
 
-    fn on_prack_response(&mut self, number: u64, response: &WireResponse) {
+    /// A response to a PRACK or an UPDATE.
+    async fn on_other_response(&mut self, number: u64, response: &WireResponse) {
         let Some(outgoing) = self.leg.sent.remove(&number) else {
             return;
         };
         let tag = wire::tag(&outgoing.request.headers, "To").unwrap_or_default();
-        let Some(branch) = self.branches.get_mut(&tag) else {
+        let Some(Branch { dialog, early, .. }) = self.branches.get_mut(&tag) else {
             return;
         };
-        let again = self.leg.answer_challenge(outgoing, response, &mut branch.dialog.local_seq);
-        if let Some(again) = again {
+        if outgoing.request.method == Method::Update {
+            early.on_response(&mut self.leg, dialog, number, response).await;
+        } else if let Some(again) = self.leg.again(outgoing, response, &mut dialog.local_seq) {
             self.leg.send(again);
         }
     }
 
-    /// A request in an early dialog. Nothing can be changed yet: both our offer and its answer are on their way.
-    fn on_request(&mut self, server: &mut Server) {
+    /// We change the call before it is answered, in the branch that gave its answer.
+    async fn update(&mut self, sdp: String) {
+        let branch = self.settled.as_ref().and_then(|tag| self.branches.get_mut(tag));
+        match branch.filter(|_| !self.cancelled) {
+            Some(Branch { update: false, .. }) => early::refuse(&self.leg, 405, "Method Not Allowed").await,
+            Some(Branch { dialog, early, .. }) => early.update(&mut self.leg, dialog, None, sdp).await,
+            None => early::refuse(&self.leg, 491, "Request Pending").await,
+        }
+    }
+
+    /// A request in an early dialog. Unless a branch has given its answer already, nothing can be changed: our offer is
+    /// on its way.
+    async fn on_request(&mut self, mut served: Server) {
+        let server = &mut served;
         let headers = &server.request.headers;
         let tag = wire::tag(headers, "From").unwrap_or_default();
         let Some(branch) = self.branches.get_mut(&tag) else {
@@ -246,6 +292,7 @@ impl Calling {
                 let contact = self.leg.contact(server, &branch.dialog.local_tag);
                 self.leg.reply(server, &Response::new(200), contact.into_iter().collect());
             }
+            Method::Update if branch.answered => branch.early.take(&self.leg, served).await,
             Method::Update | Method::Invite => self.leg.refuse(server, 491),
             Method::Info if server.request.body.is_empty() => self.leg.refuse(server, 200),
             Method::Info => {
@@ -281,16 +328,23 @@ impl Calling {
         self.client.finish();
         let branch = self.branches.remove(&dialog.remote_tag);
         let answered_early = branch.as_ref().is_some_and(|branch| branch.answered);
+        let mut early = Early::default();
         if let Some(branch) = branch {
             dialog.local_seq = dialog.local_seq.max(branch.dialog.local_seq);
             dialog.remote_seq = branch.dialog.remote_seq;
+            early = branch.early;
         }
         let sdp = wire::sdp(&response.headers, &response.body).unwrap_or_default().filter(|_| !answered_early);
         let to_tag = dialog.remote_tag.clone();
         let (id, peer) = (self.leg.id, wire::peer_support(&response.headers));
         let delayed = self.outgoing.request.body.is_empty();
-        let mut established =
-            Established::answered(self.leg, dialog, self.outgoing, connection, delayed && !self.cancelled);
+        if !answered_early {
+            let offer = String::from_utf8_lossy(&self.outgoing.request.body).into_owned();
+            early.descriptions = Descriptions { local: Some(offer).filter(|_| !delayed), remote: sdp.clone() };
+        }
+        let delayed = delayed && !self.cancelled;
+        let answer = (connection, response);
+        let mut established = Established::answered(self.leg, dialog, self.outgoing, answer, early, delayed);
         if self.cancelled {
             established.hang_up(Vec::new());
             let failure = Failure { status: 487, phrase: "Request Terminated".to_owned(), ..failure(response) };
@@ -333,10 +387,10 @@ fn request(invite: &OutgoingInvite, call_id: &str, local_tag: &str, user_agent: 
     }
     let body = invite.sdp.clone().unwrap_or_default().into_bytes();
     if body.is_empty() {
-        headers.push(header("Supported", "replaces"));
+        headers.push(header("Supported", "replaces, timer"));
     } else {
         // Without an offer of ours, a reliable response would have to carry one, and its PRACK the answer.
-        headers.push(header("Supported", "100rel, replaces"));
+        headers.push(header("Supported", SUPPORTED));
         headers.push(header("Content-Type", SDP));
     }
     Some(Request { method: Method::Invite, uri, version: Version::V2, headers: headers.into(), body })

@@ -5,7 +5,9 @@ mod calls;
 mod odd;
 mod peer;
 mod robust;
+mod session;
 mod transfer;
+mod update;
 
 use std::time::Duration;
 
@@ -18,6 +20,13 @@ pub(crate) fn sdp(version: u32) -> String {
     format!(
         "v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
     )
+}
+
+/// Lets time pass that nobody has to wait for.
+pub(crate) async fn pass(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
 }
 
 /// A call of Alice to Bob through the trunk `other`.

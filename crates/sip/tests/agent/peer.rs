@@ -118,6 +118,13 @@ impl Peer {
         self.request_in(method, number, ("sip:bob@example.org", "c1", "a1", ""), more, body)
     }
 
+    /// A request of ours in a call that the agent made, known by a request of it.
+    pub(crate) fn request_back(&self, of: &Message, method: &str, number: u32, more: &str, body: &str) -> String {
+        let uri = of.required("Contact").trim_start_matches('<').split('>').next().unwrap_or_default();
+        let theirs = of.required("From").split(";tag=").nth(1).unwrap_or_default();
+        self.request_in(method, number, (uri, of.required("Call-ID"), "b1", theirs), more, body)
+    }
+
     /// A request of ours in a dialog: Request-URI, Call-ID, our tag, theirs.
     pub(crate) fn request_in(
         &self,

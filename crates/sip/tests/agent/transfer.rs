@@ -345,9 +345,7 @@ async fn a_transfer_that_is_forgotten_ends_by_itself() {
     let refer = peer.until("REFER").await;
     peer.send(refer.response("202 Accepted", "", "", "")).await;
     assert_eq!(progress(&mut side).await, (202, false));
-    tokio::time::pause();
-    tokio::time::advance(std::time::Duration::from_secs(301)).await;
-    tokio::time::resume();
+    crate::pass(301).await;
     let last = peer.until("NOTIFY").await;
     assert_eq!(
         (last.required("Subscription-State"), last.body()),
