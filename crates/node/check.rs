@@ -1,5 +1,6 @@
 //! `stox check`: reads the configuration and tries what the machine has to give for it.
 
+use std::fmt::Display;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 use sip::agent::{Listen, Transport};
 
 use crate::config::{Config, Purpose, Relay, RelayConfig};
-use crate::settings;
+use crate::{records, settings};
 
 /// Says what is wrong, or that nothing is. Exit code 2 when something is.
 pub(crate) fn check(path: &Path) -> ExitCode {
@@ -42,6 +43,7 @@ fn obstacles(config: &Config) -> Vec<String> {
     {
         problems.push(format!("http.listen = \"{address}\": cannot listen there: {error}"));
     }
+    problems.extend(config.records.file.as_deref().and_then(unwritable));
     if let Err(error) = config.xmpp.server.to_socket_addrs() {
         problems.push(format!("xmpp.server = {:?}: {error}", config.xmpp.server));
     }
@@ -50,6 +52,18 @@ fn obstacles(config: &Config) -> Vec<String> {
     }
     problems.extend(obstacles_of_media(&config.relay, config.call.max_calls));
     problems
+}
+
+/// Why records cannot be written to a file. It is not made here, where somebody else would own it.
+fn unwritable(path: &Path) -> Option<String> {
+    let problem = |error: &dyn Display| Some(format!("records.file = \"{}\": {error}", path.display()));
+    match path.parent() {
+        _ if path.exists() => records::open(path).err().and_then(|error| problem(&error)),
+        Some(directory) if !directory.as_os_str().is_empty() && !directory.is_dir() => {
+            problem(&format!("there is no directory {}", directory.display()))
+        }
+        Some(_) | None => None,
+    }
 }
 
 /// The same for a relay alone.

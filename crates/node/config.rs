@@ -21,7 +21,7 @@ use sip::agent::{Listen, SessionTimers, Tls};
 
 pub(crate) use self::flags::RelayFlags;
 pub(crate) use self::rtpengine::Imported;
-use crate::ng;
+use crate::{ng, records};
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) call: Call,
     pub(crate) log: Log,
+    pub(crate) records: records::Settings,
     /// The address table, in order.
     pub(crate) routes: Vec<RouteRow>,
     /// What is known of single users.

@@ -17,6 +17,7 @@ use xmpp::component::{Component, Event};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::records::Recorder;
 use crate::{http, settings};
 
 /// How long the SIP agent may take to say goodbye to what the translator did not end: registrations.
@@ -27,6 +28,8 @@ pub(crate) struct Gateway {
     agent: Agent,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    /// Has the file of records opened anew, because it was moved away.
+    reopen_records: Box<dyn Fn() + Send>,
 }
 
 /// Runs the gateway until SIGTERM or SIGINT, then ends its calls properly.
@@ -36,13 +39,17 @@ pub(crate) struct Gateway {
 /// Something it needs is not to be had.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut hang_up = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
     let gateway = start(config).await?;
     for listen in gateway.sip_addresses() {
         tracing::info!(transport = ?listen.transport, address = %listen.address, "taking calls from SIP");
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        result = tokio::signal::ctrl_c() => result?,
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => (gateway.reopen_records)(),
+            _ = terminate.recv() => break,
+            result = tokio::signal::ctrl_c() => break result?,
+        }
     }
     tracing::info!("stopping");
     gateway.stop().await;
@@ -66,11 +73,14 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Gateway> {
     let relay = Arc::new(relay);
     let (agent, to_agent, from_agent) = Agent::start(settings::agent(&config)).await?;
     let (component, from_component) = Component::start(settings::component(&config));
-    let metrics = Arc::new(Metrics::new(Arc::clone(&relay), component.clone(), agent.counters()));
+    let recorder = Recorder::start(&config.records)?;
+    let counters = (agent.counters(), recorder.counters());
+    let metrics = Arc::new(Metrics::new(Arc::clone(&relay), component.clone(), counters));
     if let Some(address) = config.http {
         http::serve(address, Arc::clone(&metrics)).await?;
     }
     let (stop, stopped) = oneshot::channel();
+    let reopen_records = Box::new(recorder.reopener());
     let gateway = Loop {
         translator,
         relay,
@@ -78,10 +88,11 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Gateway> {
         to_agent,
         waiting_for_agent: VecDeque::new(),
         metrics,
+        recorder,
         stop_timeout: config.call.stop_timeout,
     };
     let task = tokio::spawn(gateway.run(from_component, from_agent, from_relay, stopped));
-    Ok(Gateway { agent, stop, task })
+    Ok(Gateway { agent, stop, task, reopen_records })
 }
 
 impl Gateway {
@@ -108,6 +119,7 @@ struct Loop {
     /// What the agent has not taken yet. The loop never waits for it, because it may be waiting for the loop.
     waiting_for_agent: VecDeque<ToAgent>,
     metrics: Arc<Metrics>,
+    recorder: Recorder,
     stop_timeout: Duration,
 }
 
@@ -123,9 +135,9 @@ impl Loop {
         loop {
             self.drain();
             self.metrics.publish(self.translator.counters());
-            if give_up_at
-                .is_some_and(|at| self.translator.is_idle() && self.waiting_for_agent.is_empty() || at <= now())
-            {
+            let is_over =
+                self.translator.is_idle() && !self.translator.owes_records() && self.waiting_for_agent.is_empty();
+            if give_up_at.is_some_and(|at| is_over || at <= now()) {
                 break;
             }
             let timeout = [self.translator.poll_timeout(), give_up_at].into_iter().flatten().min();
@@ -151,6 +163,7 @@ impl Loop {
         }
         self.component.stop().await;
         self.relay.stop();
+        self.recorder.stop().await;
     }
 
     /// Carries out what the translator wants.
@@ -165,6 +178,7 @@ impl Loop {
                 Action::Sip(request) => self.waiting_for_agent.push_back(request),
                 Action::Relay(command) => self.relay.send(command),
                 Action::Log(line) => crate::log::line(&line),
+                Action::Record(record) => self.recorder.record(&record, (now(), since_1970())),
             }
         }
     }

@@ -9,6 +9,7 @@ mod load;
 mod log;
 mod metrics;
 mod ng;
+mod records;
 mod relay_process;
 mod route_test;
 mod settings;

@@ -14,19 +14,26 @@ use prometheus_client::registry::Registry;
 use signaling::DirectionCounters;
 use xmpp::component::{Component, Status};
 
+use crate::records;
+
 /// Everything that is counted, and who counts it.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     relay: Arc<RelayThreads>,
     component: Component,
     agent: Arc<sip::agent::Counters>,
+    records: Arc<records::Counters>,
     signaling: Arc<Mutex<signaling::Counters>>,
 }
 
 impl Metrics {
     /// Metrics of these parts.
-    pub(crate) fn new(relay: Arc<RelayThreads>, component: Component, agent: Arc<sip::agent::Counters>) -> Self {
-        Self { relay, component, agent, signaling: Arc::default() }
+    pub(crate) fn new(
+        relay: Arc<RelayThreads>,
+        component: Component,
+        (agent, records): (Arc<sip::agent::Counters>, Arc<records::Counters>),
+    ) -> Self {
+        Self { relay, component, agent, records, signaling: Arc::default() }
     }
 
     /// Takes a copy of what the translator counted.
@@ -82,6 +89,8 @@ impl Collector for Metrics {
         families.reasons("stox_calls_ended", "Calls that ended after the answer", &directions, |d| &d.ended)?;
         let refused = signaling.refused.iter().map(|(reason, count)| (*reason, *count));
         families.labelled("stox_refused", "Stanzas and requests that were refused", "reason", refused)?;
+        let records = self.records.rows();
+        families.labelled("stox_records", "What became of the records of calls", "event", records)?;
         let connected = self.component.status() == Status::Connected;
         families.gauge("stox_xmpp_connected", "1 while the XMPP server takes our stream", u64::from(connected))?;
         Ok(())

@@ -235,6 +235,9 @@ privacy_reasons = true
 [log]
 level = "debug"
 format = "json"
+[records]
+file = "/calls.jsonl"
+url = "http://localhost:8080/calls"
 [[route]]
 from = "xmpp"
 caller = '.*@staff\.example'
@@ -352,5 +355,7 @@ anonymous = true
         assert_eq!(config.http, Some(([127, 0, 0, 1], 9999).into()));
         assert_eq!(config.call.stop_timeout, Duration::from_millis(1500));
         assert_eq!((config.log.level.as_str(), config.log.json), ("debug", true));
+        assert_eq!(config.records.file.as_deref(), Some("/calls.jsonl".as_ref()));
+        assert_eq!(config.records.url, "http://localhost:8080/calls".parse().ok());
     }
 }

@@ -10,5 +10,6 @@ mod front_pages;
 mod habits;
 mod load;
 mod ng;
+mod records;
 mod scene;
 mod targets;

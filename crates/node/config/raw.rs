@@ -22,6 +22,7 @@ use sip::agent::{Listen, SessionTimers, Transport};
 use self::dial_plan::{Numbers, Route, User};
 use self::ng::Ng;
 use super::{CertificateLife, ConfigError, Credentials};
+use crate::records;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +38,8 @@ pub(super) struct Config {
     call: Call,
     #[serde(default)]
     log: Log,
+    #[serde(default)]
+    records: Records,
     #[serde(default)]
     route: Vec<Route>,
     #[serde(default)]
@@ -151,6 +154,13 @@ struct Call {
 struct Log {
     level: Option<String>,
     format: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Records {
+    file: Option<PathBuf>,
+    url: Option<String>,
 }
 
 /// A secret: the value itself, or where it is.
@@ -273,6 +283,10 @@ impl Config {
         });
         let call = self.call.check(problems);
         let log = self.log.check(problems);
+        let url = self.records.url.as_deref().and_then(|url| {
+            problems.value("records.url", Some(url), "", |text| text.parse().ok(), "\"http://host:port/path\"")
+        });
+        let records = records::Settings { file: self.records.file, url };
         let routes: Vec<_> = self.route.into_iter().map(RouteRow::from).collect();
         let users = self.user.into_iter().map(UserRow::from).collect();
         if routes.is_empty() {
@@ -280,7 +294,7 @@ impl Config {
         }
         match (sip, relay, call, log) {
             (Some(sip), Some(relay), Some(call), Some(log)) if problems.0.is_empty() => {
-                Ok(super::Config { xmpp, sip, relay, http, call, log, routes, users })
+                Ok(super::Config { xmpp, sip, relay, http, call, log, records, routes, users })
             }
             _ => Err(ConfigError(std::mem::take(&mut problems.0))),
         }

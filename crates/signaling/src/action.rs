@@ -5,6 +5,8 @@ use sip::message::ToAgent;
 use tracing::Level;
 use xmpp::stanza::Stanza;
 
+use crate::Record;
+
 /// What the translator wants done, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -16,6 +18,8 @@ pub enum Action {
     Relay(ToRelay),
     /// Log this.
     Log(LogLine),
+    /// Put this call on record.
+    Record(Box<Record>),
 }
 
 /// A line for the log. It never holds a secret.

@@ -34,6 +34,7 @@ use self::sip_leg::SipLeg;
 use crate::directory::Way;
 use crate::ending::Ending;
 use crate::outbox::{Context, Purpose};
+use crate::record::{self, LeftOut, LegRecord, Record};
 
 use self::setup::both_ways;
 pub(crate) use self::setup::why_not_carried;
@@ -61,6 +62,16 @@ pub(crate) enum Side {
     Neither,
 }
 
+impl Side {
+    const fn party(self) -> record::Party {
+        match self {
+            Self::Xmpp => record::Party::Xmpp,
+            Self::Sip => record::Party::Sip,
+            Self::Neither => record::Party::Gateway,
+        }
+    }
+}
+
 /// What a call is known by.
 #[derive(Debug)]
 pub(crate) struct Names {
@@ -76,6 +87,18 @@ pub(crate) struct Names {
     pub(crate) sip_address: Option<IpAddr>,
     /// The URI made of the JID of a caller on the XMPP side, if the SIP side sees that.
     pub(crate) caller_uri: Option<String>,
+    pub(crate) sip: SipNames,
+}
+
+/// What the SIP side calls a call.
+#[derive(Debug)]
+pub(crate) struct SipNames {
+    /// The From URI.
+    pub(crate) from: String,
+    /// The Request-URI.
+    pub(crate) to: String,
+    /// The Call-ID, where the agent has told it.
+    pub(crate) call_id: Option<String>,
 }
 
 /// A call.
@@ -99,6 +122,12 @@ pub(crate) struct Call {
     caller_uri: Option<String>,
     /// Where else the SIP side is called if nobody is reached there.
     pub(crate) others: VecDeque<OutgoingInvite>,
+    /// For the record.
+    names: SipNames,
+    rang_at: Option<Instant>,
+    answered_at: Option<Instant>,
+    ended_by: Side,
+    left_out: LeftOut,
 }
 
 impl Call {
@@ -125,6 +154,11 @@ impl Call {
             source: None,
             caller_uri: names.caller_uri,
             others: VecDeque::new(),
+            names: names.sip,
+            rang_at: None,
+            answered_at: None,
+            ended_by: Side::Neither,
+            left_out: LeftOut::default(),
         }
     }
 
@@ -215,6 +249,47 @@ impl Call {
     /// Why it ended, if it did.
     pub(crate) const fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()
+    }
+
+    /// Notes for the record how far it has come.
+    pub(crate) fn note(&mut self, now: Instant) {
+        if self.sip.rang() {
+            self.rang_at.get_or_insert(now);
+        }
+        if self.was_answered {
+            self.answered_at.get_or_insert(now);
+        }
+    }
+
+    /// What is put on record of it, once it is over, without the relay's figures.
+    pub(crate) fn record(&self, now: Instant) -> Option<Record> {
+        let ending = self.ending.as_ref()?;
+        let nothing = Description::default();
+        let described = |description: &Option<Description>| description.clone().unwrap_or_else(|| nothing.clone());
+        let (answered, by_caller) = (self.was_answered, self.ended_by == self.caller);
+        Some(Record {
+            call: self.id,
+            caller: self.caller.party(),
+            started: self.started,
+            rang: self.rang_at,
+            answered: self.answered_at,
+            ended: now,
+            ended_by: self.ended_by.party(),
+            reason: ending.reason,
+            text: ending.text.clone(),
+            sip_status: ending.final_status(self.caller == Side::Sip).filter(|_| !answered && !by_caller),
+            cause: ending.cause,
+            xmpp_user: self.jingle.peer.to_string(),
+            gateway_user: self.jingle.us.to_string(),
+            session: self.jingle.sid.clone(),
+            trunk: self.trunk.clone(),
+            from: self.names.from.clone(),
+            to: self.names.to.clone(),
+            sip_call_id: self.names.call_id.clone(),
+            xmpp: LegRecord::of(&self.jingle.remote, &self.jingle.local),
+            sip: LegRecord::of(&described(&self.sip.remote), &described(&self.sip.local)),
+            left_out: self.left_out.clone(),
+        })
     }
 
     /// Says whether it is proposed to this user, in our name, and not taken yet.
@@ -498,6 +573,7 @@ impl Call {
         if self.ending.is_some() {
             return;
         }
+        let ended_by = by;
         match by {
             Side::Xmpp => {
                 self.jingle.ended_by_peer(cx, &ending);
@@ -522,6 +598,7 @@ impl Call {
         let seconds = cx.now.saturating_duration_since(self.started).as_secs();
         self.log(cx, Level::INFO, format!("ended {by} after {seconds} s: {}{text}", ending.reason.as_str()));
         self.ending = Some(ending);
+        self.ended_by = ended_by;
         self.give_up_at = None;
     }
 
@@ -541,7 +618,8 @@ impl Call {
     }
 
     /// Tells the log what a side said and the other will not hear.
-    fn losses(&self, cx: &mut Context<'_>, side: &str, losses: &[String]) {
+    pub(crate) fn losses(&mut self, cx: &mut Context<'_>, side: &str, losses: &[String]) {
+        self.left_out.note(side, losses);
         if !losses.is_empty() {
             self.log(cx, Level::DEBUG, format!("left out of what the {side} side said: {}", losses.join(", ")));
         }

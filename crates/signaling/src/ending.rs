@@ -191,6 +191,12 @@ impl Ending {
         Response { reason: vec![self.q850()], warning, retry_after: self.retry_after, ..Response::new(self.status) }
     }
 
+    /// The final response to the INVITE of a call that was not answered: what the SIP side said, or, where that is who
+    /// called, what it was told.
+    pub(crate) fn final_status(&self, from_sip: bool) -> Option<u16> {
+        self.sip_status.or_else(|| from_sip.then_some(self.status))
+    }
+
     /// The reasons in a CANCEL of ours.
     pub(crate) fn cancel_reasons(&self) -> Vec<SipReason> {
         vec![SipReason { protocol: "SIP".to_owned(), cause: GIVEN_UP, text: None }, self.q850()]

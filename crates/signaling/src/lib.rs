@@ -28,6 +28,7 @@
 //! - `plan`: where a call goes and what each side sees of it, as [`route_test`] tells: by [`route`], the ordered address
 //!   table, [`users`] and [`number`], and `caller`: who calls, as the other side sees it
 //! - `directory`: who is there and what it can do: presence and service discovery
+//! - [`record`]: what is put on record of a call
 //! - `limits`: how many calls there may be, and how often somebody may call
 //! - `outbox`: what goes out and what is waited for, `tombstone`: what is over
 //! - [`action`], [`config`], [`counters`]: what the translator wants, needs to know, and counts
@@ -44,6 +45,7 @@ mod limits;
 pub mod number;
 mod outbox;
 mod plan;
+pub mod record;
 pub mod route;
 pub mod route_test;
 mod tombstone;
@@ -54,6 +56,7 @@ pub use action::{Action, LogLine};
 pub use config::{CallerForm, Config, JmiMode, Trunk, TrunkMedia};
 pub use counters::{Counters, DirectionCounters};
 pub use number::{NumberFormat, NumberPlan};
+pub use record::Record;
 pub use route::{RouteError, RouteRow, RouteTable};
 pub use translator::{Random, Translator};
 pub use users::{UserError, UserRow, Users};

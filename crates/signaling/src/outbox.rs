@@ -10,7 +10,7 @@ use tracing::Level;
 use xmpp::stanza::{Payload, Stanza};
 
 use crate::translator::Random;
-use crate::{Action, Config, Counters, LogLine};
+use crate::{Action, Config, Counters, LogLine, Record};
 
 /// How long an answer to an IQ is waited for.
 const IQ_TIMEOUT: Duration = Duration::from_secs(20);
@@ -124,6 +124,10 @@ impl Outbox {
 
     pub(crate) fn log(&mut self, call: Option<CallId>, level: Level, text: impl Into<String>) {
         self.actions.push_back(Action::Log(LogLine { call, level, text: text.into() }));
+    }
+
+    pub(crate) fn record(&mut self, record: Record) {
+        self.actions.push_back(Action::Record(Box::new(record)));
     }
 
     /// Counts something refused or thrown away.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use jid::{BareJid, Jid};
-use model::{CallId, FromRelay, MediaKind, Reply};
+use model::{CallId, FromRelay, LegStatistics, MediaKind, Reply};
 use sdp::Session;
 use sip::address::SipUri;
 use sip::message::{DialogId, FromAgent, IncomingInvite, OutgoingInvite, ToAgent};
@@ -19,7 +19,7 @@ use xmpp::jingle_message::JingleMessage;
 use xmpp::presence;
 use xmpp::stanza::{Condition, Payload, PresenceKind, Stanza, StanzaError, StanzaKind};
 
-use crate::call::{self, Call, Names, Side};
+use crate::call::{self, Call, Names, Side, SipNames};
 use crate::caller::SipCaller;
 use crate::directory::{self, Directory, Way};
 use crate::ending::{Ending, Refusal};
@@ -27,7 +27,7 @@ use crate::limits::{Limits, Whose};
 use crate::outbox::{Asked, Context, Outbox, Purpose, Question};
 use crate::plan::{self, Attempt, FromSip, ToXmpp};
 use crate::tombstone::{SessionKey, Tombstones};
-use crate::{Action, Config, Counters, DirectionCounters, caller, codecs};
+use crate::{Action, Config, Counters, DirectionCounters, Record, caller, codecs};
 
 /// Whom a call from XMPP is for, on the SIP side.
 struct Callee {
@@ -64,6 +64,8 @@ pub struct Translator {
     /// Calls not answered yet of each address that is no trunk's.
     half_open: HashMap<IpAddr, usize>,
     limits: Limits,
+    /// Calls that are over, until the relay has told its figures.
+    records: HashMap<CallId, Record>,
     deadlines: BTreeSet<(Instant, CallId)>,
     tombstones: Tombstones,
     next_dialog: u64,
@@ -85,6 +87,7 @@ impl Translator {
             callers: HashMap::new(),
             half_open: HashMap::new(),
             limits: Limits::default(),
+            records: HashMap::new(),
             deadlines: BTreeSet::new(),
             tombstones: Tombstones::default(),
             next_dialog: 0,
@@ -183,11 +186,12 @@ impl Translator {
     pub fn handle_relay(&mut self, from: FromRelay, now: Instant) {
         match from {
             FromRelay::Reply { id, outcome } => match (self.out.replied(id), outcome) {
-                (Some((call, Purpose::End)), Ok(Reply::Statistics(figures))) => {
-                    for leg in &figures.legs {
-                        let text = call::describe_figures(leg);
-                        self.out.log(Some(call), Level::INFO, text);
-                    }
+                (Some((call, Purpose::End)), outcome) => {
+                    let figures = match outcome {
+                        Ok(Reply::Statistics(figures)) => figures.legs,
+                        Ok(Reply::Done | Reply::Local(_) | Reply::Restarted(_)) | Err(_) => Vec::new(),
+                    };
+                    self.put_on_record(call, figures);
                 }
                 (Some((call, purpose)), outcome) => {
                     self.with_call(call, now, |call, cx| call.handle_reply(cx, purpose, outcome));
@@ -197,6 +201,18 @@ impl Translator {
             FromRelay::Event(event) => {
                 self.with_call(event.call, now, |call, cx| call.handle_news(cx, event.news));
             }
+        }
+    }
+
+    /// A call is over, and these are the relay's figures of it.
+    fn put_on_record(&mut self, call: CallId, figures: Vec<LegStatistics>) {
+        for leg in &figures {
+            let text = call::describe_figures(leg);
+            self.out.log(Some(call), Level::INFO, text);
+        }
+        if let Some(mut record) = self.records.remove(&call) {
+            record.take(figures);
+            self.out.record(record);
         }
     }
 
@@ -214,7 +230,9 @@ impl Translator {
             }
         }
         while let Some((id, purpose)) = self.out.unreplied(now) {
-            if purpose != Purpose::End {
+            if purpose == Purpose::End {
+                self.put_on_record(id, Vec::new());
+            } else {
                 self.with_call(id, now, |call, cx| call.handle_no_reply(cx));
             }
         }
@@ -244,6 +262,11 @@ impl Translator {
     /// Says whether there is no call.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
+    }
+
+    /// Says whether calls that are over are not on record yet, because the relay has not told its figures.
+    pub fn owes_records(&self) -> bool {
+        !self.records.is_empty()
     }
 
     /// What was counted so far.
@@ -300,6 +323,7 @@ impl Translator {
 
     fn settle(&mut self, mut call: Call, was_answered: bool, now: Instant) {
         let id = call.id();
+        call.note(now);
         let counters = counters_of(&mut self.out.counters, &call);
         if call.was_answered() && !was_answered {
             counters.answered += 1;
@@ -318,6 +342,7 @@ impl Translator {
         }
         match call.ending() {
             Some(ending) => {
+                self.records.extend(call.record(now).map(|record| (id, record)));
                 let key = session_key(&call);
                 self.sessions.remove(&key);
                 self.dialogs.remove(&call.dialog());
@@ -388,6 +413,7 @@ impl Translator {
         };
         let mut cx = Context { config: &self.config, out: &mut self.out, now };
         let mut call = Call::initiated(&mut cx, names, offer, callee.first);
+        call.losses(&mut cx, "XMPP", &described.losses);
         call.others = callee.others;
         self.admit(call, now);
         Ok(())
@@ -423,6 +449,7 @@ impl Translator {
             trunk: callee.first.trunk.clone(),
             sip_address,
             caller_uri: callee.caller_uri.clone(),
+            sip: SipNames { from: callee.first.from.clone(), to: callee.first.to.clone(), call_id: None },
         })
     }
 
@@ -641,7 +668,7 @@ impl Translator {
         let mut session = Session::new(self.out.random());
         let described = invite.sdp.as_deref().map(|sdp| session.read_offer(sdp)).transpose();
         let described = described.map_err(|_| Refusal::Malformed)?;
-        let offer = described.map(|described| codecs::carried(&described.description, self.config.video));
+        let offer = described.as_ref().map(|described| codecs::carried(&described.description, self.config.video));
         if offer.as_ref().is_some_and(|offer| offer.streams.is_empty()) {
             return Err(Refusal::NoMedia);
         }
@@ -659,10 +686,20 @@ impl Translator {
             trunk: invite.trunk.clone(),
             sip_address: Some(invite.source.ip()),
             caller_uri: None,
+            sip: SipNames {
+                from: invite.from.clone(),
+                to: invite.request_uri.clone(),
+                call_id: Some(invite.sip_call_id.clone()),
+            },
         };
         let mut cx = Context { config: &self.config, out: &mut self.out, now };
         let mut call = Call::invited(&mut cx, names, offer, session, way);
         cx.out.log(Some(call.id()), Level::DEBUG, format!("SIP Call-ID {:?}", invite.sip_call_id));
+        call.losses(
+            &mut cx,
+            "SIP",
+            described.as_ref().map(|described| described.losses.as_slice()).unwrap_or_default(),
+        );
         call.source = source;
         self.admit(call, now);
         Ok(())

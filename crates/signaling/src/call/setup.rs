@@ -25,7 +25,7 @@ use xmpp::jingle_message::JingleMessage;
 use xmpp::stanza::{Condition, Payload, StanzaError};
 
 use super::change::Change;
-use super::{Call, JINGLE, SIP, Side, jingle_leg, sip_leg};
+use super::{Call, JINGLE, SIP, Side, SipNames, jingle_leg, sip_leg};
 use crate::codecs;
 use crate::config::{JmiMode, TrunkMedia};
 use crate::directory::Way;
@@ -148,6 +148,7 @@ impl Call {
         self.log(cx, Level::INFO, format!("not reached ({} {}), trying {by}", failure.status, failure.phrase));
         self.sip.dialog = next.dialog;
         self.trunk.clone_from(&next.trunk);
+        self.names = SipNames { from: next.from.clone(), to: next.to.clone(), call_id: None };
         self.sip.phase = sip_leg::Phase::Calling { rang, answer: None };
         cx.out.sip(ToAgent::Invite(OutgoingInvite { sdp, ..next }));
         cx.out.count("tried-another");

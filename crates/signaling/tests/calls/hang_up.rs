@@ -1,10 +1,12 @@
 //! Whoever hangs up, at whatever moment, both sides hear it once, in the words of where they are.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::{Component, DtlsState, FingerprintVerdict, IceState, News, SrtpSuite, StreamId};
 use signaling::Config;
+use signaling::record::Party;
 use sip::message::{FromAgent, Reason};
+use xmpp::jingle::ReasonCondition;
 
 use crate::world::*;
 
@@ -345,4 +347,49 @@ fn messages_about_a_call_may_give_nothing_away() {
         reason: vec![Reason { protocol: "SIP".into(), cause: 200, text: None }],
     });
     assert!(end.contains(&"-> retract cancel".to_owned()), "{end:?}");
+}
+
+#[test]
+fn a_call_is_on_record_once_with_its_times_and_its_end() {
+    let mut world = World::new();
+    world.sid = "session-1".into();
+    world.message("propose", AUDIO);
+    world.pass(Duration::from_secs(1));
+    world.sip(provisional(180));
+    world.pass(Duration::from_secs(2));
+    world.sip(answered(phone()));
+    world.jingle("session-initiate", &browser());
+    world.answer_all();
+    let told = world.now;
+    world.pass(Duration::from_secs(4));
+    world.sip(FromAgent::Ended { dialog: OURS, reason: Vec::new() });
+    let [record] = world.records.as_slice() else { panic!("one record: {:?}", world.records) };
+    let seconds = |from: Option<Instant>, to: Instant| from.map(|from| to.duration_since(from).as_secs());
+    assert_eq!((seconds(Some(record.started), told), seconds(record.rang, told)), (Some(3), Some(2)));
+    assert_eq!((seconds(record.answered, record.ended), record.ended), (Some(4), world.now));
+    assert_eq!((record.caller, record.ended_by), (Party::Xmpp, Party::Sip));
+    assert_eq!((record.reason, record.sip_status, record.cause), (ReasonCondition::Success, None, 16));
+    assert_eq!((record.xmpp_user.as_str(), record.gateway_user.as_str()), (ALICE, PHONE));
+    let sip = ["sip:alice%40localhost@sip.localhost", "sip:100@127.0.0.1:5081"].map(str::to_owned);
+    assert_eq!([record.from.clone(), record.to.clone()], sip);
+    assert_eq!((record.xmpp.ice, record.sip.ice), (true, false));
+    let codecs = [&record.xmpp, &record.sip].map(|leg| leg.streams[0].codecs.clone());
+    assert!(codecs.iter().all(|codecs| codecs.contains(&"PCMA/8000".to_owned())), "{codecs:?}");
+
+    // One that is refused, one that is given up, one whose relay says nothing.
+    let mut world = World::new();
+    world.sip(invite(Some(phone())));
+    world.message("reject", "<reason xmlns='urn:xmpp:jingle:1'><busy/></reason>");
+    world.sip(invite(Some(phone())));
+    world.sip(FromAgent::Cancelled { dialog: THEIRS, reason: Vec::new() });
+    world.mode = RelayMode::Late;
+    world.sip(invite(Some(phone())));
+    world.sip(FromAgent::Cancelled { dialog: THEIRS, reason: Vec::new() });
+    assert_eq!(world.records.len(), 2);
+    assert!(world.translator.owes_records(), "its figures are waited for");
+    world.pass(Duration::from_secs(10));
+    assert!(!world.translator.owes_records());
+    let ends: Vec<_> = world.records.iter().map(|record| (record.ended_by, record.sip_status)).collect();
+    assert_eq!(ends, [(Party::Xmpp, Some(486)), (Party::Sip, None), (Party::Sip, None)]);
+    assert!(world.records.iter().all(|record| record.sip_call_id.as_deref() == Some("call@phone")));
 }

@@ -14,7 +14,7 @@ use model::{
     Fingerprint, FromRelay, HashFunction, IceParameters, LegId, MediaPath, News, Profile, Reply, RequestId,
     RestartedPath, Secret, Setup, ToRelay,
 };
-use signaling::{Action, Config, JmiMode, RouteRow, RouteTable, Translator, Trunk, TrunkMedia};
+use signaling::{Action, Config, JmiMode, Record, RouteRow, RouteTable, Translator, Trunk, TrunkMedia};
 use sip::message::{DialogId, Failure, FromAgent, IncomingInvite, PeerSupport, Reason, Response, ToAgent};
 use xmpp::stanza::{Payload, Stanza};
 
@@ -61,6 +61,7 @@ pub(crate) struct World {
     pub(crate) last: Option<Element>,
     pub(crate) commands: Vec<Command>,
     pub(crate) sip_actions: Vec<ToAgent>,
+    pub(crate) records: Vec<Record>,
     next_id: u32,
 }
 
@@ -108,6 +109,7 @@ impl World {
             last: None,
             commands: Vec::new(),
             sip_actions: Vec::new(),
+            records: Vec::new(),
             next_id: 0,
         };
         world.translator.handle_xmpp_link(true, world.now);
@@ -282,6 +284,7 @@ impl World {
                 let reply = self.reply(request.id, &request.command);
                 self.replies.push_back(reply);
             }
+            Action::Record(record) => self.records.push((**record).clone()),
             Action::Log(line) => {
                 unseen(&line.text, &["client-password-0123456789", "our-password-0123456789ab"]);
             }
@@ -374,7 +377,7 @@ fn render(action: &Action) -> Option<String> {
         Action::Stanza(stanza) => format!("-> {}", render_stanza(stanza)),
         Action::Sip(request) => format!("=> {}", render_sip(request)),
         Action::Relay(ToRelay::Command(request)) => format!("relay {}", word(&request.command)),
-        Action::Log(_) => return None,
+        Action::Log(_) | Action::Record(_) => return None,
     })
 }
 
