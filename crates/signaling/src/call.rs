@@ -7,6 +7,7 @@
 
 mod change;
 mod contents;
+mod devices;
 mod jingle_leg;
 mod setup;
 mod sip_leg;
@@ -338,21 +339,26 @@ impl Call {
         from: &Jid,
         jingle: &Jingle,
     ) -> Result<(), StanzaError> {
-        if *from != self.jingle.peer {
-            return Err(StanzaError::unknown_session()); // of another device, or before there is a session
+        if *from != self.jingle.peer && !self.jingle.rings(from) {
+            // Of another device, or before there is a session. A device that was called ends what we end just now.
+            let ends = jingle.action == Action::SessionTerminate && self.caller == Side::Sip;
+            return if ends { Ok(()) } else { Err(StanzaError::unknown_session()) };
         }
         let accepted = self.jingle.phase == jingle_leg::Phase::Accepted;
         match jingle.action {
             Action::SessionInitiate => return self.handle_initiate(cx, jingle),
             Action::SessionAccept if accepted => return self.handle_content_accept(cx, jingle), // as Movim has it
-            Action::SessionAccept => return self.handle_accept(cx, jingle),
+            Action::SessionAccept => return self.handle_accept(cx, from, jingle),
             Action::SessionTerminate => {
                 let global = cx.config.global_failures;
                 let ending = Ending::from_jingle(jingle.reason.as_ref(), ReasonCondition::GeneralError, global);
-                self.end(cx, Side::Xmpp, ending);
+                match self.jingle.rings(from) {
+                    true => self.lose_device(cx, from, Side::Xmpp, ending),
+                    false => self.end(cx, Side::Xmpp, ending),
+                }
             }
             Action::SessionInfo => return jingle.info.as_ref().map_or(Ok(()), |info| self.handle_info(cx, info)),
-            Action::TransportInfo => return self.handle_transport(cx, &jingle.contents),
+            Action::TransportInfo => return self.handle_transport(cx, from, &jingle.contents),
             Action::TransportReplace => self.jingle.send_about(cx, Action::TransportReject, &jingle.contents, None),
             Action::DescriptionInfo => (), // advice that nothing here needs
             Action::SecurityInfo => return Err(StanzaError::unsupported_info()),
