@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 
 use jid::{FullJid, Jid};
-use model::{Description, Direction, StreamId};
+use model::{Description, Direction, DtmfDigit, StreamId};
 use xmpp::jingle::{Action, Content, Info, Jingle, Party, Reason, ReasonCondition};
 use xmpp::jingle_message::JingleMessage;
 use xmpp::stanza::{Payload, Stanza};
@@ -60,6 +60,8 @@ pub(super) struct JingleLeg {
     pub(super) held: bool,
     /// The peer does not send.
     pub(super) muted: bool,
+    /// A key that it holds down (XEP-0181).
+    pub(super) key_down: Option<DtmfDigit>,
 }
 
 /// Where the session is.
@@ -112,6 +114,7 @@ impl JingleLeg {
             waiting: Vec::new(),
             held: false,
             muted: false,
+            key_down: None,
         }
     }
 
