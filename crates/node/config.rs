@@ -67,6 +67,10 @@ pub(crate) struct Sip {
 #[derive(Clone, Debug)]
 pub(crate) struct Trunk {
     pub(crate) uri: String,
+    /// Where else it is, in order.
+    pub(crate) further: Vec<String>,
+    /// How often it is asked whether it is there; zero: never.
+    pub(crate) keep_alive: Duration,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) register: bool,
     pub(crate) media: TrunkMedia,
@@ -488,6 +492,22 @@ to = "xmpp:{1}@localhost"
                 assert!(shown, "{header} {key} is missing in the sample");
             }
         }
+    }
+
+    #[test]
+    fn a_trunk_has_one_address_or_several() {
+        let of = |uri: &str| SMALLEST.replace("uri = \"sip:127.0.0.1:5081\"", &format!("uri = {uri}"));
+        let config = Config::parse(&of("[\"sip:a.example\", \"sips:b.example\"]")).expect("a list is right");
+        let trunk = &config.sip.trunks["phones"];
+        assert_eq!(
+            (trunk.uri.as_str(), trunk.further.as_slice()),
+            ("sip:a.example", &["sips:b.example".to_owned()][..])
+        );
+        assert_eq!(trunk.keep_alive, Duration::from_secs(30));
+        let wrong_list = wrong(&of("[\"sip:a.example\", \"b.example\"]"));
+        assert!(wrong_list.contains("sip.trunk.phones.uri = \"b.example\": expected \"sip:host\""), "{wrong_list}");
+        assert!(wrong(&of("[]")).contains("sip.trunk.phones.uri: expected one to 8"));
+        assert!(wrong(&of("7")).contains("expected \"sip:host\", or a list of them"));
     }
 
     #[test]

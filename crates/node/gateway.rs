@@ -74,8 +74,8 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Gateway> {
     let (agent, to_agent, from_agent) = Agent::start(settings::agent(&config)).await?;
     let (component, from_component) = Component::start(settings::component(&config));
     let recorder = Recorder::start(&config.records)?;
-    let counters = (agent.counters(), recorder.counters());
-    let metrics = Arc::new(Metrics::new(Arc::clone(&relay), component.clone(), counters));
+    let sip = (agent.counters(), agent.trunks());
+    let metrics = Arc::new(Metrics::new(Arc::clone(&relay), component.clone(), sip, recorder.counters()));
     if let Some(address) = config.http {
         http::serve(address, Arc::clone(&metrics)).await?;
     }

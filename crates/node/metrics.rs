@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use signaling::DirectionCounters;
+use sip::agent::TrunkStates;
 use xmpp::component::{Component, Status};
 
 use crate::records;
@@ -22,6 +23,7 @@ pub(crate) struct Metrics {
     relay: Arc<RelayThreads>,
     component: Component,
     agent: Arc<sip::agent::Counters>,
+    trunks: TrunkStates,
     records: Arc<records::Counters>,
     signaling: Arc<Mutex<signaling::Counters>>,
 }
@@ -31,9 +33,10 @@ impl Metrics {
     pub(crate) fn new(
         relay: Arc<RelayThreads>,
         component: Component,
-        (agent, records): (Arc<sip::agent::Counters>, Arc<records::Counters>),
+        (agent, trunks): (Arc<sip::agent::Counters>, TrunkStates),
+        records: Arc<records::Counters>,
     ) -> Self {
-        Self { relay, component, agent, records, signaling: Arc::default() }
+        Self { relay, component, agent, trunks, records, signaling: Arc::default() }
     }
 
     /// Takes a copy of what the translator counted.
@@ -77,6 +80,10 @@ impl Collector for Metrics {
         let mut families = Families(encoder);
         families.relay(self.relay.counters())?;
         let agent = self.agent.read();
+        let trunks = self.trunks.read();
+        let trunks: Vec<_> = trunks.iter().map(|(name, up)| ([("trunk", name.as_str())], u64::from(*up))).collect();
+        let rows: Vec<_> = trunks.iter().map(|(labels, up)| (&labels[..], *up)).collect();
+        families.gauges("stox_sip_trunk_up", "1 while one of its addresses answers", &rows)?;
         families.labelled("stox_sip_agent", "What the SIP side took, refused and dropped", "event", agent.rows())?;
         let signaling = self.signaling.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let directions = [("xmpp_to_sip", &signaling.from_xmpp), ("sip_to_xmpp", &signaling.from_sip)];

@@ -58,6 +58,8 @@ pub(crate) fn agent(config: &Config) -> AgentConfig {
     let trunks = config.sip.trunks.iter().map(|(name, trunk)| sip::agent::Trunk {
         name: name.clone(),
         uri: trunk.uri.clone(),
+        further: trunk.further.clone(),
+        keep_alive: trunk.keep_alive,
         username: trunk.credentials.as_ref().map(|credentials| credentials.username.clone()),
         password: trunk.credentials.as_ref().map(|credentials| credentials.password.clone()),
         register: trunk.register,
@@ -183,7 +185,8 @@ certificate = "/a.crt"
 key = "/a.key"
 authorities = "/ca.crt"
 [sip.trunk.one]
-uri = "sip:one.example.org:5080;transport=tcp"
+uri = ["sip:one.example.org:5080;transport=tcp", "sip:two.example.org"]
+keep_alive = "20s"
 username = "user"
 password = "pass"
 register = true
@@ -292,6 +295,10 @@ anonymous = true
         let [trunk] = agent.trunks.as_slice() else { panic!("one trunk") };
         assert_eq!((trunk.name.as_str(), trunk.register), ("one", true));
         assert_eq!(trunk.uri, "sip:one.example.org:5080;transport=tcp");
+        assert_eq!(
+            (trunk.further.as_slice(), trunk.keep_alive),
+            (&["sip:two.example.org".to_owned()][..], Duration::from_secs(20))
+        );
         assert_eq!(trunk.username.as_deref(), Some("user"));
         assert_eq!(trunk.password.as_ref().map(|password| password.reveal().as_str()), Some("pass"));
     }

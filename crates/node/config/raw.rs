@@ -75,10 +75,14 @@ struct Tls {
     authorities: Option<PathBuf>,
 }
 
+/// Proxies of one trunk.
+const MAX_URIS: usize = 8;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Trunk {
-    uri: String,
+    uri: Uris,
+    keep_alive: Option<String>,
     username: Option<String>,
     password: Option<Secret>,
     register: Option<bool>,
@@ -355,12 +359,30 @@ fn check_session(problems: &mut Problems, expires: Option<&str>, least: Option<&
     Some(SessionTimers { expires, min_se: least })
 }
 
+/// One URI, or several, best first.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected \"sip:host\", or a list of them")]
+enum Uris {
+    One(String),
+    Several(Vec<String>),
+}
+
 impl Trunk {
     fn check(self, name: &str, problems: &mut Problems, addresses: &[relay::Address]) -> Option<super::Trunk> {
         let key = |key: &str| format!("sip.trunk.{name}.{key}");
-        if !self.uri.starts_with("sip:") && !self.uri.starts_with("sips:") {
-            problems.0.push(format!("{} = {:?}: expected \"sip:host\" or \"sip:host:port\"", key("uri"), self.uri));
+        let mut further = match self.uri {
+            Uris::One(uri) => vec![uri],
+            Uris::Several(uris) => uris,
+        };
+        for uri in further.iter().filter(|uri| !uri.starts_with("sip:") && !uri.starts_with("sips:")) {
+            problems.0.push(format!("{} = {uri:?}: expected \"sip:host\" or \"sip:host:port\"", key("uri")));
         }
+        if further.is_empty() || further.len() > MAX_URIS {
+            problems.0.push(format!("{}: expected one to {MAX_URIS}", key("uri")));
+            return None;
+        }
+        let uri = further.remove(0);
+        let keep_alive = duration(problems, &key("keep_alive"), self.keep_alive.as_deref(), "30s");
         let credentials = match (self.username, self.password) {
             (Some(username), Some(password)) => {
                 Some(Credentials { username, password: problems.secret(&key("password"), password) })
@@ -427,7 +449,9 @@ impl Trunk {
             user_phone: self.user_phone.unwrap_or(false),
             max_calls: self.max_calls.unwrap_or(0),
             max_attempts: self.max_attempts.unwrap_or(0),
-            uri: self.uri,
+            uri,
+            further,
+            keep_alive: keep_alive?,
             credentials,
             register,
             media: media?,

@@ -10,6 +10,7 @@ mod endpoint;
 mod established;
 mod incoming;
 mod ingress;
+mod keep_alive;
 mod outgoing;
 mod registration;
 mod session;
@@ -21,7 +22,7 @@ mod wire;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use model::Secret;
@@ -81,12 +82,42 @@ pub struct Trunk {
     pub name: String,
     /// Where it is: `sip:host[:port][;transport=tcp|tls]`.
     pub uri: String,
+    /// Where else, if it does not answer there, in order (RFC 3263 §4.3).
+    pub further: Vec<String>,
+    /// How often each of its addresses is asked by OPTIONS whether it is there; zero: never.
+    pub keep_alive: Duration,
     /// User for digest and registration.
     pub username: Option<String>,
     /// Password for both.
     pub password: Option<Secret<String>>,
     /// Keep a registration there.
     pub register: bool,
+}
+
+impl Trunk {
+    /// A trunk without a password, at one address, asked every half a minute whether it is there.
+    pub fn new(name: &str, uri: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            uri: uri.to_owned(),
+            further: Vec::new(),
+            keep_alive: Duration::from_secs(30),
+            username: None,
+            password: None,
+            register: false,
+        }
+    }
+}
+
+/// Which trunks answer, to be asked at any time.
+#[derive(Clone, Debug)]
+pub struct TrunkStates(Arc<Trunks>);
+
+impl TrunkStates {
+    /// Each trunk with its name, and whether one of its addresses answers.
+    pub fn read(&self) -> Vec<(String, bool)> {
+        self.0.states()
+    }
 }
 
 /// Certificates for TLS, PEM files.
@@ -204,6 +235,7 @@ pub enum StartError {
 pub struct Agent {
     addresses: Vec<Listen>,
     counters: Arc<Counters>,
+    trunks: TrunkStates,
     stop: oneshot::Sender<()>,
     withdraw: watch::Sender<bool>,
     dispatcher: JoinHandle<()>,
@@ -227,7 +259,7 @@ impl Agent {
         let layer = TransportLayer::new(cancel.clone());
         let tls = tls::config(&config.tls)?;
         let bound = Bound::bind(&config.listen, &tls).await?;
-        layer.set_tls_config(tls);
+        layer.set_tls_config(tls.clone());
         layer.set_stream_idle_timeout(STREAM_IDLE);
         let ingress = Arc::new(Ingress {
             directory: Arc::clone(&directory),
@@ -247,6 +279,9 @@ impl Agent {
             udp: bound.udp.iter().map(|(address, _, connection)| (*address, connection.clone())).collect(),
             advertise: config.advertise,
             resolver: SipResolver::new(),
+            tls,
+            tls_open: Mutex::default(),
+            cancel: cancel.clone(),
         };
         let endpoint = Arc::new(Endpoint {
             config,
@@ -270,12 +305,18 @@ impl Agent {
         below.spawn(refresh_trunks(Arc::clone(&endpoint)));
         let (withdraw, withdrawn) = watch::channel(false);
         let mut registrations = JoinSet::new();
-        for (trunk, uri) in endpoint.trunks.iter().filter(|(trunk, _)| trunk.register) {
-            registrations.spawn(Registration::new(&endpoint, trunk, uri)?.run(withdrawn.clone()));
+        for known in endpoint.trunks.iter() {
+            if known.trunk.register {
+                registrations.spawn(Registration::new(&endpoint, known)?.run(withdrawn.clone()));
+            }
+            if !known.trunk.keep_alive.is_zero() {
+                below.spawn(keep_alive::watch(Arc::clone(&endpoint), known.trunk.name.clone()));
+            }
         }
+        let trunks = TrunkStates(Arc::clone(&endpoint.trunks));
         let (stop, stopped) = oneshot::channel();
         let dispatcher = tokio::spawn(Dispatcher::new(endpoint, arriving, commands, stopped).run());
-        let agent = Self { addresses, counters, stop, withdraw, dispatcher, registrations, below, cancel };
+        let agent = Self { addresses, counters, trunks, stop, withdraw, dispatcher, registrations, below, cancel };
         Ok((agent, to_agent, from_receiver))
     }
 
@@ -287,6 +328,11 @@ impl Agent {
     /// Its counters, for whoever shows them.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// Its trunks, for whoever shows them.
+    pub fn trunks(&self) -> TrunkStates {
+        self.trunks.clone()
     }
 
     /// What it has counted.

@@ -1,5 +1,4 @@
 mod descriptions;
-mod rollback;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -460,8 +460,6 @@ words! {
     pub Supports {
         /// `load limit` as a result.
         LoadLimit = "load limit",
-        /// `rollback`, of which it is told whether we know it.
-        Rollback = "rollback",
     }
 }
 

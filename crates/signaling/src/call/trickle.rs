@@ -14,7 +14,6 @@
 //!   |<----------------------------------|
 //! ```
 
-use jid::Jid;
 use model::{Candidate, Command, IceParameters, RestartedPath, StreamId};
 use tracing::Level;
 use xmpp::jingle::{Action, Content, IceUdp, Jingle, Transport};
@@ -30,8 +29,6 @@ const MAX_WAITING: usize = 64;
 /// Candidates of one stream, as they came.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Trickled {
-    /// Whose they are.
-    from: Jid,
     stream: StreamId,
     ufrag: Option<String>,
     candidates: Vec<Candidate>,
@@ -40,12 +37,7 @@ pub(super) struct Trickled {
 
 impl Call {
     /// Takes a transport-info.
-    pub(super) fn handle_transport(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &Jid,
-        contents: &[Content],
-    ) -> Result<(), StanzaError> {
+    pub(super) fn handle_transport(&mut self, cx: &mut Context<'_>, contents: &[Content]) -> Result<(), StanzaError> {
         let known = match self.jingle.phase {
             Phase::Initiated | Phase::Accepted => true,
             Phase::Initiating { .. } => false,
@@ -67,7 +59,6 @@ impl Call {
                 self.restart(cx, stream, ice);
             }
             let trickled = Trickled {
-                from: from.clone(),
                 stream,
                 ufrag: transport.ufrag.clone(),
                 candidates: transport.candidates.clone(),
@@ -89,14 +80,13 @@ impl Call {
 
     /// Gives the relay what came before it knew the leg.
     pub(super) fn add_waiting(&mut self, cx: &mut Context<'_>) {
-        let waiting = std::mem::take(&mut self.jingle.waiting);
-        for trickled in waiting.into_iter().filter(|trickled| trickled.from == self.jingle.peer) {
+        for trickled in std::mem::take(&mut self.jingle.waiting) {
             self.add(cx, trickled);
         }
     }
 
     fn add(&self, cx: &mut Context<'_>, trickled: Trickled) {
-        let Trickled { from: _, stream, ufrag, candidates, end_of_candidates } = trickled;
+        let Trickled { stream, ufrag, candidates, end_of_candidates } = trickled;
         let command =
             Command::AddCandidates { call: self.id, leg: JINGLE, stream, ufrag, candidates, end_of_candidates };
         cx.out.relay(command, Purpose::Aside, cx.now);

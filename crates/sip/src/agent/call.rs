@@ -201,7 +201,8 @@ impl Leg {
 
 /// Where the requests of a dialog go.
 pub(super) fn destination(next_hop: String, flow: Option<&SipConnection>) -> Destination {
-    Destination { uri: next_hop, flow: flow.filter(|flow| flow.is_reliable()).cloned(), any_size: true }
+    let flow = flow.filter(|flow| flow.is_reliable()).cloned();
+    Destination { flow, any_size: true, ..Destination::of_uri(next_hop) }
 }
 
 /// How a final response other than 2xx is told.

@@ -108,7 +108,7 @@ impl Dispatcher {
     async fn call(&mut self, invite: OutgoingInvite) {
         let trunk = match &invite.trunk {
             Some(name) => match self.endpoint.trunks.by_name(name) {
-                Some(trunk) => Some(trunk.clone()),
+                Some(known) => Some(known.trunk.clone()),
                 None => return self.fail(&invite, 404, "No such trunk").await,
             },
             None => None,
@@ -126,8 +126,8 @@ impl Dispatcher {
         let mut leg = Leg::new(&self.endpoint, invite.dialog, &call_id, &local_tag, stage, half_open);
         leg.credentials = trunk.as_ref().and_then(credentials);
         let destination = match &trunk {
-            Some(trunk) => Destination { uri: trunk.uri.clone(), flow: None, any_size: true },
-            None => Destination { uri: invite.to.clone(), flow: None, any_size: false },
+            Some(trunk) => Destination::of_trunk(trunk),
+            None => Destination::of_uri(invite.to.clone()),
         };
         let span = tracing::info_span!("sip", dialog = invite.dialog.0, call_id);
         self.calls.spawn(outgoing::run(leg, invite, call_id, local_tag, destination).instrument(span));
@@ -166,8 +166,10 @@ impl Dispatcher {
         let packaged = wire::value(headers, "Info-Package").is_some();
         match transaction.original.method {
             Method::Invite => self.on_invite(transaction).await,
-            Method::Options if self.stopping => {
-                self.refuse(transaction, &Response::new(503), wire::capabilities());
+            // As a call would be answered (RFC 3261 §11.2).
+            Method::Options if self.stopping || self.half_open.available_permits() == 0 => {
+                let busy = Response { retry_after: Some(RETRY_AFTER), ..Response::new(503) };
+                self.refuse(transaction, &busy, wire::capabilities());
             }
             Method::Options => self.refuse(transaction, &Response::new(200), wire::capabilities()),
             Method::Bye | Method::PRack | Method::Update | Method::Notify | Method::Ack | Method::Cancel => {

@@ -15,9 +15,9 @@ use super::call::Input;
 use super::socket::{Hop, Link, Sockets};
 use super::trunk::Trunks;
 use super::wire::{self, header};
-use super::{Config, Transport};
+use super::{Config, Transport, Trunk};
 use crate::address::SipUri;
-use crate::message::{DialogId, FromAgent, Response};
+use crate::message::{DialogId, FromAgent, Response, TrunkName};
 use crate::transfer::Replaces;
 
 /// Marks a response that the stack made up because none came.
@@ -25,6 +25,8 @@ pub(super) const LOCAL: &str = "X-Stox-Local";
 /// Carries the source of a request from the socket to the dispatcher.
 pub(super) const SOURCE: &str = "X-Stox-Source";
 
+/// Addresses that one request is sent to, one after the other.
+const MAX_ATTEMPTS: usize = 16;
 /// Larger requests are not for UDP (RFC 3261 §18.1.1).
 const MAX_UDP_REQUEST: usize = 1_300;
 
@@ -44,12 +46,27 @@ pub(super) struct Endpoint {
 /// Where a request is to go.
 #[derive(Clone, Debug)]
 pub(super) struct Destination {
-    /// The next hop.
-    pub(super) uri: String,
+    /// The next hops, best first.
+    pub(super) uris: Vec<String>,
     /// A stream connection that is known to reach it; tried first.
     pub(super) flow: Option<SipConnection>,
     /// The peer is known to take UDP whatever the size.
     pub(super) any_size: bool,
+    /// The trunk it belongs to: addresses that do not answer are left out.
+    pub(super) trunk: Option<TrunkName>,
+}
+
+impl Destination {
+    /// One next hop, of no trunk.
+    pub(super) fn of_uri(uri: String) -> Self {
+        Self { uris: vec![uri], flow: None, any_size: false, trunk: None }
+    }
+
+    /// The proxies of a trunk.
+    pub(super) fn of_trunk(trunk: &Trunk) -> Self {
+        let uris = [&trunk.uri].into_iter().chain(&trunk.further).cloned().collect();
+        Self { uris, flow: None, any_size: true, trunk: Some(trunk.name.clone()) }
+    }
 }
 
 /// A way to a destination that has not been tried yet.
@@ -62,15 +79,35 @@ impl Endpoint {
     /// The ways to a destination, best first.
     pub(super) async fn attempts(&self, destination: &Destination, size: usize) -> Vec<Attempt> {
         let flow = destination.flow.clone().map(Attempt::Flow);
-        let hops = match SipUri::parse(&destination.uri) {
-            Ok(uri) => {
-                let hops = self.sockets.resolve(&uri).await;
-                let free = matches!(Transport::of_uri(&uri), Ok(None));
-                if free && !destination.any_size && size > MAX_UDP_REQUEST { prefer_tcp(hops) } else { hops }
+        let mut hops = Vec::new();
+        for uri in &destination.uris {
+            let Ok(uri) = SipUri::parse(uri) else { continue };
+            let found = self.sockets.resolve(&uri).await;
+            let free = matches!(Transport::of_uri(&uri), Ok(None));
+            let large = free && !destination.any_size && size > MAX_UDP_REQUEST;
+            hops.extend(if large { prefer_tcp(found) } else { found });
+        }
+        if let Some(known) = destination.trunk.as_ref().and_then(|name| self.trunks.by_name(name)) {
+            let found = hops.len();
+            hops.retain(|hop| known.answers(hop));
+            if hops.is_empty() && found > 0 {
+                count(&self.counters.trunk_down);
+                tracing::info!(trunk = known.trunk.name, "none of its addresses answers: not tried");
             }
-            Err(_) => Vec::new(),
-        };
+        }
+        hops.truncate(MAX_ATTEMPTS);
         flow.into_iter().chain(hops.into_iter().map(Attempt::Hop)).collect()
+    }
+
+    /// Notes a 503 that came from an address of a trunk: it is left alone as long as it wants.
+    pub(super) fn overloaded(&self, destination: &Destination, attempt: &Attempt, response: &WireResponse) {
+        let known = destination.trunk.as_ref().and_then(|name| self.trunks.by_name(name));
+        let wait = wire::number(&response.headers, "Retry-After").filter(|seconds| *seconds > 0);
+        if let (Some(known), Attempt::Hop(hop), Some(seconds), 503, false) =
+            (known, attempt, wait, response.status_code.code(), is_local(response))
+        {
+            known.block(hop, seconds);
+        }
     }
 
     /// Opens a way.
@@ -372,6 +409,12 @@ counters! {
     session_too_short,
     /// Calls ended because the peer did not refresh the session, or was gone when we did.
     session_expired,
+    /// Requests not sent, because no address of their trunk answers.
+    trunk_down,
+    /// Addresses of trunks that stopped answering OPTIONS.
+    trunk_addresses_lost,
+    /// Addresses of trunks that answer again.
+    trunk_addresses_back,
     /// Requests for a dialog that does not exist.
     unknown_dialog,
     /// Responses dropped: of a branch of a fork beyond the eighth, or out of order beyond repair.

@@ -10,9 +10,10 @@ use super::digest::Credentials;
 use super::dispatch::credentials;
 use super::endpoint::{Destination, Endpoint, is_local};
 use super::transaction::{Outgoing, exchange};
+use super::trunk::Known;
 use super::wire::{self, header};
 use super::{StartError, Trunk};
-use crate::address::{SipUri, escape_user, parse_name_addr};
+use crate::address::{escape_user, parse_name_addr};
 
 /// What we ask for, in seconds.
 const EXPIRES: u32 = 3_600;
@@ -40,8 +41,10 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(endpoint: &Arc<Endpoint>, trunk: &Trunk, uri: &SipUri) -> Result<Self, StartError> {
+    pub(super) fn new(endpoint: &Arc<Endpoint>, known: &Known) -> Result<Self, StartError> {
+        let Known { trunk, uris, .. } = known;
         let problem = || StartError::Trunk { trunk: trunk.name.clone(), problem: "cannot register there".to_owned() };
+        let uri = uris.first().ok_or_else(problem)?;
         let user = escape_user(trunk.username.as_deref().ok_or_else(problem)?);
         let registrar = wire::request_uri(&format!("{}:{}", uri.scheme, uri.host)).ok_or_else(problem)?;
         Ok(Self {
@@ -135,7 +138,8 @@ impl Registration {
             headers: headers.into(),
             body: Vec::new(),
         };
-        let destination = Destination { uri: self.trunk.uri.clone(), flow: None, any_size: true };
+        // Whether it answers OPTIONS is beside the point.
+        let destination = Destination { trunk: None, ..Destination::of_trunk(&self.trunk) };
         Outgoing { request, destination, contact: Some(self.user.clone()) }
     }
 

@@ -1,14 +1,17 @@
 //! Where we listen, how the next hop is found (RFC 3263), and what a connection to it is called in Via and Contact.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rsipstack::platform::CancellationToken;
 use rsipstack::resolver::SipResolver;
 use rsipstack::sip::{Domain, Host, HostWithPort, Transport as WireTransport};
+use rsipstack::transport::tls::TlsConnection;
 use rsipstack::transport::udp::UdpConnection;
-use rsipstack::transport::{SipAddr, SipConnection, TransportLayer};
+use rsipstack::transport::{SipAddr, SipConnection, TlsConfig, TransportLayer};
 use socket2::{Domain as Family, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -17,6 +20,8 @@ use crate::address::{AddressError, SipUri};
 
 /// How long a TCP or TLS connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// TLS connections of ours that are remembered to be used again.
+const MAX_OPEN: usize = 256;
 /// How long names are looked up.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -106,13 +111,16 @@ pub(super) struct Link {
 }
 
 /// Our sockets.
-#[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) listeners: Vec<Listen>,
     /// The UDP listeners, by the address they are bound to.
     pub(super) udp: Vec<(SocketAddr, UdpConnection)>,
     pub(super) advertise: Option<IpAddr>,
     pub(super) resolver: SipResolver,
+    pub(super) tls: TlsConfig,
+    /// TLS connections that we opened, by address and the name that was verified.
+    pub(super) tls_open: Mutex<HashMap<(SocketAddr, String), SipConnection>>,
+    pub(super) cancel: CancellationToken,
 }
 
 impl Sockets {
@@ -160,13 +168,9 @@ impl Sockets {
         let Hop { transport, address, .. } = *hop;
         let connection = match transport {
             Transport::Udp => SipConnection::Udp(self.udp_towards(address)?.clone()),
+            Transport::Tls if hop.host.parse::<IpAddr>().is_err() => self.tls_towards(hop, layer).await?,
             Transport::Tcp | Transport::Tls => {
-                // TLS needs the name for the certificate; the transport layer looks it up once more.
-                let host = match (transport, hop.host.parse::<IpAddr>()) {
-                    (Transport::Tls, Err(_)) => Host::Domain(Domain(hop.host.clone())),
-                    (Transport::Udp | Transport::Tcp | Transport::Tls, _) => Host::IpAddr(address.ip()),
-                };
-                let port = Some(address.port().into());
+                let (host, port) = (Host::IpAddr(address.ip()), Some(address.port().into()));
                 let target = SipAddr::new(transport.wire(), HostWithPort { host, port });
                 let lookup = tokio::time::timeout(CONNECT_TIMEOUT, layer.lookup(&target, None));
                 match lookup.await {
@@ -184,6 +188,40 @@ impl Sockets {
         };
         let own = self.own_address(transport, address, &connection)?;
         Some(Link { connection, transport, peer: address, own })
+    }
+
+    /// Connects over TLS to an address whose certificate must be for the name it was found under, or finds such a
+    /// connection. The transport layer itself would look the name up again, and take the first address.
+    async fn tls_towards(&self, hop: &Hop, layer: &TransportLayer) -> Option<SipConnection> {
+        let key = (hop.address, hop.host.clone());
+        let is_open = |connection: &SipConnection| connection.cancel_token().is_some_and(|own| !own.is_cancelled());
+        {
+            let mut open = self.tls_open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.retain(|_, connection| is_open(connection));
+            if let Some(connection) = open.get(&key) {
+                return Some(connection.clone());
+            }
+        }
+        let config = TlsConfig { sni_hostname: Some(hop.host.clone()), ..self.tls.clone() };
+        let target = SipAddr::new(WireTransport::Tls, hop.address.into());
+        let connect = TlsConnection::connect(&target, Some(&config), None, Some(self.cancel.child_token()));
+        let connection = match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            Ok(Ok(connection)) => SipConnection::Tls(connection),
+            Ok(Err(error)) => {
+                tracing::debug!(address = %hop.address, host = hop.host, %error, "cannot connect");
+                return None;
+            }
+            Err(_) => {
+                tracing::debug!(address = %hop.address, "connecting takes too long");
+                return None;
+            }
+        };
+        layer.add_connection(connection.clone());
+        let mut open = self.tls_open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() < MAX_OPEN {
+            open.insert(key, connection.clone());
+        }
+        Some(connection)
     }
 
     /// A way along a connection that is open already.

@@ -35,6 +35,7 @@ pub(super) async fn exchange(endpoint: &Arc<Endpoint>, outgoing: &Outgoing) -> W
         };
         let request = endpoint.address(outgoing.request.clone(), &link, outgoing.contact.as_deref());
         last = transact(endpoint, request, &link).await;
+        endpoint.overloaded(&outgoing.destination, &attempt, &last);
         if !is_local(&last) && last.status_code.code() != 503 {
             return last;
         }
@@ -42,7 +43,7 @@ pub(super) async fn exchange(endpoint: &Arc<Endpoint>, outgoing: &Outgoing) -> W
     last
 }
 
-async fn transact(endpoint: &Arc<Endpoint>, request: Request, link: &Link) -> WireResponse {
+pub(super) async fn transact(endpoint: &Arc<Endpoint>, request: Request, link: &Link) -> WireResponse {
     let Some(mut transaction) = client(endpoint, request.clone(), link) else {
         return endpoint.made_up(&request, 503);
     };
@@ -152,7 +153,7 @@ struct InviteRunner {
     number: u64,
     events: mpsc::Sender<Input>,
     commands: mpsc::Receiver<InviteCommand>,
-    /// A response came.
+    /// A response came from the address that is being tried.
     heard: bool,
     cancel: Cancel,
 }
@@ -173,6 +174,7 @@ impl InviteRunner {
             };
             // RFC 3263 §4.3: the next address is for those that do not answer, or cannot.
             let next = !self.heard || response.status_code.code() == 503;
+            endpoint.overloaded(&self.outgoing.destination, &attempt, &response);
             last = response;
             if !next || !matches!(self.cancel, Cancel::Not) || index + 1 == count {
                 break;
@@ -186,6 +188,7 @@ impl InviteRunner {
         let Some(mut transaction) = client(&self.endpoint, request.clone(), link) else {
             return Some(self.endpoint.made_up(&request, 503));
         };
+        self.heard = false;
         if transaction.send().await.is_err() {
             return Some(self.endpoint.made_up(&request, 503));
         }

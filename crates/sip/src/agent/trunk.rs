@@ -1,21 +1,56 @@
-//! Which trunk a request came from, by its source address.
+//! The trunks: which one a request came from, by its source address, and which of their addresses answer.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::socket::Sockets;
+use tokio::time::Instant;
+
+use super::socket::{Hop, Sockets};
 use super::{StartError, Transport, Trunk};
 use crate::address::SipUri;
 
 /// How often the names of trunks are looked up again.
 pub(super) const REFRESH: Duration = Duration::from_secs(60);
+/// Addresses of one trunk that are known and watched.
+const MAX_ADDRESSES: usize = 16;
+/// An address is left out after so many requests in a row that nobody answered.
+const MISSES: u8 = 2;
+/// The longest that one 503 keeps us away (RFC 3263 §4.3).
+const LONGEST_BLOCK: Duration = Duration::from_secs(300);
 
 /// The trunks with the addresses they were last found at.
 #[derive(Debug)]
 pub(super) struct Trunks {
-    trunks: Vec<(Trunk, SipUri)>,
-    addresses: RwLock<Vec<Vec<SocketAddr>>>,
+    known: Vec<Known>,
+}
+
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) trunk: Trunk,
+    /// Its proxies, best first.
+    pub(super) uris: Vec<SipUri>,
+    hops: RwLock<Vec<Hop>>,
+    health: Mutex<HashMap<(Transport, SocketAddr), Health>>,
+}
+
+/// What became of the last requests to an address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Health {
+    misses: u8,
+    blocked_until: Option<Instant>,
+}
+
+/// What an answer, or none, has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Change {
+    /// Nothing.
+    None,
+    /// The address does not answer any more.
+    Lost,
+    /// It answers again.
+    Back,
 }
 
 impl Trunks {
@@ -23,39 +58,46 @@ impl Trunks {
     pub(super) fn new(trunks: &[Trunk]) -> Result<Self, StartError> {
         let check = |trunk: &Trunk| {
             let problem = |problem: &str| StartError::Trunk { trunk: trunk.name.clone(), problem: problem.to_owned() };
-            let uri = SipUri::parse(&trunk.uri).map_err(|error| problem(&error.to_string()))?;
-            if uri.host.is_empty() {
-                return Err(problem("the URI must be sip: or sips:"));
-            }
-            Transport::of_uri(&uri).map_err(|_| problem("the transport must be udp, tcp or tls"))?;
+            let parse = |text: &String| {
+                let uri = SipUri::parse(text).map_err(|error| problem(&error.to_string()))?;
+                if uri.host.is_empty() {
+                    return Err(problem("the URI must be sip: or sips:"));
+                }
+                Transport::of_uri(&uri).map_err(|_| problem("the transport must be udp, tcp or tls"))?;
+                Ok(uri)
+            };
+            let uris = [&trunk.uri].into_iter().chain(&trunk.further).map(parse).collect::<Result<_, _>>()?;
             if trunk.register && trunk.username.is_none() {
                 return Err(problem("to register, a username is needed"));
             }
-            Ok((trunk.clone(), uri))
+            let (hops, health) = (RwLock::default(), Mutex::default());
+            Ok(Known { trunk: trunk.clone(), uris, hops, health })
         };
-        let trunks: Vec<_> = trunks.iter().map(check).collect::<Result<_, _>>()?;
-        let addresses = RwLock::new(vec![Vec::new(); trunks.len()]);
-        Ok(Self { trunks, addresses })
+        Ok(Self { known: trunks.iter().map(check).collect::<Result<_, _>>()? })
     }
 
-    pub(super) fn by_name(&self, name: &str) -> Option<&Trunk> {
-        self.trunks.iter().map(|(trunk, _)| trunk).find(|trunk| trunk.name == name)
+    pub(super) fn by_name(&self, name: &str) -> Option<&Known> {
+        self.known.iter().find(|known| known.trunk.name == name)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(Trunk, SipUri)> {
-        self.trunks.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter()
     }
 
-    /// Looks the names up again; an address that is not found any more stays until another one is.
+    /// Looks the names up again; addresses that are not found any more stay until others are.
     pub(super) async fn refresh(&self, sockets: &Sockets) {
-        for (index, (trunk, uri)) in self.trunks.iter().enumerate() {
-            let found: Vec<SocketAddr> = sockets.resolve(uri).await.into_iter().map(|hop| hop.address).collect();
-            if found.is_empty() {
-                tracing::warn!(trunk = trunk.name, host = uri.host, "cannot find the trunk's address");
-            } else if let Some(addresses) =
-                self.addresses.write().unwrap_or_else(PoisonError::into_inner).get_mut(index)
-            {
-                *addresses = found;
+        for known in &self.known {
+            let mut found = Vec::new();
+            for uri in &known.uris {
+                let hops = sockets.resolve(uri).await;
+                if hops.is_empty() {
+                    tracing::warn!(trunk = known.trunk.name, host = uri.host, "cannot find the trunk's address");
+                }
+                found.extend(hops);
+            }
+            found.truncate(MAX_ADDRESSES);
+            if !found.is_empty() {
+                known.keep(found);
             }
         }
     }
@@ -63,22 +105,84 @@ impl Trunks {
     /// The trunk of a request: of the address and port it came from, else of that address and the port its Via names,
     /// since a connection comes from any port (RFC 3261 §18.1.1), else of that address.
     pub(super) fn of_request(&self, source: SocketAddr, via: Option<&str>) -> Option<&Trunk> {
-        let addresses = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
-        let at = |port| {
-            let address = SocketAddr::new(source.ip(), port);
-            addresses.iter().position(|known| known.contains(&address))
+        let find = |fits: &dyn Fn(SocketAddr) -> bool| {
+            self.known.iter().find(|known| known.hops().iter().any(|hop| fits(hop.address)))
         };
-        let index = at(source.port())
+        let at = |port| find(&|address| address == SocketAddr::new(source.ip(), port));
+        let known = at(source.port())
             .or_else(|| at(via.and_then(sent_by_port)?))
-            .or_else(|| addresses.iter().position(|all| all.iter().any(|one| one.ip() == source.ip())))?;
-        self.trunks.get(index).map(|(trunk, _)| trunk)
+            .or_else(|| find(&|address| address.ip() == source.ip()))?;
+        Some(&known.trunk)
     }
 
     /// Says whether an address is that of a trunk.
     pub(super) fn knows(&self, address: IpAddr) -> bool {
-        let addresses = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
-        addresses.iter().flatten().any(|known| known.ip() == address)
+        self.known.iter().any(|known| known.hops().iter().any(|hop| hop.address.ip() == address))
     }
+
+    /// Each trunk, and whether one of its addresses answers.
+    pub(super) fn states(&self) -> Vec<(String, bool)> {
+        self.known.iter().map(|known| (known.trunk.name.clone(), known.is_up())).collect()
+    }
+}
+
+impl Known {
+    /// The addresses it was last found at, best first.
+    pub(super) fn hops(&self) -> Vec<Hop> {
+        self.hops.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, found: Vec<Hop>) {
+        self.health().retain(|key, _| found.iter().any(|hop| key_of(hop) == *key));
+        *self.hops.write().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    fn health(&self) -> MutexGuard<'_, HashMap<(Transport, SocketAddr), Health>> {
+        // Nothing can panic while it is held.
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_up(&self) -> bool {
+        let hops = self.hops();
+        hops.is_empty() || hops.iter().any(|hop| self.answers(hop))
+    }
+
+    /// Says whether a call may be sent to an address.
+    pub(super) fn answers(&self, hop: &Hop) -> bool {
+        self.health().get(&key_of(hop)).is_none_or(|health| {
+            health.misses < MISSES && health.blocked_until.is_none_or(|until| until <= Instant::now())
+        })
+    }
+
+    /// Notes that an address answered a request with a status, or did not, which is 408.
+    pub(super) fn note(&self, hop: &Hop, status: u16) -> Change {
+        let mut health = self.health();
+        let known = health.len() < MAX_ADDRESSES || health.contains_key(&key_of(hop));
+        if !known {
+            return Change::None;
+        }
+        let health = health.entry(key_of(hop)).or_default();
+        let was_lost = health.misses >= MISSES;
+        health.misses = if matches!(status, 408 | 503) { health.misses.saturating_add(1) } else { 0 };
+        match (was_lost, health.misses >= MISSES) {
+            (false, true) => Change::Lost,
+            (true, false) => Change::Back,
+            (false, false) | (true, true) => Change::None,
+        }
+    }
+
+    /// Keeps away from an address that sent a 503, as long as it wants (RFC 3263 §4.3).
+    pub(super) fn block(&self, hop: &Hop, seconds: u32) {
+        let until = Instant::now() + Duration::from_secs(seconds.into()).min(LONGEST_BLOCK);
+        let mut health = self.health();
+        if health.len() < MAX_ADDRESSES || health.contains_key(&key_of(hop)) {
+            health.entry(key_of(hop)).or_default().blocked_until = Some(until);
+        }
+    }
+}
+
+const fn key_of(hop: &Hop) -> (Transport, SocketAddr) {
+    (hop.transport, hop.address)
 }
 
 /// The port that a Via says its sender listens on.

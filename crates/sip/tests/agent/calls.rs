@@ -321,6 +321,8 @@ async fn too_many_unanswered_calls_are_refused() {
     callee.respond(first.dialog, Response::with_sdp(200, sdp(2))).await;
     assert!(matches!(caller.news().await, FromAgent::Answered { .. }));
     assert!(matches!(callee.news().await, FromAgent::Acknowledged { .. }));
+    // Until then the caller keeps away (RFC 3261 §21.5.4).
+    crate::pass(5).await;
     caller.call(Some(sdp(1))).await;
     callee.invited().await;
 }

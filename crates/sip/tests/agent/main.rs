@@ -2,6 +2,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test expects one variant and prints any other")]
 
 mod calls;
+mod failover;
 mod odd;
 mod peer;
 mod robust;
@@ -132,13 +133,7 @@ pub(crate) fn trunk(transport: Transport, address: std::net::SocketAddr) -> Trun
         Transport::Tcp => "tcp",
         Transport::Tls => "tls",
     };
-    Trunk {
-        name: "other".to_owned(),
-        uri: format!("sip:{address};transport={transport}"),
-        username: None,
-        password: None,
-        register: false,
-    }
+    Trunk::new("other", &format!("sip:{address};transport={transport}"))
 }
 
 /// Two agents; the first knows the second as the trunk `other`.
