@@ -133,7 +133,8 @@ pub(crate) fn trunk(transport: Transport, address: std::net::SocketAddr) -> Trun
         Transport::Tcp => "tcp",
         Transport::Tls => "tls",
     };
-    Trunk::new("other", &format!("sip:{address};transport={transport}"))
+    // Nobody is asked whether he is there, unless a test is about that.
+    Trunk { keep_alive: Duration::ZERO, ..Trunk::new("other", &format!("sip:{address};transport={transport}")) }
 }
 
 /// Two agents; the first knows the second as the trunk `other`.
