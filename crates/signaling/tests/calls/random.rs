@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use model::{CommandError, Component, DtlsState, IceState, News, StreamId};
 use proptest::prelude::*;
-use signaling::{Config, JmiMode};
-use sip::message::{FromAgent, InDialogId, ToAgent};
+use signaling::{Config, JmiMode, RouteRow, RouteTable, Trunk};
+use sip::message::{DialogId, FromAgent, InDialogId, PeerSupport, ToAgent};
 
 use crate::world::*;
 
@@ -136,8 +136,11 @@ fn input() -> impl Strategy<Value = Input> {
     ]
 }
 
-fn dialog(ours: bool) -> sip::message::DialogId {
-    if ours { OURS } else { THEIRS }
+/// The dialog of the last call we made, or of theirs.
+fn dialog(world: &World, ours: bool) -> DialogId {
+    let invited = |action: &ToAgent| if let ToAgent::Invite(invite) = action { Some(invite.dialog) } else { None };
+    let last = world.sip_actions.iter().rev().find_map(invited);
+    if ours { last.unwrap_or(OURS) } else { THEIRS }
 }
 
 fn feed(world: &mut World, input: &Input) -> Vec<String> {
@@ -159,32 +162,38 @@ fn feed(world: &mut World, input: &Input) -> Vec<String> {
         }
         Input::AnswerIq(_) => Vec::new(),
         Input::Provisional(status, reliable) => world.sip(FromAgent::Provisional {
-            dialog: OURS,
+            dialog: dialog(world, true),
             status: *status,
             to_tag: "t".into(),
             reliable: *reliable,
             sdp: if *status == 183 { Some(phone()) } else { None },
         }),
-        Input::Answered(number) => world.sip(answered_with(body(*number))),
-        Input::Failed(status) => world.sip(failed(*status)),
+        Input::Answered(number) => {
+            let (dialog, peer) = (dialog(world, true), PeerSupport::default());
+            world.sip(FromAgent::Answered { dialog, to_tag: "t".into(), sdp: body(*number), peer })
+        }
+        Input::Failed(status) => {
+            let (dialog, failure) = (dialog(world, true), failure(*status));
+            world.sip(FromAgent::Failed { dialog, failure })
+        }
         // The agent gives each call a number of its own.
         Input::Invite(_) if !world.translator.is_idle() => Vec::new(),
         Input::Invite(number) => world.sip(invite(body(*number))),
         Input::Acknowledged(with) => world.sip(FromAgent::Acknowledged { dialog: THEIRS, sdp: with.then(phone) }),
-        Input::Cancelled(ours) => world.sip(FromAgent::Cancelled { dialog: dialog(*ours), reason: Vec::new() }),
-        Input::Ended(ours) => world.sip(FromAgent::Ended { dialog: dialog(*ours), reason: Vec::new() }),
+        Input::Cancelled(ours) => world.sip(FromAgent::Cancelled { dialog: dialog(world, *ours), reason: Vec::new() }),
+        Input::Ended(ours) => world.sip(FromAgent::Ended { dialog: dialog(world, *ours), reason: Vec::new() }),
         Input::Reinvited(ours, number) => {
-            let (dialog, request) = (dialog(*ours), InDialogId(5));
+            let (dialog, request) = (dialog(world, *ours), InDialogId(5));
             world.sip(FromAgent::Reinvited { dialog, request, sdp: body(*number) })
         }
         Input::ReinviteAnswered(ours, number) => {
-            world.sip(FromAgent::ReinviteAnswered { dialog: dialog(*ours), sdp: body(*number) })
+            world.sip(FromAgent::ReinviteAnswered { dialog: dialog(world, *ours), sdp: body(*number) })
         }
         Input::ReinviteFailed(ours, status) => {
-            world.sip(FromAgent::ReinviteFailed { dialog: dialog(*ours), failure: failure(*status) })
+            world.sip(FromAgent::ReinviteFailed { dialog: dialog(world, *ours), failure: failure(*status) })
         }
         Input::Info(ours) => world.sip(FromAgent::Info {
-            dialog: dialog(*ours),
+            dialog: dialog(world, *ours),
             request: InDialogId(6),
             content_type: "application/dtmf".into(),
             body: b"5".to_vec(),
@@ -229,6 +238,18 @@ fn check_dialogs(world: &World) {
     }
 }
 
+/// With another trunk for when the first is out of reach.
+fn with_backup() -> Config {
+    let both = vec!["trunk:phones/{1}".into(), "trunk:backup/{1}".into()];
+    let rows =
+        [RouteRow { to: both, ..row("xmpp", r"(\+?[0-9]+)", "") }, row("trunk:phones", "(.+)", "xmpp:{1}@localhost")];
+    let mut config = config();
+    config.routes = RouteTable::new(&rows, &["phones", "backup"]).expect("the rows are right");
+    let backup = Trunk { max_calls: 1, ..config.trunks["phones"].clone() };
+    config.trunks.insert("backup".into(), backup);
+    config
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
@@ -238,8 +259,10 @@ proptest! {
         jmi in prop::sample::select(vec![JmiMode::OnAnswer, JmiMode::EarlyProceed, JmiMode::EarlyAccept]),
         video in any::<bool>(),
         stop in any::<bool>(),
+        backup in any::<bool>(),
     ) {
-        let mut world = World::with(Config { jmi, video, ..config() });
+        let base = if backup { with_backup() } else { config() };
+        let mut world = World::with(Config { jmi, video, ..base });
         let mut lines = Vec::new();
         for input in &inputs {
             lines.extend(feed(&mut world, input));
@@ -262,7 +285,10 @@ proptest! {
             let over: u64 = counters.failed.values().chain(counters.ended.values()).sum();
             prop_assert_eq!((counters.active, counters.half_open, over), (0, 0, counters.started));
         }
+        let started = counters.from_xmpp.started + counters.from_sip.started;
         world.pass(Duration::from_secs(100));
         prop_assert_eq!(world.translator.poll_timeout(), None);
+        prop_assert!(!world.translator.owes_records());
+        prop_assert_eq!(world.records.len() as u64, started, "each is on record once");
     }
 }
