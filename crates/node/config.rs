@@ -344,6 +344,23 @@ to = "xmpp:{1}@localhost"
         let config = Config::parse(TRUNK_SAMPLE).expect("the sample is right");
         assert_eq!(config.sip.trunks["provider"].media, TrunkMedia::Sdes);
         assert_eq!(config.relay.addresses.len(), 2);
+        let translator = crate::settings::translator(&config).expect("the table is right");
+        let test = |from: &str, to: &str, trunk: Option<&str>| {
+            let verdict = signaling::route_test::route_test(&translator, from, to, trunk).expect("addresses are right");
+            (verdict.made, verdict.to_string())
+        };
+        let (made, text) = test("alice@example.org", "030-987654@sip.example.org", None);
+        assert!(made && text.contains("sip:4930987654@sip.provider.example\n"), "{text}");
+        assert!(text.contains("\"Alice\" <sip:4930123451@sip.provider.example>"), "{text}");
+        for (to, made) in
+            [("112", true), ("911", false), ("+499005555555", false), ("09005555555", false), ("200", true)]
+        {
+            assert_eq!(test("bob@example.org", &format!("{to}@sip.example.org"), None).0, made, "{to}");
+        }
+        for (to, callee) in [("4930123452", "bob@example.org"), ("030123450", "alice@example.org")] {
+            let (_, text) = test("sip:030987654@provider.example", &format!("sip:{to}@192.0.2.10"), Some("provider"));
+            assert!(text.contains(callee) && text.contains("+4930987654@sip.example.org/sip"), "{text}");
+        }
     }
 
     #[test]
