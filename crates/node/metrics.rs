@@ -94,6 +94,7 @@ impl Collector for Metrics {
         families.gauge("stox_calls_half_open", "Calls that wait for an answer", half_open)?;
         families.reasons("stox_setup_failures", "Calls that ended unanswered", &directions, |d| &d.failed)?;
         families.reasons("stox_calls_ended", "Calls that ended after the answer", &directions, |d| &d.ended)?;
+        families.counter("stox_calls_tried_another", "Times a trunk was passed by", signaling.tried_another)?;
         let refused = signaling.refused.iter().map(|(reason, count)| (*reason, *count));
         families.labelled("stox_refused", "Stanzas and requests that were refused", "reason", refused)?;
         let records = self.records.rows();

@@ -25,13 +25,18 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let Arguments { from, to, trunk, config: path } = arguments;
     let read = || {
-        let config = Config::read(path).and_then(|config| settings::translator(&config));
-        let config = config.map_err(|error| format!("{}: {error}", path.display()))?;
-        signaling::route_test::route_test(&config, from, to, trunk.as_deref())
+        let told = |error| format!("{}: {error}", path.display());
+        let config = Config::read(path).map_err(told)?;
+        let translator = settings::translator(&config).map_err(told)?;
+        let verdict = signaling::route_test::route_test(&translator, from, to, trunk.as_deref())?;
+        Ok::<_, String>((verdict, config.routes))
     };
     match read() {
-        Ok(verdict) => {
+        Ok((verdict, rows)) => {
             print!("{verdict}");
+            if let Some(row) = verdict.row.and_then(|row| rows.get(row - 1)) {
+                println!("{:<20}from = {:?}, user = '{}', to = {:?}", "route says", row.from, row.user, row.to);
+            }
             if verdict.made { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(problem) => {

@@ -65,6 +65,24 @@ async fn a_phone_calls_a_user_and_they_hear_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trunk_that_nobody_is_at_is_passed_by() {
+    let nobody = crate::scene::free_tcp();
+    let more = format!(
+        "[sip.trunk.gone]\nuri = \"sip:{nobody};transport=tcp\"\n[[route]]\nfrom = \"xmpp\"\nuser = 'either-([0-9]+)'\n\
+         to = [\"trunk:gone/{{1}}\", \"trunk:phones/{{1}}\"]\n"
+    );
+    let mut scene = Scene::set_up(Security::Rtp, &more).await;
+    scene.alice.call("either-100@sip.localhost/sip".parse().expect("a JID")).expect("she has no call");
+    scene.phone_sees("call", |event| matches!(event, phone::Event::Incoming { .. })).await;
+    scene.phone.answer().expect("it rings");
+    scene.alice_sees("answer", |event| *event == jingle::Event::Answered).await;
+    scene.both_hear_each_other().await;
+    scene.metric("stox_calls_tried_another_total", |value| value == 1).await;
+    scene.alice.hang_up();
+    scene.phone_sees("BYE", |event| *event == phone::Event::Ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sigterm_does_not_wait_for_peers_that_say_nothing() {
     let mut scene = Scene::set_up(Security::Rtp, "[call]\nstop_timeout = \"1s\"").await;
     scene.alice_calls_and_is_answered().await;

@@ -46,6 +46,11 @@ fn check_says_everything_that_is_wrong_and_exits_with_2() {
 fn a_route_is_tested_without_a_call() {
     for (words, code, said) in [
         (&["alice@localhost", "100@sip.localhost"][..], 0, "Request-URI         sip:100@127.0.0.1:"),
+        (
+            &["alice@localhost", "100@sip.localhost"],
+            0,
+            r#"from = "xmpp", user = '(\+?[0-9]+)', to = ["trunk:phones/{1}"]"#,
+        ),
         (&["sip:100@127.0.0.1", "sip:alice@127.0.0.1", "--trunk", "phones"], 0, "XMPP callee         alice@localhost"),
         (&["alice@localhost", "bob@sip.localhost"], 1, "refused             no route"),
         (&["sip:100@127.0.0.1", "sip:alice@127.0.0.1"], 1, "SIP status          403"),

@@ -9,6 +9,8 @@ pub struct Counters {
     pub from_xmpp: DirectionCounters,
     /// Calls from the SIP side.
     pub from_sip: DirectionCounters,
+    /// Times the SIP side was called anew, because one trunk was out of reach.
+    pub tried_another: u64,
     /// What was refused or thrown away for other reasons than a call's end, by reason.
     pub refused: BTreeMap<&'static str, u64>,
 }

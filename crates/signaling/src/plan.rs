@@ -1,7 +1,7 @@
 //! Where a call goes and what each side sees of it: everything about that which depends on the configuration alone.
 
 use jid::{BareJid, FullJid, Jid};
-use sip::address::{AddressError, SipUri, host_to_ascii};
+use sip::address::{AddressError, SipUri, host_to_ascii, normalise_number};
 use xmpp::address::unescape;
 
 use crate::caller::{self, SipCaller};
@@ -30,6 +30,14 @@ pub(crate) struct Attempt {
     pub(crate) caller: caller::Identity,
 }
 
+/// Why a call is not made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct NotMade {
+    pub(crate) refusal: Refusal,
+    /// The row of the address table that says so, counted from 1.
+    pub(crate) row: Option<usize>,
+}
+
 /// What becomes of a call from SIP.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ToXmpp {
@@ -51,11 +59,11 @@ pub(crate) struct FromSip<'a> {
 }
 
 /// Plans a call from XMPP.
-pub(crate) fn to_sip(config: &Config, caller: &BareJid, callee: &Jid) -> Result<ToSip, Refusal> {
+pub(crate) fn to_sip(config: &Config, caller: &BareJid, callee: &Jid) -> Result<ToSip, NotMade> {
     if caller.domain().as_str() == config.component {
-        return Err(Refusal::Loop);
+        return Err(Refusal::Loop.into());
     }
-    let user = unescape(callee.node().ok_or(Refusal::NoRoute)?.as_str());
+    let user = normalise_number(&unescape(callee.node().ok_or(Refusal::NoRoute)?.as_str()));
     let plain = caller.node().map_or_else(String::new, |node| format!("{}@", unescape(node.as_str())));
     let dialled = Dialled {
         origin: &Origin::Xmpp,
@@ -65,7 +73,8 @@ pub(crate) fn to_sip(config: &Config, caller: &BareJid, callee: &Jid) -> Result<
     };
     let found = config.routes.find(dialled, &config.users).map_err(refusal)?;
     let attempt = |destination: &Destination| attempt(config, caller, destination);
-    let attempts = found.destinations.iter().map(attempt).collect::<Result<_, _>>()?;
+    let attempts = found.destinations.iter().map(attempt).collect::<Result<_, _>>();
+    let attempts = attempts.map_err(|refusal| NotMade { refusal, row: Some(found.row) })?;
     Ok(ToSip { row: found.row, attempts })
 }
 
@@ -86,13 +95,13 @@ fn attempt(config: &Config, caller: &BareJid, destination: &Destination) -> Resu
 }
 
 /// Plans a call from SIP.
-pub(crate) fn to_xmpp(config: &Config, call: FromSip<'_>) -> Result<ToXmpp, Refusal> {
+pub(crate) fn to_xmpp(config: &Config, call: FromSip<'_>) -> Result<ToXmpp, NotMade> {
     let uri = SipUri::parse(call.request_uri)
         .map_err(|error| if error == AddressError::Scheme { Refusal::UnknownScheme } else { Refusal::Malformed })?;
     match uri.scheme.as_str() {
         "sip" | "tel" => (),
-        "sips" => return Err(Refusal::Sips),
-        _ => return Err(Refusal::UnknownScheme),
+        "sips" => return Err(Refusal::Sips.into()),
+        _ => return Err(Refusal::UnknownScheme.into()),
     }
     let user = uri.user_text().map_err(|_| Refusal::Unmappable)?.ok_or(Refusal::NoRoute)?;
     let trunk = call.trunk.and_then(|name| config.trunks.get(name));
@@ -106,24 +115,31 @@ pub(crate) fn to_xmpp(config: &Config, call: FromSip<'_>) -> Result<ToXmpp, Refu
         domain: if uri.host.is_empty() { &config.component } else { &uri.host },
     };
     let found = match config.routes.find(dialled, &config.users) {
-        Err(NoDestination::NoRoute) if origin == Origin::Stranger => return Err(Refusal::Forbidden),
+        Err(NoDestination::NoRoute) if origin == Origin::Stranger => return Err(Refusal::Forbidden.into()),
         found => found.map_err(refusal)?,
     };
+    let not_made = |refusal| NotMade { refusal, row: Some(found.row) };
     match found.destinations.into_iter().next() {
-        Some(Destination::Xmpp(callee)) if callee.domain().as_str() == config.component => Err(Refusal::Loop),
+        Some(Destination::Xmpp(callee)) if callee.domain().as_str() == config.component => Err(not_made(Refusal::Loop)),
         Some(Destination::Xmpp(callee)) => {
-            let caller = caller::jid(config, &caller).ok_or(Refusal::Unmappable)?;
+            let caller = caller::jid(config, &caller).ok_or(not_made(Refusal::Unmappable))?;
             Ok(ToXmpp { row: found.row, caller, callee })
         }
-        Some(Destination::Trunk { .. } | Destination::Sip(_)) | None => Err(Refusal::NoRoute), // no such rows
+        Some(Destination::Trunk { .. } | Destination::Sip(_)) | None => Err(not_made(Refusal::NoRoute)), // no such rows
     }
 }
 
-const fn refusal(none: NoDestination) -> Refusal {
+impl From<Refusal> for NotMade {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, row: None }
+    }
+}
+
+const fn refusal(none: NoDestination) -> NotMade {
     match none {
-        NoDestination::NoRoute => Refusal::NoRoute,
-        NoDestination::Unmappable { .. } => Refusal::Unmappable,
-        NoDestination::Refused { .. } => Refusal::Denied,
-        NoDestination::Emergency => Refusal::Emergency,
+        NoDestination::NoRoute => NotMade { refusal: Refusal::NoRoute, row: None },
+        NoDestination::Unmappable { row } => NotMade { refusal: Refusal::Unmappable, row: Some(row) },
+        NoDestination::Refused { row } => NotMade { refusal: Refusal::Denied, row: Some(row) },
+        NoDestination::Emergency => NotMade { refusal: Refusal::Emergency, row: None },
     }
 }

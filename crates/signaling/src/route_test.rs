@@ -7,8 +7,7 @@ use sip::address::SipUri;
 
 use crate::caller::{self, SipCaller};
 use crate::config::{Config, TrunkMedia};
-use crate::ending::Refusal;
-use crate::plan::{self, FromSip, ToSip, ToXmpp};
+use crate::plan::{self, FromSip, NotMade, ToSip, ToXmpp};
 
 /// What becomes of a call.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,7 +45,7 @@ pub fn route_test(config: &Config, from: &str, to: &str, trunk: Option<&str>) ->
 fn from_xmpp(config: &Config, from: &Jid, to: &Jid) -> Verdict {
     let ToSip { row, attempts } = match plan::to_sip(config, &from.to_bare(), to) {
         Ok(planned) => planned,
-        Err(refusal) => return refused(config, refusal),
+        Err(not_made) => return refused(config, not_made),
     };
     let mut lines = Vec::new();
     for (number, attempt) in attempts.into_iter().enumerate() {
@@ -73,7 +72,7 @@ fn from_xmpp(config: &Config, from: &Jid, to: &Jid) -> Verdict {
 fn from_sip(config: &Config, call: FromSip<'_>) -> Verdict {
     let ToXmpp { row, caller, callee } = match plan::to_xmpp(config, call) {
         Ok(planned) => planned,
-        Err(refusal) => return refused(config, refusal),
+        Err(not_made) => return refused(config, not_made),
     };
     let trunk = call.trunk.and_then(|name| config.trunks.get(name));
     let lines = vec![
@@ -88,14 +87,14 @@ fn from_sip(config: &Config, call: FromSip<'_>) -> Verdict {
     Verdict { made: true, row: Some(row), lines }
 }
 
-fn refused(config: &Config, refusal: Refusal) -> Verdict {
+fn refused(config: &Config, NotMade { refusal, row }: NotMade) -> Verdict {
     let status = refusal.response(&config.component).status;
     let lines = vec![
         ("refused", refusal.word().replace('-', " ")),
         ("SIP status", status.to_string()),
         ("XMPP error", refusal.stanza_error().condition.as_str().to_owned()),
     ];
-    Verdict { made: false, row: None, lines }
+    Verdict { made: false, row, lines }
 }
 
 /// What protects the media of a trunk, or of nobody's.

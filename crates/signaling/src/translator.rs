@@ -25,7 +25,7 @@ use crate::directory::{self, Directory, Way};
 use crate::ending::{Ending, Refusal};
 use crate::limits::{Limits, Whose};
 use crate::outbox::{Asked, Context, Outbox, Purpose, Question};
-use crate::plan::{self, Attempt, FromSip, ToXmpp};
+use crate::plan::{self, Attempt, FromSip, NotMade, ToXmpp};
 use crate::tombstone::{SessionKey, Tombstones};
 use crate::{Action, Config, Counters, DirectionCounters, Record, caller, codecs};
 
@@ -145,11 +145,11 @@ impl Translator {
     /// Takes an event of the SIP user agent.
     pub fn handle_sip(&mut self, event: FromAgent, now: Instant) {
         if let FromAgent::Invite(invite) = &event {
-            if let Err(refusal) = self.handle_invite(invite, now) {
-                self.out.count(refusal.word());
-                let text = format!("refused a call from {}: {}", invite.source, refusal.word());
-                self.out.log(None, Level::INFO, text);
-                let response = refusal.response(&self.config.component);
+            if let Err(not_made) = self.handle_invite(invite, now) {
+                let by = invite.trunk.as_deref().unwrap_or("nobody's trunk");
+                let who = format!("{} ({by}, {:?}) to {:?}", invite.source, invite.from, invite.request_uri);
+                self.refuse(&who, not_made);
+                let response = not_made.refusal.response(&self.config.component);
                 self.out.sip(ToAgent::Respond { dialog: invite.dialog, response });
             }
             return;
@@ -396,19 +396,19 @@ impl Translator {
         if initiator.is_some_and(|named| named.map(|named| named.to_bare()) != Ok(stanza.from.to_bare())) {
             return Err(StanzaError::new(Condition::NotAllowed)); // XEP-0166 §7.1: in somebody else's name
         }
-        let callee = self.find_callee(stanza, now).map_err(|refusal| {
-            self.refuse(&stanza.from, refusal);
-            refusal.stanza_error()
+        let callee = self.find_callee(stanza, now).map_err(|not_made| {
+            self.refuse_stanza(stanza, not_made);
+            not_made.refusal.stanza_error()
         })?;
         let described = describe(&jingle.contents, &jingle.bundle, Party::Initiator);
         let offer = codecs::one_of_each_kind(&described.description);
         if codecs::carried(&offer, self.config.video).streams.is_empty() {
-            self.refuse(&stanza.from, Refusal::NoMedia);
+            self.refuse_stanza(stanza, Refusal::NoMedia);
             self.terminate(stanza, jingle, Reason::new(call::why_not_carried(&jingle.contents)));
             return Ok(());
         }
         let Some(names) = self.names(stanza, &jingle.sid, &callee) else {
-            self.refuse(&stanza.from, Refusal::Unmappable);
+            self.refuse_stanza(stanza, Refusal::Unmappable);
             return Err(Refusal::Unmappable.stanza_error());
         };
         let mut cx = Context { config: &self.config, out: &mut self.out, now };
@@ -424,9 +424,16 @@ impl Translator {
         self.out.tell(&stanza.to, &stanza.from, Payload::Jingle(Box::new(end)));
     }
 
-    fn refuse(&mut self, from: &Jid, refusal: Refusal) {
+    /// Counts a call that is not made, and tells the log.
+    fn refuse(&mut self, who: &str, NotMade { refusal, row }: NotMade) {
         self.out.count(refusal.word());
-        self.out.log(None, Level::INFO, format!("refused a call from {from}: {}", refusal.word()));
+        let row = row.map_or_else(String::new, |row| format!(", by route {row}"));
+        self.out.log(None, Level::INFO, format!("refused a call from {who}: {}{row}", refusal.word()));
+    }
+
+    /// The same for a call from XMPP.
+    fn refuse_stanza(&mut self, stanza: &Stanza, why: impl Into<NotMade>) {
+        self.refuse(&format!("{} to {}", stanza.from, stanza.to), why.into());
     }
 
     /// What a call from XMPP is known by.
@@ -463,10 +470,10 @@ impl Translator {
     }
 
     /// Finds whom a call from XMPP is for on the SIP side, and makes the INVITEs for it: one for each place to try.
-    fn find_callee(&mut self, stanza: &Stanza, now: Instant) -> Result<Callee, Refusal> {
+    fn find_callee(&mut self, stanza: &Stanza, now: Instant) -> Result<Callee, NotMade> {
         let from = stanza.from.to_bare();
         if !self.limits.attempt(Whose::Caller(from.clone()), self.config.max_attempts_per_user, now) {
-            return Err(Refusal::UserTooOften);
+            return Err(Refusal::UserTooOften.into());
         }
         let planned = plan::to_sip(&self.config, &from, &stanza.to)?;
         self.check_room(&from)?;
@@ -480,7 +487,7 @@ impl Translator {
                 Err(refusal) => why = refusal,
             }
         }
-        Err(why)
+        Err(why.into())
     }
 
     /// Checks that there may be another call by this trunk, and counts the attempt.
@@ -564,13 +571,13 @@ impl Translator {
                     return self.admit(call, now);
                 }
                 None => {
-                    self.refuse(&stanza.from, Refusal::Unmappable);
+                    self.refuse_stanza(stanza, Refusal::Unmappable);
                     Refusal::Unmappable.reason(self.config.privacy_reasons)
                 }
             },
-            Err(refusal) => {
-                self.refuse(&stanza.from, refusal);
-                refusal.reason(self.config.privacy_reasons)
+            Err(not_made) => {
+                self.refuse_stanza(stanza, not_made);
+                not_made.refusal.reason(self.config.privacy_reasons)
             }
         };
         self.reject(stanza, sid, reason, false);
@@ -635,42 +642,42 @@ impl Translator {
     }
 
     /// Takes a call from SIP.
-    fn handle_invite(&mut self, invite: &IncomingInvite, now: Instant) -> Result<(), Refusal> {
+    fn handle_invite(&mut self, invite: &IncomingInvite, now: Instant) -> Result<(), NotMade> {
         if self.stopping {
-            return Err(Refusal::Stopping);
+            return Err(Refusal::Stopping.into());
         }
         if invite.max_forwards == 0 {
-            return Err(Refusal::TooManyHops);
+            return Err(Refusal::TooManyHops.into());
         }
         if self.is_our_caller(&invite.from) {
-            return Err(Refusal::Loop);
+            return Err(Refusal::Loop.into());
         }
         self.check_trunk(invite.trunk.as_deref(), now)?;
         if invite.replaces.is_some() {
-            return Err(Refusal::Forbidden);
+            return Err(Refusal::Forbidden.into());
         }
         let caller =
             SipCaller { from: &invite.from, asserted: invite.asserted_identity.as_deref(), private: invite.private };
         let wanted = FromSip { trunk: invite.trunk.as_deref(), request_uri: &invite.request_uri, caller };
         let ToXmpp { callee, caller: us, .. } = plan::to_xmpp(&self.config, wanted)?;
         if !self.xmpp_is_up {
-            return Err(Refusal::XmppDown);
+            return Err(Refusal::XmppDown.into());
         }
         let source = if invite.trunk.is_none() { Some(invite.source.ip()) } else { None };
         let half_open = source.and_then(|source| self.half_open.get(&source)).copied().unwrap_or_default();
         if half_open >= self.config.max_half_open_per_source {
-            return Err(Refusal::TooManyCalls);
+            return Err(Refusal::TooManyCalls.into());
         }
         self.check_room(&callee)?;
         if !self.limits.attempt(Whose::Callee(callee.clone()), self.config.max_attempts_per_user, now) {
-            return Err(Refusal::UserTooOften);
+            return Err(Refusal::UserTooOften.into());
         }
         let mut session = Session::new(self.out.random());
         let described = invite.sdp.as_deref().map(|sdp| session.read_offer(sdp)).transpose();
         let described = described.map_err(|_| Refusal::Malformed)?;
         let offer = described.as_ref().map(|described| codecs::carried(&described.description, self.config.video));
         if offer.as_ref().is_some_and(|offer| offer.streams.is_empty()) {
-            return Err(Refusal::NoMedia);
+            return Err(Refusal::NoMedia.into());
         }
         let way = self.directory.way_to(&callee);
         if !self.directory.knows(&callee) {

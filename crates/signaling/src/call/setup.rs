@@ -151,7 +151,7 @@ impl Call {
         self.names = SipNames { from: next.from.clone(), to: next.to.clone(), call_id: None };
         self.sip.phase = sip_leg::Phase::Calling { rang, answer: None };
         cx.out.sip(ToAgent::Invite(OutgoingInvite { sdp, ..next }));
-        cx.out.count("tried-another");
+        cx.out.counters.tried_another += 1;
     }
 
     /// Takes a provisional response.

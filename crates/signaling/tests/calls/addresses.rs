@@ -101,7 +101,7 @@ fn a_trunk_that_is_out_of_reach_is_passed_by() {
     assert_eq!(world.sip(answered), ["relay take-answer sip", "-> proceed"]);
     world.jingle("session-initiate", &browser());
     world.answer_all();
-    assert_eq!(refused(&world, "tried-another"), 2);
+    assert_eq!(world.translator.counters().tried_another, 2);
     let bye = FromAgent::Ended { dialog: DialogId(1 << 63 | 3), reason: Vec::new() };
     assert!(world.sip(bye).contains(&"-> session-terminate success".to_owned()));
     assert!(world.translator.is_idle());
@@ -158,6 +158,15 @@ fn a_user_calls_under_its_number_or_under_none() {
 }
 
 #[test]
+fn a_number_is_dialled_with_and_without_separators() {
+    for dialled in ["+49-30-1234567", "+49.30.1234567", "+49(30)1234567"] {
+        let mut world = World::with(two_trunks());
+        let lines = propose(&mut world, ALICE, dialled);
+        assert!(lines.contains(&"=> INVITE sip:+49301234567@127.0.0.1:5081 sdp".to_owned()), "{dialled}: {lines:?}");
+    }
+}
+
+#[test]
 fn a_phone_reaches_a_user_by_number_or_by_keypad() {
     for called in [
         "sip:+4930123456@gw",
@@ -205,6 +214,11 @@ fn the_table_says_who_may_not_call() {
     let unwanted = invite_from(Some("phones"), "sip:+4930666123@127.0.0.1", "sip:+4930123456@gw", Some(phone()));
     assert_eq!(world.sip(unwanted), ["=> 403"]);
     assert_eq!(refused(&world, "denied"), 3);
+    let lines =
+        ["mallory@localhost/x to 100@sip.localhost: denied, by route 2", "127.0.0.1:5081 (phones, \"sip:+4930666123"];
+    for line in lines {
+        assert!(world.log.iter().any(|own| own.contains(line)), "{line} in {:?}", world.log);
+    }
     assert_eq!(propose(&mut world, ALICE, "112"), ["-> reject decline"]);
     assert_eq!(refused(&world, "emergency"), 1);
 }
@@ -240,7 +254,7 @@ fn a_test_of_a_route_says_what_a_call_shows() {
         assert!(text.lines().any(|own| own == line), "{line} in\n{text}");
     }
     let verdict = test("mallory@localhost", "100@sip.localhost", None).expect("addresses are right");
-    assert_eq!((verdict.made, verdict.row), (false, None));
+    assert_eq!((verdict.made, verdict.row), (false, Some(2)));
     assert_eq!(verdict.lines[0], ("refused", "denied".to_owned()));
     assert!(test("a@b", "@", None).is_err() && test("sip:a@b", "sip:a@b", Some("x")).is_err());
     assert!(test("a@b", "c@d", Some("phones")).is_err());

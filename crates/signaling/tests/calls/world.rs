@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub(crate) commands: Vec<Command>,
     pub(crate) sip_actions: Vec<ToAgent>,
     pub(crate) records: Vec<Record>,
+    /// The lines of the log.
+    pub(crate) log: Vec<String>,
     next_id: u32,
 }
 
@@ -110,6 +112,7 @@ impl World {
             commands: Vec::new(),
             sip_actions: Vec::new(),
             records: Vec::new(),
+            log: Vec::new(),
             next_id: 0,
         };
         world.translator.handle_xmpp_link(true, world.now);
@@ -287,6 +290,7 @@ impl World {
             Action::Record(record) => self.records.push((**record).clone()),
             Action::Log(line) => {
                 unseen(&line.text, &["client-password-0123456789", "our-password-0123456789ab"]);
+                self.log.push(line.text.clone());
             }
         }
     }
