@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use model::{AddressFamily, Description, Direction, IceRole, LegPolicy, PathPolicy, Profile, StreamId};
+use model::{AddressFamily, Description, Direction, IceRole, LegPolicy, PathPolicy, Profile, StreamId, Surroundings};
 use sdp::facts::{Facts, MediaFacts};
 use sdp::rewrite::{Edits, Fate, Layout, OriginChanges, Rewriting};
 use sdp::{Role, RtcpAttribute, SdpError, Trickle, Wording};
@@ -35,7 +35,11 @@ pub(crate) fn described(
         }
     }
     for stream in &mut description.streams {
-        stream.path.sender = options.received_from;
+        stream.path.surroundings = Surroundings {
+            sender: options.received_from,
+            waits: options.flags.has(Flag::NatWait),
+            pierces: options.flags.has(Flag::PierceNat),
+        };
     }
     let source = options.received_from.filter(|_| options.flags.has(Flag::SipSourceAddress));
     if let Some(address) = options.media_address.or(source) {

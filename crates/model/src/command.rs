@@ -255,6 +255,9 @@ pub struct LegPolicy {
     /// What we offer has no port of its own for RTCP, whatever the answer says of that (RFC 8858).
     #[serde(default)]
     pub rtcp_mux_only: bool,
+    /// How the address of a peer that declines ICE is learnt.
+    #[serde(default)]
+    pub without_ice: Learning,
     /// Only addresses of this name are used, where the relay has named ones.
     pub address: Option<String>,
     /// The family of the address that the peer is told first; otherwise that of `sender`, or any.
@@ -323,6 +326,7 @@ impl LegPolicy {
             suite_tags: Vec::new(),
             rtcp_mux: false,
             rtcp_mux_only: false,
+            without_ice: Learning::Off,
             address: None,
             family: None,
             traffic_class: None,

@@ -47,7 +47,7 @@ pub use event::{
 pub use id::{CallId, LegId, StreamId};
 pub use path::{
     Candidate, CandidateKind, Component, Crypto, DtlsParameters, Fingerprint, HashFunction, IceParameters, Lifetime,
-    MediaPath, Profile, Setup, SrtpSuite,
+    MediaPath, Profile, Setup, SrtpSuite, Surroundings,
 };
 pub use rtp::{PayloadType, PayloadTypeError, Ssrc};
 pub use secret::Secret;

@@ -31,9 +31,20 @@ pub struct MediaPath {
     pub dtls: Option<DtlsParameters>,
     /// Keys in the description (RFC 4568), best first.
     pub crypto: Vec<Crypto>,
-    /// The address that the signalling which brought this came from, where it is known and other than the policy says.
+    /// What is known of the way to the writer, beside what it says.
     #[serde(default)]
+    pub surroundings: Surroundings,
+}
+
+/// What is known of the way to the writer of a description that is reached without ICE.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Surroundings {
+    /// The address that the signalling which brought the description came from, where it is another than the policy says.
     pub sender: Option<IpAddr>,
+    /// Nothing is sent before the peer was heard, so that a translator in front of it is open (RFC 4961 §4).
+    pub waits: bool,
+    /// Empty datagrams are sent until the peer was heard, so that a translator in front of us is open (RFC 6263 §4.1).
+    pub pierces: bool,
 }
 
 /// The credentials of an ICE session (RFC 8445 §5.3), and what the agent behind them is.

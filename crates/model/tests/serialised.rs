@@ -10,7 +10,7 @@ use model::{
     FromRelay, HashFunction, HeaderExtension, IceParameters, IceRole, IceState, Learning, LegId, LegPolicy,
     LegStatistics, MediaKind, MediaPath, MediaStream, Mos, Mute, News, Parameter, PathPolicy, PayloadType, Profile,
     Reply, Reporting, Request, RequestId, RestartedPath, Secret, Security, Setup, SourceStatistics, SrtpSuite, Ssrc,
-    StreamId, StreamStatistics, ToRelay, Way,
+    StreamId, StreamStatistics, Surroundings, ToRelay, Way,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -235,7 +235,7 @@ fn description() -> Description {
         end_of_candidates: true,
         dtls: Some(DtlsParameters { fingerprints: vec![fingerprint], setup: Setup::Actpass, tls_id: None }),
         crypto: crypto.to_vec(),
-        sender: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        surroundings: Surroundings { sender: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), waits: true, pierces: true },
     };
     let stream = MediaStream {
         rejected: true,

@@ -49,6 +49,8 @@ pub(crate) struct Component {
     sharing: Option<Sharing>,
     dtls: Dtls,
     forget_key_at: Option<Instant>,
+    /// When an empty datagram is sent next.
+    pierce_at: Option<Instant>,
     /// When the DTLS datagrams that came so far would have come at the pace that is allowed.
     dtls_until: Option<Instant>,
 }
@@ -160,6 +162,7 @@ impl Component {
             protection: Protection::Nothing,
             dtls: Dtls::Undecided { early: Vec::new() },
             forget_key_at: None,
+            pierce_at: None,
             dtls_until: None,
         }
     }
@@ -225,16 +228,27 @@ impl Component {
     }
 
     /// Uses the address that the peer named; none at all where it wants nothing sent.
-    pub(crate) fn use_signalled(&mut self, latch: Latch) {
-        let named = latch.destination();
+    pub(crate) fn use_signalled(&mut self, latch: Latch, now: Instant) {
+        let named = latch.named();
         let fits = |socket: &&Socket| named.is_none_or(|named| named.is_ipv4() == socket.bound.is_ipv4());
         if let Some(socket) = self.sockets.iter().find(fits) {
             let latch = match &self.path {
                 Path::Signalled { latch: last, .. } => latch.after(last),
                 Path::Unknown | Path::Ice { .. } => latch,
             };
+            self.pierce_at = latch.to_pierce().map(|_| now);
             self.path = Path::Signalled { socket: socket.id, latch };
         }
+    }
+
+    /// Sends nothing, so that a translator in front of us lets the peer's packets pass.
+    fn pierce(&mut self, resources: &mut Resources, now: Instant) {
+        const AGAIN: Duration = Duration::from_secs(1);
+        let Path::Signalled { socket, latch } = &self.path else { return self.pierce_at = None };
+        self.pierce_at = latch.to_pierce().map(|to| {
+            resources.transmits.push_back(Transmit { from: *socket, to, bytes: Vec::new() });
+            now + AGAIN
+        });
     }
 
     /// Says whether one of its sockets is of the family of an address.
@@ -757,7 +771,8 @@ impl Component {
 
     /// When [`Component::handle_timeout`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.agent().and_then(ice::Agent::poll_timeout).into_iter().chain(self.forget_key_at).min()
+        let agent = self.agent().and_then(ice::Agent::poll_timeout);
+        agent.into_iter().chain(self.forget_key_at).chain(self.pierce_at).min()
     }
 
     /// Does what is due.
@@ -767,6 +782,9 @@ impl Component {
             if let Protection::Srtp(srtp) = &mut self.protection {
                 srtp.inbound.forget_previous();
             }
+        }
+        if self.pierce_at.is_some_and(|at| at <= now) {
+            self.pierce(resources, now);
         }
         if let Some(agent) = self.agent_mut()
             && agent.poll_timeout().is_some_and(|at| at <= now)

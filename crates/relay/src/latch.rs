@@ -1,9 +1,9 @@
 //! Whose packets are believed on a component without ICE (RFC 4961, RFC 7362 §4).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use model::{Learning, Ssrc};
+use model::{Learning, Ssrc, Surroundings};
 
 use crate::Dropped;
 
@@ -26,7 +26,9 @@ pub(crate) struct Latch {
     /// What was learnt before a description that names the same address again.
     before: Option<SocketAddr>,
     signalled: Option<SocketAddr>,
-    sender: Option<IpAddr>,
+    surroundings: Surroundings,
+    /// Whether a packet of the peer was believed, where it matters that one was.
+    heard: bool,
     /// When learning ends; nothing where it only ends some time after the first packet.
     until: Option<Instant>,
     trial: Option<Trial>,
@@ -51,25 +53,64 @@ pub(crate) enum Standing {
 }
 
 impl Latch {
-    /// Begins with what a description names, which may be nothing, and the address of the signalling that brought it.
-    pub(crate) fn new(learning: Learning, signalled: Option<SocketAddr>, sender: Option<IpAddr>, now: Instant) -> Self {
+    /// Begins with what a description names, which may be nothing, and what is known beside it.
+    pub(crate) fn new(
+        learning: Learning,
+        signalled: Option<SocketAddr>,
+        surroundings: Surroundings,
+        now: Instant,
+    ) -> Self {
         let until = match learning {
             Learning::Off | Learning::SignalledAddress | Learning::Any | Learning::First => Some(now + LEARNING_TIME),
             Learning::Best | Learning::Settled => None,
         };
-        Self { learning, until, signalled, sender, before: None, learnt: None, trial: None, greeted: None }
+        Self {
+            learning,
+            until,
+            signalled,
+            surroundings,
+            heard: false,
+            before: None,
+            learnt: None,
+            trial: None,
+            greeted: None,
+        }
     }
 
     /// Goes on from the latch of the last description. Where the peer names the same address again, what was learnt stands
     /// beside it until something else is: a phone that is silent when its session is refreshed is not lost.
     pub(crate) fn after(self, last: &Self) -> Self {
-        let stays = self.learning != Learning::Off && self.signalled == last.signalled;
-        Self { before: if stays { last.learnt.or(last.before) } else { None }, ..self }
+        let is_same = self.signalled == last.signalled;
+        let stays = self.learning != Learning::Off && is_same;
+        let before = if stays { last.learnt.or(last.before) } else { None };
+        Self { before, heard: is_same && last.heard, ..self }
     }
 
     /// Where packets are sent.
     pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        if self.surroundings.waits && !self.heard {
+            return None;
+        }
+        self.reached_at()
+    }
+
+    fn reached_at(&self) -> Option<SocketAddr> {
         self.learnt.or(self.before).or(self.signalled)
+    }
+
+    /// The address that the description names.
+    pub(crate) const fn named(&self) -> Option<SocketAddr> {
+        self.signalled
+    }
+
+    /// Where empty datagrams are still to be sent, to open the way for the peer's packets.
+    pub(crate) fn to_pierce(&self) -> Option<SocketAddr> {
+        self.reached_at().filter(|_| self.surroundings.pierces && !self.heard)
+    }
+
+    /// Says whether it matters that the peer is heard.
+    const fn listens(&self) -> bool {
+        !self.heard && (self.surroundings.waits || self.surroundings.pierces)
     }
 
     /// Says what a source is to us.
@@ -81,12 +122,14 @@ impl Latch {
         if let Some(learnt) = self.learnt {
             let is_better = || self.learning == Learning::Best && self.likeness(from) > self.likeness(learnt);
             return match learnt == from {
+                true if self.listens() => Ok(Standing::OnTrial),
                 true => Ok(Standing::Known),
                 false if self.is_open(now) && is_better() => Ok(Standing::OnTrial),
                 false => Err(Dropped::SourceNotLearnt),
             };
         }
         match (self.learning, self.names(from)) {
+            (Learning::Off, true) if self.listens() => Ok(Standing::OnTrial),
             (Learning::Off, true) => Ok(Standing::Known),
             (Learning::SignalledAddress | Learning::Any, true) => Ok(Standing::OnTrial),
             (Learning::First | Learning::Best | Learning::Settled, _) => Ok(Standing::OnTrial),
@@ -106,7 +149,7 @@ impl Latch {
             |is_like: fn(SocketAddr, SocketAddr) -> bool| self.signalled.is_some_and(|it| is_like(it, from));
         match () {
             () if self.names(from) => 3,
-            () if self.sender == Some(from.ip()) || signalled(|one, other| one.ip() == other.ip()) => 2,
+            () if self.surroundings.sender == Some(from.ip()) || signalled(|one, other| one.ip() == other.ip()) => 2,
             () if signalled(|one, other| one.port() == other.port()) => 1,
             () => 0,
         }
@@ -133,18 +176,26 @@ impl Latch {
 
     /// Where DTLS is sent.
     pub(crate) fn dtls_destination(&self) -> Option<SocketAddr> {
-        self.greeted.or(self.destination())
+        self.greeted.or(self.reached_at())
     }
 
     /// Learns where DTLS came from, after a handshake with the peer whose certificate was promised.
     pub(crate) fn learn_greeted(&mut self) {
         self.learnt = self.greeted.take().or(self.learnt);
+        self.heard = true;
     }
 
     /// Takes a packet of a source on trial, which is authentic if the leg has keys and of a negotiated payload type.
     /// Says whether the source is believed now; then no other will be, until the next description.
     pub(crate) fn learn(&mut self, from: SocketAddr, ssrc: Ssrc, now: Instant) -> bool {
+        let is_believed = self.judge(from, ssrc, now);
+        self.heard |= is_believed;
+        is_believed
+    }
+
+    fn judge(&mut self, from: SocketAddr, ssrc: Ssrc, now: Instant) -> bool {
         match self.learning {
+            Learning::Off => return self.vouches_for(from),
             Learning::First | Learning::Best => {
                 self.until.get_or_insert(now + SETTLING_TIME);
                 self.learnt = Some(from);
@@ -156,7 +207,7 @@ impl Latch {
                 }
                 return true;
             }
-            Learning::Off | Learning::SignalledAddress | Learning::Any => {}
+            Learning::SignalledAddress | Learning::Any => {}
         }
         let packets = match self.trial {
             Some(trial) if (trial.from, trial.ssrc) == (from, ssrc) => trial.packets.saturating_add(1),
@@ -174,7 +225,7 @@ impl Latch {
         self.before == Some(from)
             || self.signalled.is_some_and(|signalled| {
                 let port = signalled.port() == from.port() || self.learning == Learning::SignalledAddress;
-                port && (signalled.ip() == from.ip() || self.sender == Some(from.ip()))
+                port && (signalled.ip() == from.ip() || self.surroundings.sender == Some(from.ip()))
             })
     }
 }
@@ -194,8 +245,9 @@ mod tests {
 
     fn latch(learning: Learning) -> (Latch, Instant) {
         let now = start();
-        let sender = address("192.0.2.3:5060").ip();
-        (Latch::new(learning, Some(address("192.0.2.1:4000")), Some(sender), now), now)
+        let sender = Some(address("192.0.2.3:5060").ip());
+        let surroundings = Surroundings { sender, ..Surroundings::default() };
+        (Latch::new(learning, Some(address("192.0.2.1:4000")), surroundings, now), now)
     }
 
     #[test]
@@ -299,8 +351,7 @@ mod tests {
         let learnt = address("192.0.2.1:5000");
         assert!(latch.learn(learnt, Ssrc(1), now));
         let again = |signalled| {
-            let sender = Some(address("192.0.2.3:5060").ip());
-            Latch::new(Learning::SignalledAddress, Some(address(signalled)), sender, now).after(&latch)
+            Latch::new(Learning::SignalledAddress, Some(address(signalled)), latch.surroundings, now).after(&latch)
         };
         let mut same = again("192.0.2.1:4000");
         assert_eq!(same.destination(), Some(learnt), "the peer may be silent for long");

@@ -818,6 +818,7 @@ fn policy_of(policy: &LegPolicy) -> Policy<'_> {
         suites: &policy.suites,
         suite_tags: &policy.suite_tags,
         path: policy.path,
+        without_ice: policy.without_ice,
         sender: policy.sender,
         unencrypted_srtcp: policy.unencrypted_srtcp,
     }

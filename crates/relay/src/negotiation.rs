@@ -64,6 +64,8 @@ pub(crate) struct Policy<'a> {
     pub(crate) suite_tags: &'a [u32],
     /// How the peer is to be reached.
     pub(crate) path: PathPolicy,
+    /// How its address is learnt if it declines ICE.
+    pub(crate) without_ice: Learning,
     /// Where its signalling comes from.
     pub(crate) sender: Option<IpAddr>,
     /// RTCP may be in clear, if the peer asks for it.
@@ -71,14 +73,19 @@ pub(crate) struct Policy<'a> {
 }
 
 impl Policy<'_> {
+    /// How the address of a peer without ICE is learnt.
+    pub(crate) const fn learning(&self) -> Learning {
+        match self.path {
+            PathPolicy::Plain { learning } => learning,
+            PathPolicy::Ice { .. } => self.without_ice,
+        }
+    }
+
     /// Says whether a peer without ICE is reached wherever it sends from.
     pub(crate) const fn learns_any_source(&self) -> bool {
-        match self.path {
-            PathPolicy::Plain { learning } => match learning {
-                Learning::Off | Learning::SignalledAddress => false,
-                Learning::Any | Learning::First | Learning::Best | Learning::Settled => true,
-            },
-            PathPolicy::Ice { .. } => false,
+        match self.learning() {
+            Learning::Off | Learning::SignalledAddress => false,
+            Learning::Any | Learning::First | Learning::Best | Learning::Settled => true,
         }
     }
 
@@ -301,6 +308,7 @@ mod tests {
         suites: &SrtpSuite::ALL,
         suite_tags: &[],
         path: PathPolicy::Ice { role: model::IceRole::Offerer, required: true },
+        without_ice: Learning::Off,
         sender: None,
         unencrypted_srtcp: false,
     };

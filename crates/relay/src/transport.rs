@@ -7,7 +7,7 @@ use std::time::Instant;
 use media::demux::Media;
 use model::{
     Candidate, CommandError, Component as Number, Crypto, DtlsParameters, HashFunction, IceParameters, Learning,
-    MediaPath, Profile, Security, Setup, SrtpSuite, Ssrc, StreamId,
+    MediaPath, Profile, Security, Setup, SrtpSuite, Ssrc, StreamId, Surroundings,
 };
 
 use crate::component::{Component, DtlsTerms, Name};
@@ -518,20 +518,16 @@ impl Transport {
         now: Instant,
     ) {
         self.ice = None;
-        let learning = match policy.path {
-            model::PathPolicy::Plain { learning } => learning,
-            model::PathPolicy::Ice { .. } => Learning::Off,
-        };
-        let sender = terms.remote.sender.or(policy.sender);
-        let is_known = |before: &Terms| {
-            before.reached == Reached::At { rtp, rtcp } && before.remote.sender.or(policy.sender) == sender
-        };
+        let (learning, surroundings) = (policy.learning(), terms.remote.surroundings);
+        let is_known =
+            |before: &Terms| before.reached == Reached::At { rtp, rtcp } && before.remote.surroundings == surroundings;
         if self.terms.as_ref().is_some_and(is_known) && (terms.again || learning == Learning::Off) {
             return;
         }
-        self.rtp.use_signalled(Latch::new(learning, rtp, sender, now));
+        let surroundings = Surroundings { sender: surroundings.sender.or(policy.sender), ..surroundings };
+        self.rtp.use_signalled(Latch::new(learning, rtp, surroundings, now), now);
         if let Some(component) = &mut self.separate {
-            component.use_signalled(Latch::new(learning, rtcp, sender, now));
+            component.use_signalled(Latch::new(learning, rtcp, surroundings, now), now);
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::{
     Bandwidth, DtlsParameters, Fingerprint, HashFunction, IceParameters, MediaKind, MediaPath, MediaStream, Profile,
-    Secret, Setup, StreamId,
+    Secret, Setup, StreamId, Surroundings,
 };
 
 use super::document::{self, MAX_MEDIA};
@@ -166,7 +166,7 @@ impl Section<'_> {
             ice,
             dtls: self.dtls(losses),
             crypto: self.crypto(losses),
-            sender: None,
+            surroundings: Surroundings::default(),
         }
     }
 

@@ -138,6 +138,7 @@ impl Legs {
             suite_tags,
             rtcp_mux: offers_mux(&path, options),
             rtcp_mux_only: options.rtcp_mux.has(RtcpMux::Require),
+            without_ice: learning,
             address: options.interfaces.to.clone(),
             family: options.address_family.map(family_of).or(family),
             traffic_class,

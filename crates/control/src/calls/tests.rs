@@ -484,6 +484,56 @@ fn media_of_a_party_may_come_from_where_its_last_message_came_from() {
 }
 
 #[test]
+fn a_party_that_is_to_be_heard_first_is_sent_nothing_before() {
+    for learning in ["off", "immediate", "delayed", "heuristic"] {
+        let mut world = World::new();
+        let flags = format!("NAT-wait endpoint-learning={learning}");
+        world.ask(&request("offer", OFFER, &[("from-tag", "alice")]).with("rtpp-flags", flags));
+        world.answer(&[]);
+        let from_bob = |world: &mut World, number| world.send_to(1, "192.0.2.20:5000", 8, number).is_some();
+        assert!(!from_bob(&mut world, 1), "{learning}");
+        assert!(world.send("192.0.2.10:4000", 8, 2).is_some(), "who is to be heard is not to wait itself");
+        assert!(from_bob(&mut world, 3), "{learning}");
+        // What was heard stays so when the same address is named again.
+        world.offer(&[("rtpp-flags", "NAT-wait"), ("to-tag", "bob")]);
+        world.answer(&[]);
+        assert!(from_bob(&mut world, 4), "{learning}");
+    }
+}
+
+#[test]
+fn the_way_from_a_party_is_pierced_until_it_is_heard() {
+    let mut world = World::new();
+    let pierced = |world: &mut World, seconds| {
+        world.now += Duration::from_secs(seconds);
+        world.relay.handle_timeout(world.now);
+        let empty = std::iter::from_fn(|| world.relay.poll_transmit()).filter(|sent| sent.bytes.is_empty());
+        let mut to: Vec<String> = empty.map(|sent| sent.to.to_string()).collect();
+        to.sort();
+        to
+    };
+    world.offer(&[]);
+    world.answer(&[("flags", "pierce-NAT")]);
+    let both = ["192.0.2.20:5000", "192.0.2.20:5001"];
+    assert_eq!(pierced(&mut world, 0), both);
+    assert_eq!(pierced(&mut world, 0), Vec::<String>::new());
+    assert_eq!(pierced(&mut world, 1), both);
+    assert!(world.send_to(1, "192.0.2.20:5000", 8, 1).is_some());
+    assert_eq!(pierced(&mut world, 1), both[1..], "RTCP was not heard");
+}
+
+#[test]
+fn a_party_that_declines_ice_is_learnt_like_one_that_was_offered_none() {
+    for (learning, is_heard) in [("immediate", true), ("off", false)] {
+        let mut world = World::new();
+        let flags = format!("ICE=force endpoint-learning={learning}");
+        world.ask(&request("offer", OFFER, &[("from-tag", "alice")]).with("rtpp-flags", flags));
+        world.answer(&[]);
+        assert_eq!(world.send_to(1, "203.0.113.9:777", 8, 1).is_some(), is_heard, "{learning}");
+    }
+}
+
+#[test]
 fn media_is_dropped_for_as_long_as_an_offer_or_answer_says() {
     let mut world = World::new();
     let mut number = 0;

@@ -70,7 +70,12 @@ pub(super) const fn effect(flag: Flag, side: Side) -> (Effect, &'static str) {
         Flag::LoopProtect => {
             (Does, "A description says that it has come by here; one that says so comes back as it is.")
         }
-        Flag::PierceNat | Flag::NatWait => (Nothing, NOT_YET),
+        Flag::PierceNat => (
+            Does,
+            "Without ICE, an empty datagram goes to this party each second until it is heard, so that its packets reach a \
+             relay behind a NAT.",
+        ),
+        Flag::NatWait => (Does, "Without ICE, no media is sent to this party until it is heard."),
         Flag::Provisional | Flag::NewBranch => {
             (Nothing, "Another tag in an answer is always another name of the answerer.")
         }

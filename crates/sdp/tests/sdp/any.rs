@@ -122,7 +122,7 @@ fn path() -> impl Strategy<Value = MediaPath> {
             ice: ice.map(|(ufrag, pwd, ..)| IceParameters { ufrag, pwd: Secret::new(pwd), lite: false }),
             dtls,
             crypto: [first, second].into_iter().take(keys).collect(),
-            sender: None,
+            surroundings: model::Surroundings::default(),
         })
 }
 
