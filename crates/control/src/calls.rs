@@ -7,6 +7,7 @@
 //! - `party`: who takes part in a call, and which of its dialogues a request is about
 //! - `policy`, `codecs`: what an offer and the wishes beside it come to for the relay
 //! - `exchange`: offers and answers
+//! - `rollback`: offers that are taken back
 //! - `unanswered`: offers that nobody answers
 //! - `blocks`: what parties are kept from saying
 //! - `figures`: what is told of a call
@@ -17,6 +18,7 @@ mod exchange;
 mod figures;
 mod party;
 mod policy;
+mod rollback;
 #[cfg(test)]
 mod tests;
 mod unanswered;
@@ -214,6 +216,7 @@ impl Calls {
             Action::Answer { to_tag, exchange } => self.answer(ticket, &to_tag, *exchange),
             Action::Delete(delete) => self.delete(ticket, &delete, now),
             Action::Query(query) => self.query(ticket, &query),
+            Action::Rollback(rollback) => self.roll_back(ticket, rollback),
             Action::List(limit) => self.list(ticket, limit),
             Action::Statistics => {
                 let up = now.saturating_duration_since(self.epoch.0);

@@ -28,8 +28,8 @@ mod tests;
 mod wishes;
 
 use crate::request::{
-    Action, All, Block, Blocked, Delete, DtmfSecurity, Exchange, Flag, Party, PlayDtmf, Query, Request, Selection,
-    Towards, Words,
+    Action, All, Block, Blocked, Delete, DtmfSecurity, Exchange, Flag, Party, PlayDtmf, Query, Request, Rollback,
+    Selection, Towards, Words,
 };
 
 pub use oddities::Oddity;
@@ -97,6 +97,7 @@ pub fn explain(request: &Request) -> Explanation {
         Action::Answer { to_tag, exchange } => of_answer(to_tag, exchange),
         Action::Delete(delete) => of_delete(delete),
         Action::Query(query) => (of_query(query), Vec::new(), Vec::new()),
+        Action::Rollback(rollback) => (of_rollback(rollback), Vec::new(), Vec::new()),
         Action::List(limit) => (format!("The ids of {limit} calls at most are told."), Vec::new(), Vec::new()),
         Action::Statistics => ("It is told what all calls come to.".to_owned(), Vec::new(), Vec::new()),
         Action::Block(block) => of_block(block, true),
@@ -182,6 +183,15 @@ fn of_query(query: &Query) -> String {
     let of = query.from_tag.as_ref().or(query.to_tag.as_ref());
     let whose = of.map_or_else(String::new, |tag| format!(", of party {tag} and its partners alone"));
     format!("It is told what is known of call {}{whose}.", query.call_id)
+}
+
+fn of_rollback(rollback: &Rollback) -> String {
+    let Rollback { call_id, from_tag, to_tag, generation, .. } = rollback;
+    let which = generation.map_or_else(String::new, |generation| format!(", if it is of generation {generation}"));
+    format!(
+        "The offer between {from_tag} and {to_tag} that is not answered yet is taken back in call {call_id}{which}: what \
+         their last answer came to stays."
+    )
 }
 
 fn of_block(block: &Block, is_blocked: bool) -> Told {

@@ -85,6 +85,8 @@ pub enum Action {
     Delete(Delete),
     /// `query`: to tell what is known about a call.
     Query(Query),
+    /// `rollback`: to take back an offer that is not answered.
+    Rollback(Rollback),
     /// `list`: to tell so many calls' ids at most.
     List(u32),
     /// `statistics`: to tell what all calls come to.
@@ -144,6 +146,21 @@ pub struct Query {
     pub from_tag: Option<String>,
     /// Only this party and its partners.
     pub to_tag: Option<String>,
+}
+
+/// An offer that came to nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rollback {
+    /// The call.
+    pub call_id: String,
+    /// The tag of a party of the dialogue.
+    pub from_tag: String,
+    /// The tag of the other.
+    pub to_tag: String,
+    /// The branch, which has to be that of one of them.
+    pub via_branch: Option<String>,
+    /// Only the offer of this generation; otherwise any that is open.
+    pub generation: Option<u64>,
 }
 
 /// What is held back, and from whom.
@@ -291,6 +308,7 @@ enum Kind {
     Answer,
     Delete,
     Query,
+    Rollback,
     List,
     Statistics,
     Block(Blocked),
@@ -305,6 +323,7 @@ const COMMANDS: &[(&str, Option<Kind>)] = &[
     ("answer", Some(Kind::Answer)),
     ("delete", Some(Kind::Delete)),
     ("query", Some(Kind::Query)),
+    ("rollback", Some(Kind::Rollback)),
     ("list", Some(Kind::List)),
     ("statistics", Some(Kind::Statistics)),
     ("block media", Some(Kind::Block(Blocked::Media))),
@@ -366,7 +385,9 @@ impl Action {
     pub fn call_id(&self) -> Option<&str> {
         match self {
             Self::Offer { exchange, .. } | Self::Answer { exchange, .. } => Some(&exchange.call_id),
-            Self::Delete(Delete { call_id, .. }) | Self::Query(Query { call_id, .. }) => Some(call_id),
+            Self::Delete(Delete { call_id, .. })
+            | Self::Query(Query { call_id, .. })
+            | Self::Rollback(Rollback { call_id, .. }) => Some(call_id),
             Self::Block(Block { of, .. }) | Self::Unblock(Block { of, .. }) | Self::PlayDtmf(PlayDtmf { of, .. }) => {
                 Some(&of.call_id)
             }
@@ -432,6 +453,7 @@ impl Said {
                 let call_id = self.call_id.ok_or(RequestError::NoCallId)?;
                 Action::Query(Query { call_id, from_tag: self.from_tag, to_tag: self.to_tag })
             }
+            Kind::Rollback => Action::Rollback(self.into_rollback()?),
             Kind::List => Action::List(self.limit.unwrap_or(DEFAULT_LIMIT)),
             Kind::Statistics => Action::Statistics,
             Kind::Block(what) => Action::Block(self.into_block(what)?),
@@ -451,6 +473,16 @@ impl Said {
             sdp,
             options: self.options,
         }))
+    }
+
+    fn into_rollback(self) -> Result<Rollback, RequestError> {
+        Ok(Rollback {
+            call_id: self.call_id.ok_or(RequestError::NoCallId)?,
+            from_tag: self.from_tag.ok_or(RequestError::NoFromTag)?,
+            to_tag: self.to_tag.ok_or(RequestError::NoToTag)?,
+            via_branch: self.via_branch,
+            generation: self.generation.map(u64::from),
+        })
     }
 
     fn into_delete(self) -> Result<Delete, RequestError> {

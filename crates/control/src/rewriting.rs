@@ -96,7 +96,7 @@ pub(crate) fn with_ice(mut local: Description, policy: &LegPolicy) -> Descriptio
 const LIFETIME: &str = "2^31";
 
 /// What a party is told in the same words each time, where the wishes say so.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     /// The user name and the number of its first `o=`.
     origin: Option<[String; 2]>,

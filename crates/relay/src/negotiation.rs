@@ -243,6 +243,15 @@ pub(crate) fn new_crypto(tag: u32, suite: SrtpSuite, random: &mut Random) -> Cry
     Crypto::new(tag, suite, Secret::new(key_and_salt))
 }
 
+/// The suites that we offer where a key of ours is in force, with their tags: its own first, the others behind it.
+pub(crate) fn suites_after(key: &Crypto, suites: &[SrtpSuite]) -> Vec<(u32, SrtpSuite)> {
+    /// A tag has at most nine digits (RFC 4568 §9.1).
+    const HIGHEST_TAG: u32 = 999_999_900;
+    let others = suites.iter().copied().filter(|suite| *suite != key.suite);
+    let first = if key.tag < HIGHEST_TAG { key.tag + 1 } else { 1 };
+    std::iter::once((key.tag, key.suite)).chain((first..).zip(others)).collect()
+}
+
 /// Says whether an answer has the streams of its offer, each once.
 pub(crate) fn fits(answer: &Description, offer: &Description) -> bool {
     let ids = |description: &Description| {

@@ -239,17 +239,16 @@ impl Transport {
         let agreed = self.terms.as_ref().map(|terms| terms.keying.security());
         let by_keys = policy.offers(Security::Sdes, agreed);
         let profile = self.terms.as_ref().map_or(profile, |terms| terms.profile);
-        if by_keys && self.offered.is_empty() {
-            let present = self.sdes_key().cloned();
-            let mut suites = policy.offered_suites();
-            suites.sort_by_key(|(_, suite)| present.as_ref().is_some_and(|key| key.suite != *suite));
-            self.offered = suites
-                .into_iter()
-                .map(|(tag, suite)| match &present {
-                    Some(key) if key.suite == suite => Crypto { tag, ..key.clone() },
-                    Some(_) | None => negotiation::new_crypto(tag, suite, &mut resources.random),
-                })
-                .collect();
+        if by_keys {
+            let suites = match self.sdes_key() {
+                Some(key) => negotiation::suites_after(key, policy.suites),
+                None => policy.offered_suites(),
+            };
+            let key = |(tag, suite)| match self.our_key(suite) {
+                Some(key) => Crypto { tag, ..key.clone() },
+                None => negotiation::new_crypto(tag, suite, &mut resources.random),
+            };
+            self.offered = suites.into_iter().map(key).collect();
         }
         let by_dtls = policy.offers(Security::Dtls, agreed);
         MediaPath {

@@ -6,11 +6,12 @@ use model::{CallId, Command, CommandError, Description, LegPolicy, PathPolicy, P
 
 use sdp::facts::Facts;
 use sdp::fragment::{Fragment, Trickled};
-use sdp::{Role, SdpError};
+use sdp::{Described, Role, SdpError};
 
 use super::blocks::Blocks;
 use super::party::{Call, Dialogue, Exchange, Said};
 use super::policy::{Before, Legs};
+use super::rollback::Checkpoint;
 use super::{Calls, Job, Ticket, codecs, figures, leg_id, ok};
 use crate::request::{self, Flag, Options, Supports};
 use crate::rewriting;
@@ -28,6 +29,8 @@ pub(super) enum Finish {
         offer: Box<Description>,
         /// The call of the relay that was made for it, and the legs' policies.
         made: Option<Box<(CallId, [LegPolicy; 2])>>,
+        /// What it may be taken back to.
+        before: Option<Box<Checkpoint>>,
     },
     /// To reply to an answer.
     Answered { number: usize, answer: Box<Said>, described: Box<Description> },
@@ -35,6 +38,8 @@ pub(super) enum Finish {
     Deleted { numbers: Vec<usize>, ends_all: bool },
     /// To reply with what is known.
     Told { of: Option<usize> },
+    /// To reply that an offer was taken back.
+    RolledBack { number: usize },
     /// To reply that it is done.
     Done,
     /// To end a dialogue if nobody speaks in it any more: the party of this leg was silent for too long.
@@ -108,10 +113,11 @@ impl Calls {
         let offerer = usize::from(dialogue.parties[0] != from);
         let again = dialogue.exchange.as_ref().filter(|known| known.offerer == offerer && known.answer.is_none());
         if let Some(rewritten) = again.and_then(|known| known.offer.is_again(&sdp, &options)) {
-            let reply = ok().with("sdp", rewritten.to_owned());
+            let reply = dialogue.with_generation(ok().with("sdp", rewritten.to_owned()), &options);
             return self.replies.push_back((ticket, reply));
         }
-        let (Ok(facts), Ok(described)) = (Facts::read(&sdp), dialogue.session.read_offer(&sdp)) else {
+        let before_it = dialogue.checkpoint();
+        let (Ok(facts), Ok((described, replaces))) = (Facts::read(&sdp), dialogue.read_offer(&sdp)) else {
             self.forget_if_over(&call_id);
             return self.refuse(ticket, "Failed to parse SDP");
         };
@@ -124,7 +130,8 @@ impl Calls {
         let mut asked = Vec::new();
         let policies =
             by_leg(offerer, self.known_interfaces(legs.sender.clone()), self.known_interfaces(legs.receiver.clone()));
-        let (relay, made) = self.relay_for(&call_id, (number, offerer), (policies, legs.offers_bundle), &mut asked);
+        let wanted = (policies, legs.offers_bundle, replaces);
+        let (relay, made) = self.relay_for(&call_id, (number, offerer), wanted, &mut asked);
         self.await_answer(&call_id, number, relay, made.is_some(), now);
         if let Some(call) = self.calls.get_mut(&call_id) {
             call.heed_blocks(from, &options);
@@ -133,8 +140,8 @@ impl Calls {
         asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer: offer.clone() });
         asked.push(Command::LocalOffer { call: relay, leg: leg_id(1 - offerer), offer: onward });
         let exchange = Exchange { offerer, offer: Said { sdp, facts, options, rewritten: None }, legs, answer: None };
-        let finish =
-            Finish::Offered { number, exchange: Box::new(exchange), offer: Box::new(offer), made: made.map(Box::new) };
+        let (exchange, offer, made) = (Box::new(exchange), Box::new(offer), made.map(Box::new));
+        let finish = Finish::Offered { number, exchange, offer, made, before: before_it };
         self.ask(Some(ticket), call_id, asked.into_iter().map(|command| (number, command)).collect(), finish);
     }
 
@@ -144,7 +151,7 @@ impl Calls {
         &mut self,
         call_id: &str,
         (number, offerer): (usize, usize),
-        (policies, offers_bundle): ([LegPolicy; 2], bool),
+        (policies, offers_bundle, replaces): ([LegPolicy; 2], bool, bool),
         asked: &mut Vec<Command>,
     ) -> (CallId, Option<(CallId, [LegPolicy; 2])>) {
         let new = CallId::from(self.next());
@@ -153,8 +160,9 @@ impl Calls {
             // One transport is not parted again.
             let parts = dialogue.standing[1 - offerer].bundles && !offers_bundle;
             if let Some(relay) = dialogue.relay.filter(|_| !parts && dialogue.fits(&policies)) {
-                // An offer takes the place of one of the same party.
-                if dialogue.exchange.as_ref().is_some_and(|open| open.answer.is_none() && open.offerer != offerer) {
+                // An offer takes the place of one of the same party, of which it may keep something.
+                let open = dialogue.exchange.as_ref().filter(|open| open.answer.is_none());
+                if replaces || open.is_some_and(|open| open.offerer != offerer) {
                     asked.extend([0, 1].map(|leg| Command::Rollback { call: relay, leg: leg_id(leg) }));
                 }
                 return (relay, None);
@@ -206,7 +214,7 @@ impl Calls {
             Some((Err(_), _)) | None => (sdp, facts),
         };
         if let Some(rewritten) = exchange.answer.as_ref().and_then(|answer| answer.is_again(&sdp, &options)) {
-            let reply = ok().with("sdp", rewritten.to_owned());
+            let reply = dialogue.with_generation(ok().with("sdp", rewritten.to_owned()), &options);
             return self.replies.push_back((ticket, reply));
         }
         let answerer = dialogue.parties[1 - offerer];
@@ -256,9 +264,9 @@ impl Calls {
                 }
                 error_reply(&error)
             }
-            (Finish::Done, Some(error)) => error_reply(&error),
-            (Finish::Offered { number, exchange, offer, made }, None) => {
-                self.offered(&call_id, number, *exchange, *offer, made.map(|made| *made), local)
+            (Finish::Done | Finish::RolledBack { .. }, Some(error)) => error_reply(&error),
+            (Finish::Offered { number, exchange, offer, made, before }, None) => {
+                self.offered(&call_id, number, (*exchange, *offer), made.map(|made| *made), (local, before))
             }
             (Finish::Answered { number, answer, described }, None) => {
                 self.answered(&call_id, number, *answer, *described, local)
@@ -274,6 +282,7 @@ impl Calls {
                 self.deleted(&call_id, &numbers, ends_all);
                 reply
             }
+            (Finish::RolledBack { number }, None) => self.rolled_back(&call_id, number),
             (Finish::Done, None) => ok(),
         };
         self.replies.extend(ticket.map(|ticket| (ticket, reply)));
@@ -283,14 +292,14 @@ impl Calls {
         &mut self,
         call_id: &str,
         number: usize,
-        mut exchange: Exchange,
-        offer: Description,
+        (mut exchange, offer): (Exchange, Description),
         made: Option<(CallId, [LegPolicy; 2])>,
-        local: Option<Description>,
+        (local, before): (Option<Description>, Option<Box<Checkpoint>>),
     ) -> crate::Dictionary<'static> {
         let Some(dialogue) = self.calls.get_mut(call_id).and_then(|call| call.dialogues.get_mut(number)) else {
             return crate::Reply::error("Unknown call-id");
         };
+        dialogue.track_offer(&exchange.offer.options, before, made.is_some());
         if let Some((relay, policies)) = made {
             dialogue.policies = Some(policies);
             dialogue.silent = [None; 2];
@@ -308,8 +317,9 @@ impl Calls {
         dialogue.standing[1 - offerer].was_told(&local, &exchange.legs.receiver, exchange.legs.offers_bundle);
         dialogue.remote[offerer] = Some(offer);
         dialogue.local[1 - offerer] = Some(local);
+        let reply = dialogue.with_generation(ok().with("sdp", rewritten), &exchange.offer.options);
         dialogue.exchange = Some(exchange);
-        ok().with("sdp", rewritten)
+        reply
     }
 
     fn answered(
@@ -332,6 +342,9 @@ impl Calls {
             Ok(rewritten) => answer.rewritten.insert(rewritten).clone(),
             Err(_) => return crate::Reply::error("Error rewriting SDP"),
         };
+        dialogue.settled = dialogue.session.clone();
+        dialogue.track_answer();
+        let reply = dialogue.with_generation(ok().with("sdp", rewritten), &answer.options);
         let Some(exchange) = &mut dialogue.exchange else {
             return crate::Reply::error("Invalid dialogue association");
         };
@@ -341,7 +354,7 @@ impl Calls {
         dialogue.remote[1 - offerer] = Some(described);
         dialogue.local[offerer] = Some(local);
         self.was_answered(call_id, number);
-        ok().with("sdp", rewritten)
+        reply
     }
 
     /// Takes back what a refused offer had begun. Without ports the call goes, as clients know it.
@@ -404,6 +417,18 @@ impl Dialogue {
         mark: &str,
     ) -> Result<String, SdpError> {
         rewriting::rewrite(said, role, &self.session.streams(), local, &mut self.told[leg], mark)
+    }
+
+    /// Reads an offer. Says whether it keeps nothing of one that nobody answered.
+    fn read_offer(&mut self, sdp: &str) -> Result<(Described, bool), SdpError> {
+        let is_open = self.exchange.as_ref().is_some_and(|exchange| exchange.answer.is_none());
+        match self.session.read_offer(sdp) {
+            Err(SdpError::MediaMismatch { .. }) if is_open => {
+                self.session = self.settled.clone();
+                Ok((self.session.read_offer(sdp)?, true))
+            }
+            outcome => Ok((outcome?, false)),
+        }
     }
 
     /// What the party of a leg has heard and said so far.

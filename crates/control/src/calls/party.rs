@@ -7,6 +7,7 @@ use sdp::facts::Facts;
 
 use super::blocks::Blocks;
 use super::policy::{Legs, Standing};
+use super::rollback::Tracking;
 use crate::request::{AliasKey, Options};
 use crate::rewriting::Told;
 
@@ -53,6 +54,8 @@ pub(super) struct Dialogue {
     pub(super) policies: Option<[LegPolicy; 2]>,
     /// Which `m=` is which stream, for both parties.
     pub(super) session: sdp::Session,
+    /// The same as it was at the last answer.
+    pub(super) settled: sdp::Session,
     /// What the last exchange came to.
     pub(super) exchange: Option<Exchange>,
     /// What the relay said last to each party.
@@ -63,6 +66,8 @@ pub(super) struct Dialogue {
     pub(super) told: [Told; 2],
     /// What stands with each party until something else is wished for.
     pub(super) standing: [Standing; 2],
+    /// What its offers may be taken back to, where that is wished for.
+    pub(super) tracking: Option<Tracking>,
     /// When it ends if there is no answer, and as which call of the relay.
     pub(super) unanswered: Option<(Instant, CallId)>,
     /// The packets that had come from each party when it had been silent for too long.
@@ -78,11 +83,13 @@ impl Dialogue {
             relay: None,
             policies: None,
             session: sdp::Session::new(0),
+            settled: sdp::Session::new(0),
             exchange: None,
             local: [None, None],
             remote: [None, None],
             told: <[Told; 2]>::default(),
             standing: [Standing::default(); 2],
+            tracking: None,
             unanswered: None,
             silent: [None; 2],
             blocked: [Blocks::default(); 2],
@@ -96,7 +103,7 @@ impl Dialogue {
 }
 
 /// An offer and, perhaps, its answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Exchange {
     /// The leg whose party offers.
     pub(super) offerer: usize,
@@ -107,7 +114,7 @@ pub(super) struct Exchange {
 }
 
 /// A description that was rewritten, with which wishes, and what came of it: the same again gets the same again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Said {
     pub(crate) sdp: String,
     /// What it says beside its streams.

@@ -1,4 +1,5 @@
 mod descriptions;
+mod rollback;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

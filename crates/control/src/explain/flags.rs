@@ -67,6 +67,10 @@ pub(super) const fn effect(flag: Flag, side: Side) -> (Effect, &'static str) {
             side,
             "The receiver is told the codecs that it was told before, those of them that the sender still offers.",
         ),
+        Flag::TrackState => for_offers(
+            side,
+            "Offers between these parties can be taken back by `rollback`, from this one on; replies tell the generation.",
+        ),
         Flag::LoopProtect => {
             (Does, "A description says that it has come by here; one that says so comes back as it is.")
         }

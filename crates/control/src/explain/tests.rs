@@ -120,10 +120,11 @@ fn outcome(certificates: &CertificatePolicy, requests: &[Dictionary<'_>]) -> Str
         }
         while let Some((_, reply)) = calls.poll_reply() {
             let reason = reply.text("error-reason").unwrap_or_default();
+            let generation = reply.get("generation");
             // These the ICE agent makes up anew each time.
             let is_made_up = |line: &&str| line.starts_with("a=ice-ufrag:") || line.starts_with("a=ice-pwd:");
             let sdp: Vec<_> = reply.text("sdp").unwrap_or_default().lines().filter(|line| !is_made_up(line)).collect();
-            all += &format!("{reason} {sdp:?}\n");
+            all += &format!("{reason} {generation:?} {sdp:?}\n");
         }
     }
     all

@@ -76,6 +76,8 @@ words! {
         StaticCodecs = "static codecs",
         /// Media that flows one way only is forwarded like any other, as always.
         Unidirectional = "unidirectional",
+        /// Offers of the dialogue can be taken back by `rollback`, from this one on.
+        TrackState = "track state",
         /// The delay of `delete` is none, and there are no statistics in its reply.
         Fast = "fast",
         /// An unknown call is an error.
@@ -96,7 +98,7 @@ impl Flag {
             Kind::Answer => !self.is_for_other_commands(),
             Kind::Delete => matches!(self, Self::Fast | Self::Fatal | Self::ToTag),
             Kind::Block(_) | Kind::Unblock(_) => matches!(self, Self::Directional),
-            Kind::Ping | Kind::Query | Kind::List | Kind::Statistics | Kind::PlayDtmf => false,
+            Kind::Ping | Kind::Query | Kind::Rollback | Kind::List | Kind::Statistics | Kind::PlayDtmf => false,
         }
     }
 

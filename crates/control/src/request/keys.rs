@@ -36,6 +36,7 @@ const ANY: fn(Kind) -> bool = |_| true;
 const SDP: fn(Kind) -> bool = |kind| matches!(kind, Kind::Offer | Kind::Answer);
 const OFFER: fn(Kind) -> bool = |kind| matches!(kind, Kind::Offer);
 const DELETE: fn(Kind) -> bool = |kind| matches!(kind, Kind::Delete);
+const ROLLBACK: fn(Kind) -> bool = |kind| matches!(kind, Kind::Rollback);
 const LIST: fn(Kind) -> bool = |kind| matches!(kind, Kind::List);
 const PARTY: fn(Kind) -> bool = |kind| matches!(kind, Kind::Block(_) | Kind::Unblock(_) | Kind::PlayDtmf);
 const LABEL: fn(Kind) -> bool = |kind| SDP(kind) || PARTY(kind);
@@ -120,6 +121,9 @@ pub(super) const KEYS: &[Key] = &[
     }),
     key(&["limit"], LIST, |reader, key, value| {
         reader.number(key, value, 1..=i64::from(u32::MAX), |said| &mut said.limit);
+    }),
+    key(&["generation"], ROLLBACK, |reader, key, value| {
+        reader.number(key, value, 0..=i64::from(u32::MAX), |said| &mut said.generation);
     }),
     key(&["code", "digit"], PLAY_DTMF, digit),
     key(&["duration"], PLAY_DTMF, |reader, key, value| {

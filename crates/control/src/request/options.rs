@@ -460,6 +460,8 @@ words! {
     pub Supports {
         /// `load limit` as a result.
         LoadLimit = "load limit",
+        /// `rollback`, of which it is told whether we know it.
+        Rollback = "rollback",
     }
 }
 

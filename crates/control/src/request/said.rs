@@ -26,6 +26,7 @@ pub(super) struct Said {
     /// Seconds.
     pub(super) delete_delay: Option<u32>,
     pub(super) limit: Option<u32>,
+    pub(super) generation: Option<u32>,
     pub(super) dtmf_security: Option<DtmfSecurity>,
     pub(super) digit: Option<DtmfDigit>,
     /// Milliseconds.

@@ -97,6 +97,7 @@ fn what_a_command_needs_is_asked_for_in_words_that_others_know() {
             Some(Kind::Offer) => &["sdp", "call-id", "from-tag"],
             Some(Kind::Answer) => &["sdp", "call-id", "from-tag", "to-tag"],
             Some(Kind::Delete | Kind::Query | Kind::Block(_) | Kind::Unblock(_)) => &["call-id"],
+            Some(Kind::Rollback) => &["call-id", "from-tag", "to-tag"],
             Some(Kind::PlayDtmf) => &["call-id", "code"],
         };
         for (missing, text) in ALL {

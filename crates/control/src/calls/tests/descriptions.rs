@@ -560,3 +560,31 @@ fn an_answer_repeats_the_names_of_the_offer_and_gives_none() {
     assert_eq!(told("", "generate-mid"), ["a=mid:1"]);
     assert_eq!(told("a=mid:ours\n", ""), ["a=mid:ours"]);
 }
+
+#[test]
+fn the_suite_in_use_stays_first_with_its_key_and_others_go_on_behind_it() {
+    let suites = |told: &str| -> Vec<String> {
+        let lines = told.lines().filter_map(|line| line.strip_prefix("a=crypto:"));
+        lines.take(3).map(|line| line.split("_HMAC").next().unwrap_or(line).to_owned()).collect()
+    };
+    let key = |told: &str, tag: &str| {
+        let line = told.lines().find(|line| line.starts_with(&format!("a=crypto:{tag} "))).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{told}"))
+    };
+    let mut world = World::new();
+    let offer = |world: &mut World, codecs: &str| {
+        let media = format!("m=audio 3000 RTP/AVP {codecs}\n");
+        replied(world, "offer", "RTP/SAVP DTLS=off", phone("192.0.2.10", &media))
+    };
+    let first = offer(&mut world, "0");
+    assert!(suites(&first)[0].starts_with("1 AEAD_AES_256_GCM"), "{first}");
+    let answer = "a=crypto:7 AES_CM_128_HMAC_SHA1_80 inline:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n";
+    answered(&mut world, "", &format!("m=audio 4000 RTP/SAVP 0\n{answer}"));
+    for codecs in ["0 8", "8 0"] {
+        let again = offer(&mut world, codecs);
+        assert_eq!(suites(&again)[0], "7 AES_CM_128");
+        assert!(suites(&again)[1].starts_with("8 AEAD_AES_256_GCM"), "{again}");
+        assert_eq!(key(&again, "7"), key(&first, "7"));
+        answered(&mut world, "", &format!("m=audio 4000 RTP/SAVP 0\n{answer}"));
+    }
+}
