@@ -103,6 +103,8 @@ impl Gateway {
 
     /// Ends all calls, waits for both sides within `call.stop_timeout`, and lets go of everything.
     pub(crate) async fn stop(self) {
+        // The file of records is closed when nobody is left who could have it opened anew.
+        drop(self.reopen_records);
         // Both fail only where the loop has ended already.
         let _ = self.stop.send(());
         let _ = self.task.await;

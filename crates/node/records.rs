@@ -119,6 +119,9 @@ impl Recorder {
         while threads.iter().any(|thread| !thread.is_finished()) && crate::gateway::now() < give_up {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        if threads.iter().any(|thread| !thread.is_finished()) {
+            tracing::warn!("some records may be lost: they took longer than {STOP:?} to be written down");
+        }
     }
 }
 

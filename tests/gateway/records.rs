@@ -155,6 +155,7 @@ async fn records_outlive_rotation_and_sigterm_and_are_posted() {
     scene.alice_sees("the end", |event| matches!(event, jingle::Event::Ended(_))).await;
     take_post(&peer).await;
     assert!(scene.stox.ends(PATIENCE).await.success());
+    assert!(!scene.stox.output().contains("may be lost"), "{}", scene.stox.output());
 
     let (first, second) = (records(&moved), records(&path));
     let ([first], [second]) = (first.as_slice(), second.as_slice()) else { panic!("{first:?} {second:?}") };

@@ -247,6 +247,8 @@ pub(crate) enum Refusal {
     UnknownScheme,
     /// An address, or a body, that cannot be read.
     Malformed,
+    /// In somebody else's name.
+    Impostor,
     /// Nothing in the offer that we could carry.
     NoMedia,
     /// We are going down.
@@ -254,7 +256,7 @@ pub(crate) enum Refusal {
 }
 
 /// Each refusal: its name in the counters, its status, and the stanza error where it is not the one of the status.
-const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 18] = [
+const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 19] = [
     (Refusal::Unmappable, "unmappable-address", 404, Some(Condition::JidMalformed)),
     (Refusal::NoRoute, "no-route", 404, None),
     (Refusal::XmppDown, "xmpp-down", 503, None),
@@ -271,6 +273,7 @@ const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 18] = [
     (Refusal::Sips, "sips", 480, None),
     (Refusal::UnknownScheme, "unknown-scheme", 416, None),
     (Refusal::Malformed, "malformed", 400, None),
+    (Refusal::Impostor, "impostor", 403, Some(Condition::NotAllowed)),
     (Refusal::NoMedia, "no-media", 488, None),
     (Refusal::Stopping, "stopping", 480, Some(Condition::ServiceUnavailable)),
 ];
@@ -302,6 +305,7 @@ impl Refusal {
             | Self::TooManyHops
             | Self::UnknownScheme
             | Self::Malformed
+            | Self::Impostor
             | Self::Stopping => (),
         }
         response

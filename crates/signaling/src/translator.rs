@@ -11,7 +11,7 @@ use jid::{BareJid, Jid};
 use model::{CallId, FromRelay, LegStatistics, MediaKind, Reply};
 use sdp::Session;
 use sip::address::SipUri;
-use sip::message::{DialogId, FromAgent, IncomingInvite, OutgoingInvite, ToAgent};
+use sip::message::{DialogId, Failure, FromAgent, IncomingInvite, OutgoingInvite, ToAgent};
 use tracing::Level;
 use xmpp::description::describe;
 use xmpp::jingle::{Action as JingleAction, Jingle, Party, Reason, ReasonCondition};
@@ -154,10 +154,13 @@ impl Translator {
             }
             return;
         }
+        if let FromAgent::Failed { dialog, failure } = &event
+            && let Some(id) = self.dialogs.get(dialog).copied()
+            && self.has_another(id, failure, now)
+        {
+            return self.with_call(id, now, |call, cx| call.try_another(cx, failure));
+        }
         match self.dialogs.get(&event.dialog()).copied() {
-            Some(id) if self.has_another(id, &event, now) => {
-                self.with_call(id, now, |call, cx| call.try_another(cx, &event))
-            }
             Some(id) => self.with_call(id, now, |call, cx| call.handle_sip(cx, event)),
             None => {
                 let mut cx = Context { config: &self.config, out: &mut self.out, now };
@@ -166,14 +169,14 @@ impl Translator {
         }
     }
 
-    /// Says whether an event means that a call has to be tried at another place, and there is one with room for it.
-    fn has_another(&mut self, id: CallId, event: &FromAgent, now: Instant) -> bool {
-        let FromAgent::Failed { failure, .. } = event else { return false };
+    /// Says whether a call that failed can be tried at another place, which has room for it.
+    fn has_another(&mut self, id: CallId, failure: &Failure, now: Instant) -> bool {
         if !Ending::is_for_another(failure) {
             return false;
         }
-        while let Some(next) = self.calls.get(&id).and_then(|call| call.others.front()) {
-            match self.check_trunk(next.trunk.clone().as_deref(), now) {
+        while let Some(call) = self.calls.get(&id).filter(|call| call.can_try_another()) {
+            let trunk = call.others.front().and_then(|next| next.trunk.clone());
+            match self.check_trunk(trunk.as_deref(), now) {
                 Ok(()) => return true,
                 Err(refusal) => self.out.count(refusal.word()),
             }
@@ -394,7 +397,8 @@ impl Translator {
     fn handle_session_initiate(&mut self, stanza: &Stanza, jingle: &Jingle, now: Instant) -> Result<(), StanzaError> {
         let initiator = jingle.initiator.as_deref().map(Jid::new);
         if initiator.is_some_and(|named| named.map(|named| named.to_bare()) != Ok(stanza.from.to_bare())) {
-            return Err(StanzaError::new(Condition::NotAllowed)); // XEP-0166 §7.1: in somebody else's name
+            self.refuse_stanza(stanza, Refusal::Impostor); // XEP-0166 §7.1
+            return Err(Refusal::Impostor.stanza_error());
         }
         let callee = self.find_callee(stanza, now).map_err(|not_made| {
             self.refuse_stanza(stanza, not_made);

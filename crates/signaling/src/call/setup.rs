@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use jid::Jid;
 use model::{Command, Description, Direction, IceRole, LegPolicy, MediaKind, MediaStream, PathPolicy, Security};
-use sip::message::{FromAgent, OutgoingInvite, Response, ToAgent};
+use sip::message::{Failure, OutgoingInvite, Response, ToAgent};
 use tracing::Level;
 use xmpp::description;
 use xmpp::jingle::{Action, Content, Jingle, Party, ReasonCondition};
@@ -136,12 +136,14 @@ impl Call {
         }
     }
 
-    /// Nobody was reached at the first place: the next one gets the same offer.
-    pub(crate) fn try_another(&mut self, cx: &mut Context<'_>, event: &FromAgent) {
-        let (sip_leg::Phase::Calling { rang, .. }, FromAgent::Failed { failure, .. }) = (&self.sip.phase, event) else {
-            return;
-        };
-        let rang = *rang;
+    /// Says whether it waits for an answer, and there is another place to try.
+    pub(crate) fn can_try_another(&self) -> bool {
+        matches!(self.sip.phase, sip_leg::Phase::Calling { .. }) && self.sip.local.is_some() && !self.others.is_empty()
+    }
+
+    /// Nobody was reached at the last place: the next one gets the same offer.
+    pub(crate) fn try_another(&mut self, cx: &mut Context<'_>, failure: &Failure) {
+        let rang = self.sip.rang();
         let Some((next, offer)) = self.others.pop_front().zip(self.sip.local.as_ref()) else { return };
         let sdp = Some(self.sip.session.write_offer(offer));
         let by = next.trunk.clone().unwrap_or_else(|| next.to.clone());
