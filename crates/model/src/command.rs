@@ -99,6 +99,15 @@ pub enum Command {
         /// What it answers.
         answer: Description,
     },
+    /// Has the next exchange on a leg be with somebody else (a transfer), offers and answers as ever: on transports of its
+    /// own, with keys of their own. The peer stays until it is agreed on, and if it is given up. Answered by
+    /// [`Reply::Done`].
+    Renew {
+        /// The call.
+        call: CallId,
+        /// The leg.
+        leg: LegId,
+    },
     /// Gives up the offer that is outstanding on a leg, ours or the peer's; the leg stays as it was before.
     Rollback {
         /// The call.
@@ -200,6 +209,7 @@ impl Command {
             | Self::LocalAnswer { call, .. }
             | Self::LocalOffer { call, .. }
             | Self::RemoteAnswer { call, .. }
+            | Self::Renew { call, .. }
             | Self::Rollback { call, .. }
             | Self::AddCandidates { call, .. }
             | Self::RestartIce { call, .. }

@@ -23,7 +23,7 @@ const STREAM: StreamId = StreamId(2);
 fn every_command_survives() {
     let commands = commands();
     let kinds: BTreeSet<usize> = commands.iter().map(kind_of_command).collect();
-    assert_eq!(kinds, (0..15).collect(), "one of each");
+    assert_eq!(kinds, (0..16).collect(), "one of each");
     for (id, command) in (0..).zip(commands) {
         assert_survives(&ToRelay::Command(Request { id: RequestId(id), command }));
     }
@@ -115,6 +115,7 @@ fn kind_of_command(command: &Command) -> usize {
         Command::End { .. } => 12,
         Command::RequestPicture { .. } => 13,
         Command::Mute { .. } => 14,
+        Command::Renew { .. } => 15,
     }
 }
 
@@ -127,6 +128,7 @@ fn commands() -> Vec<Command> {
         Command::LocalOffer { call, leg: LEG, offer: description() },
         Command::RemoteAnswer { call, leg: LEG, answer: Description::default() },
         Command::Rollback { call, leg: LEG },
+        Command::Renew { call, leg: LEG },
         Command::AddCandidates {
             call,
             leg: LEG,

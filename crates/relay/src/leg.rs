@@ -5,6 +5,7 @@
 //! we offer:     LocalOffer  -> (candidates) -> RemoteAnswer -> agreed (-> another RemoteAnswer -> agreed)
 //! either:       the same side offers again -> that offer in place of the first
 //! either:       Rollback -> as it was before
+//! either:       Renew -> the next of these is with somebody else, on transports of its own
 //! ```
 //!
 //! Nothing agreed on changes before the answer, and nothing at all if that cannot be carried out.
@@ -76,6 +77,8 @@ pub(crate) struct Leg {
     /// What of its peer's media is not to be heard.
     pub(crate) mute: Mute,
     we_offered_first: Option<bool>,
+    /// Somebody else is about to take the peer's place: the transports of the streams that were offered to it.
+    renewal: Option<Vec<(StreamId, usize)>>,
     /// Why packets of this leg's peer went no further, once one did not.
     dropped: Option<Box<Drops>>,
 }
@@ -176,6 +179,7 @@ impl Leg {
             hold: Direction::SendRecv,
             mute: Mute::default(),
             we_offered_first: None,
+            renewal: None,
         })
     }
 
@@ -200,6 +204,24 @@ impl Leg {
     }
 
     // Offers and answers.
+
+    /// Has the next exchange be with somebody else, who takes the peer's place if it comes to an agreement. Until then
+    /// everything goes on as it is.
+    pub(crate) fn renew(&mut self) -> Result<(), CommandError> {
+        if self.has_open_offer() {
+            return Err(CommandError::OutOfOrder);
+        }
+        self.renewal = Some(Vec::new());
+        Ok(())
+    }
+
+    /// The transport of a stream in the exchange that goes on.
+    fn place_of(&self, id: StreamId) -> Option<usize> {
+        match &self.renewal {
+            Some(places) => places.iter().find(|(other, _)| *other == id).map(|(_, place)| *place),
+            None => self.stream(id).map(|stream| stream.transport),
+        }
+    }
 
     /// Takes the peer's offer. Nothing changes before our answer.
     pub(crate) fn remote_offer(&mut self, offer: Description, work: &mut Work<'_>) -> Result<(), CommandError> {
@@ -248,6 +270,7 @@ impl Leg {
         let decisions = match self.decide_on_offer(&offer, &answer, work) {
             Ok(decisions) => decisions,
             Err(error) => {
+                self.renewal = None;
                 self.close_unused(work);
                 return Err(error);
             }
@@ -272,7 +295,7 @@ impl Leg {
         for streams in negotiation::groups(answer, offer) {
             let path = streams.first().and_then(|id| negotiation::path(offer, *id));
             let path = path.ok_or(CommandError::UnknownStream)?;
-            let present = streams.iter().find_map(|id| self.stream(*id)).map(|stream| stream.transport);
+            let present = streams.iter().find_map(|id| self.place_of(*id));
             let present = present.filter(|place| decisions.iter().all(|decision| decision.transport != *place));
             let policy = policy_of(&self.policy);
             let mux = self.policy.rtcp_mux;
@@ -283,7 +306,11 @@ impl Leg {
                 None => {
                     let kinds =
                         streams.iter().filter_map(|id| negotiation::stream(answer, *id)).map(|stream| stream.kind);
-                    self.open_transport(Some(path), !terms.rtcp_mux, self.traffic(kinds), work)?
+                    let place = self.open_transport(Some(path), !terms.rtcp_mux, self.traffic(kinds), work)?;
+                    if let Some(places) = &mut self.renewal {
+                        places.extend(streams.iter().map(|id| (*id, place)));
+                    }
+                    place
                 }
             };
             decisions.push(Decision { streams, transport, terms });
@@ -310,13 +337,14 @@ impl Leg {
         for stream in offer.streams.iter().filter(|stream| !stream.rejected) {
             if let Err(error) = self.make_ready(stream, &offer.bundle, work) {
                 self.we_offered_first = before;
+                self.renewal = None;
                 self.forget_unanswered(work);
                 return Err(error);
             }
         }
         let policy = policy_of(&self.policy);
         for stream in &mut offer.streams {
-            let place = self.streams.iter().find(|known| known.id == stream.id).map(|known| known.transport);
+            let place = self.place_of(stream.id);
             let transport = place.and_then(|place| self.transports.get_mut(place)?.as_mut());
             stream.path = match transport {
                 Some(transport) if !stream.rejected => {
@@ -340,21 +368,31 @@ impl Leg {
         bundle: &[StreamId],
         work: &mut Work<'_>,
     ) -> Result<(), CommandError> {
-        if self.stream(stream.id).is_some() {
+        if self.place_of(stream.id).is_some() {
             return Ok(());
         }
         if self.streams.len() >= MAX_STREAMS || work.resources.room_for_streams() == 0 {
             return Err(CommandError::TooManyStreams);
         }
-        let joined = self
-            .streams
-            .iter()
-            .find(|known| known.agreed.is_some() && bundle.contains(&stream.id) && bundle.contains(&known.id));
-        let transport = match joined.map(|known| known.transport) {
+        let is_bundled = |id: StreamId| bundle.contains(&stream.id) && bundle.contains(&id);
+        let joined = match &self.renewal {
+            Some(places) => places.iter().find(|(id, _)| is_bundled(*id)).map(|(_, place)| *place),
+            None => {
+                let known = self.streams.iter().find(|known| known.agreed.is_some() && is_bundled(known.id));
+                known.map(|known| known.transport)
+            }
+        };
+        let transport = match joined {
             Some(transport) => transport,
             None => self.open_transport(None, !self.policy.rtcp_mux_only, self.traffic([stream.kind]), work)?,
         };
-        self.add_stream(LegStream::new(stream.id, stream.kind, transport, &mut work.resources.random), work.resources);
+        if let Some(places) = &mut self.renewal {
+            places.push((stream.id, transport));
+        }
+        if self.stream(stream.id).is_none() {
+            let new = LegStream::new(stream.id, stream.kind, transport, &mut work.resources.random);
+            self.add_stream(new, work.resources);
+        }
         Ok(())
     }
 
@@ -372,7 +410,7 @@ impl Leg {
         let mut decisions: Vec<Decision> = Vec::new();
         for streams in negotiation::groups(answer, &offer) {
             let id = *streams.first().ok_or(CommandError::UnknownStream)?;
-            let place = self.stream(id).ok_or(CommandError::AnswerMismatch)?.transport;
+            let place = self.place_of(id).ok_or(CommandError::AnswerMismatch)?;
             if decisions.iter().any(|decision| decision.transport == place) {
                 return Err(CommandError::AnswerMismatch); // of one bundle it cannot make two transports
             }
@@ -392,7 +430,9 @@ impl Leg {
     fn carry_out(&mut self, decisions: Vec<Decision>, local: &Description, remote: &Description, work: &mut Work<'_>) {
         let touched = |id: StreamId| negotiation::stream(local, id).is_some();
         let accepted = |id: StreamId| decisions.iter().any(|decision| decision.streams.contains(&id));
-        self.keep(|stream| !touched(stream.id) || accepted(stream.id), work);
+        // Nobody is left who would have what the new peer has not.
+        let stays = self.renewal.take().is_none();
+        self.keep(|stream| stays && !touched(stream.id) || accepted(stream.id), work);
         for Decision { streams, transport, terms } in decisions {
             for id in &streams {
                 let (Some(ours), Some(theirs)) = (negotiation::stream(local, *id), negotiation::stream(remote, *id))
@@ -425,6 +465,7 @@ impl Leg {
             return Err(CommandError::OutOfOrder);
         }
         self.exchange = Exchange::Settled;
+        self.renewal = None;
         self.early.clear();
         self.forget_unanswered(work);
         if self.streams.is_empty() {
@@ -440,7 +481,7 @@ impl Leg {
     }
 
     const fn has_open_offer(&self) -> bool {
-        matches!(self.exchange, Exchange::PeerOffers(_) | Exchange::WeOffer(_))
+        self.renewal.is_some() || matches!(self.exchange, Exchange::PeerOffers(_) | Exchange::WeOffer(_))
     }
 
     // Candidates and ICE restarts.
@@ -752,7 +793,9 @@ impl Leg {
     /// Closes the transports that carry no stream.
     fn close_unused(&mut self, work: &mut Work<'_>) {
         for (place, slot) in self.transports.iter_mut().enumerate() {
-            if !self.streams.iter().any(|stream| stream.transport == place)
+            let is_new = self.renewal.iter().flatten().any(|(_, new)| *new == place);
+            if !is_new
+                && !self.streams.iter().any(|stream| stream.transport == place)
                 && let Some(transport) = slot.take()
             {
                 transport.close(work);

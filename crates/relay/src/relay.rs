@@ -272,6 +272,7 @@ fn carry_out(call: &mut Call, command: Command, work: &mut Work<'_>) -> Result<R
         Command::RemoteAnswer { leg, answer, .. } => {
             call.leg_mut(leg)?.remote_answer(answer, work).map(|()| Reply::Done)
         }
+        Command::Renew { leg, .. } => call.leg_mut(leg)?.renew().map(|()| Reply::Done),
         Command::Rollback { leg, .. } => call.leg_mut(leg)?.rollback(work).map(|()| Reply::Done),
         Command::AddCandidates { leg, stream, ufrag, candidates, end_of_candidates, .. } => {
             let leg = call.leg_mut(leg)?;

@@ -286,7 +286,7 @@ fn command() -> impl Strategy<Value = Command> {
         related: None,
         generation: 0,
     };
-    (ids, 0..13_u8, description(), any::<bool>()).prop_map(move |((call, leg, stream), kind, description, yes)| {
+    (ids, 0..14_u8, description(), any::<bool>()).prop_map(move |((call, leg, stream), kind, description, yes)| {
         match kind {
             0 => Command::CreateCall { call, legs: legs() },
             1 => Command::End { call },
@@ -295,6 +295,7 @@ fn command() -> impl Strategy<Value = Command> {
             6 => Command::LocalOffer { call, leg, offer: description },
             7 => Command::RemoteAnswer { call, leg, answer: description },
             8 => Command::Rollback { call, leg },
+            13 => Command::Renew { call, leg },
             9 => Command::RestartIce {
                 call,
                 leg,

@@ -14,4 +14,5 @@ mod rekeying;
 mod reports;
 mod security;
 mod shared;
+mod transfers;
 mod world;
