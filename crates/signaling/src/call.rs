@@ -7,14 +7,16 @@
 
 mod change;
 mod contents;
+mod devices;
 mod jingle_leg;
+mod keys;
 mod setup;
 mod sip_leg;
 mod trickle;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jid::{BareJid, FullJid, Jid};
 use model::{
@@ -44,8 +46,9 @@ pub(crate) const JINGLE: LegId = LegId(0);
 /// The SIP side's leg.
 pub(crate) const SIP: LegId = LegId(1);
 
-/// How long a key pressed by INFO sounds where it does not say so, in milliseconds.
-const DTMF_DURATION: u32 = 160;
+/// How long a side may take to come back once it is lost, which takes half a minute to notice (RFC 7675 §5.1). The
+/// relay's own patience with silence is another limit.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body that is none of ours (RFC 6086 §4.2.2).
 const UNSUPPORTED_MEDIA_TYPE: u16 = 415;
 /// No transfer is made (RFC 3515 §2.4.4).
@@ -70,6 +73,14 @@ impl Side {
             Self::Neither => record::Party::Gateway,
         }
     }
+}
+
+/// A side whose network went away.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    leg: LegId,
+    /// When the call ends without it.
+    until: Instant,
 }
 
 /// What a call is known by.
@@ -115,6 +126,8 @@ pub(crate) struct Call {
     give_up_at: Option<Instant>,
     /// Both sides have answered.
     was_answered: bool,
+    /// A side that cannot be reached any more.
+    lost: Option<Lost>,
     ending: Option<Ending>,
     /// The address of a caller who is no trunk.
     pub(crate) source: Option<IpAddr>,
@@ -150,6 +163,7 @@ impl Call {
             started: now,
             give_up_at: None,
             was_answered: false,
+            lost: None,
             ending: None,
             source: None,
             caller_uri: names.caller_uri,
@@ -312,7 +326,8 @@ impl Call {
             | Change::Preparing
             | Change::Reinviting { .. } => None,
         };
-        [self.give_up_at, retry, self.addition_timeout()].into_iter().flatten().min()
+        let lost = self.lost.map(|lost| lost.until);
+        [self.give_up_at, retry, self.addition_timeout(), lost].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -323,6 +338,10 @@ impl Call {
         }
         if self.addition_timeout().is_some_and(|at| at <= cx.now) {
             self.handle_content_error(cx, "no answer");
+        }
+        if let Some(Lost { leg, .. }) = self.lost.filter(|lost| lost.until <= cx.now) {
+            let text = format!("lost the {} side", word(leg));
+            self.end(cx, Side::Neither, Ending::with_text(ReasonCondition::ConnectivityError, text));
         }
         if self.give_up_at.is_some_and(|at| at <= cx.now) {
             let waited = self.jingle.phase == jingle_leg::Phase::Proceeded;
@@ -338,21 +357,26 @@ impl Call {
         from: &Jid,
         jingle: &Jingle,
     ) -> Result<(), StanzaError> {
-        if *from != self.jingle.peer {
-            return Err(StanzaError::unknown_session()); // of another device, or before there is a session
+        if *from != self.jingle.peer && !self.jingle.rings(from) {
+            // Of another device, or before there is a session. A device that was called ends what we end just now.
+            let ends = jingle.action == Action::SessionTerminate && self.caller == Side::Sip;
+            return if ends { Ok(()) } else { Err(StanzaError::unknown_session()) };
         }
         let accepted = self.jingle.phase == jingle_leg::Phase::Accepted;
         match jingle.action {
             Action::SessionInitiate => return self.handle_initiate(cx, jingle),
             Action::SessionAccept if accepted => return self.handle_content_accept(cx, jingle), // as Movim has it
-            Action::SessionAccept => return self.handle_accept(cx, jingle),
+            Action::SessionAccept => return self.handle_accept(cx, from, jingle),
             Action::SessionTerminate => {
                 let global = cx.config.global_failures;
                 let ending = Ending::from_jingle(jingle.reason.as_ref(), ReasonCondition::GeneralError, global);
-                self.end(cx, Side::Xmpp, ending);
+                match self.jingle.rings(from) {
+                    true => self.lose_device(cx, from, Side::Xmpp, ending),
+                    false => self.end(cx, Side::Xmpp, ending),
+                }
             }
             Action::SessionInfo => return jingle.info.as_ref().map_or(Ok(()), |info| self.handle_info(cx, info)),
-            Action::TransportInfo => return self.handle_transport(cx, &jingle.contents),
+            Action::TransportInfo => return self.handle_transport(cx, from, &jingle.contents),
             Action::TransportReplace => self.jingle.send_about(cx, Action::TransportReject, &jingle.contents, None),
             Action::DescriptionInfo => (), // advice that nothing here needs
             Action::SecurityInfo => return Err(StanzaError::unsupported_info()),
@@ -433,13 +457,13 @@ impl Call {
             Ok(asked) => asked,
             Err(status) => return self.sip.respond_in_dialog(cx, request, Response::new(status)),
         };
-        let command = match asked {
-            Asked::Nothing => None,
-            Asked::Key { digit, duration_ms } => Some(Command::SendDtmf { call, leg: JINGLE, digit, duration_ms }),
-            Asked::Picture => Some(Command::RequestPicture { call, leg: JINGLE, stream: None }),
-        };
-        if let Some(command) = command {
-            cx.out.relay(command, Purpose::Aside, cx.now);
+        match asked {
+            Asked::Nothing => (),
+            Asked::Key { digit, duration_ms } => self.press(cx, JINGLE, digit, duration_ms),
+            Asked::Picture => {
+                let command = Command::RequestPicture { call, leg: JINGLE, stream: None };
+                cx.out.relay(command, Purpose::Aside, cx.now);
+            }
         }
         self.sip.respond_in_dialog(cx, request, Response::new(200));
     }
@@ -488,6 +512,7 @@ impl Call {
                 | Purpose::GiveOffer(_)
                 | Purpose::TakeAnswer(_)
                 | Purpose::Restart
+                | Purpose::Key(..)
                 | Purpose::Aside
                 | Purpose::End,
                 _,
@@ -510,7 +535,12 @@ impl Call {
             | Purpose::GiveAnswer(_)
             | Purpose::GiveOffer(_)
             | Purpose::TakeAnswer(_) => self.end(cx, Side::Neither, Ending::from_relay(error)),
-            Purpose::Restart | Purpose::Aside => self.log(cx, Level::DEBUG, format!("relay: {error}")),
+            Purpose::Key(leg, digit, duration_ms) if *error == CommandError::NoTelephoneEvent => {
+                self.tell_key(cx, leg, digit, duration_ms);
+            }
+            Purpose::Restart | Purpose::Key(..) | Purpose::Aside => {
+                self.log(cx, Level::DEBUG, format!("relay: {error}"))
+            }
             Purpose::End => (),
         }
     }
@@ -525,7 +555,11 @@ impl Call {
         let ending = match news {
             News::Candidate { leg: JINGLE, stream, candidate } => return self.candidate_found(cx, stream, candidate),
             News::PictureRequested { leg: SIP, .. } => return self.request_picture(cx),
-            News::Ice { leg, state: IceState::Failed, .. } => {
+            News::Dtmf { leg, digit, duration_ms } => {
+                self.log(cx, Level::DEBUG, describe(&news));
+                return self.pass_key(cx, leg, digit, duration_ms);
+            }
+            News::Ice { leg, state: IceState::Failed, .. } if self.lost.is_none_or(|lost| lost.leg != leg) => {
                 Ending::with_text(ReasonCondition::ConnectivityError, format!("no path to the {} side", word(leg)))
             }
             News::Dtls { leg, state: DtlsState::Failed, .. } => {
@@ -537,8 +571,15 @@ impl Call {
                 let text = format!("the {} side has another certificate than it said", word(leg));
                 Ending::with_text(ReasonCondition::SecurityError, text)
             }
+            // Its network may have changed: a restart of ICE brings it back.
             News::ConsentLost { leg, .. } => {
-                Ending::with_text(ReasonCondition::ConnectivityError, format!("lost the {} side", word(leg)))
+                self.log(cx, Level::INFO, format!("lost the {} side, which may come back", word(leg)));
+                self.lost.get_or_insert(Lost { leg, until: cx.now + RECONNECT_TIMEOUT });
+                return;
+            }
+            News::Ice { leg, state: IceState::Connected, .. } if self.lost.is_some_and(|lost| lost.leg == leg) => {
+                self.lost = None;
+                return self.log(cx, Level::INFO, format!("the {} side is back", word(leg)));
             }
             News::MediaTimeout { leg } => {
                 Ending::with_text(ReasonCondition::Timeout, format!("no media from the {} side", word(leg)))
@@ -551,8 +592,7 @@ impl Call {
             | News::Ice { .. }
             | News::Dtls { .. }
             | News::FirstPacket { .. }
-            | News::PictureRequested { .. }
-            | News::Dtmf { .. } => return self.log(cx, Level::DEBUG, describe(&news)),
+            | News::PictureRequested { .. } => return self.log(cx, Level::DEBUG, describe(&news)),
         };
         self.end(cx, Side::Neither, ending);
     }
@@ -600,6 +640,7 @@ impl Call {
         self.ending = Some(ending);
         self.ended_by = ended_by;
         self.give_up_at = None;
+        self.lost = None;
     }
 
     /// Reads the SIP side's answer to an offer of ours: of each stream in it, and of no other.
@@ -705,8 +746,8 @@ fn read_info(content_type: &str, text: &str) -> Result<Asked, u16> {
     let key = |(digit, duration_ms)| Asked::Key { digit, duration_ms };
     match content_type {
         _ if text.is_empty() => Ok(Asked::Nothing),
-        "application/dtmf-relay" => parse_dtmf_relay(text).map(key).ok_or(BAD_REQUEST),
-        "application/dtmf" => parse_key(text).map(|digit| key((digit, DTMF_DURATION))).ok_or(BAD_REQUEST),
+        keys::RELAY_TYPE => keys::parse_relay(text).map(key).ok_or(BAD_REQUEST),
+        keys::KEY_TYPE => keys::parse_key(text).map(|digit| key((digit, keys::DURATION))).ok_or(BAD_REQUEST),
         media_control::MEDIA_TYPE => match Primitive::parse(text) {
             Some(primitives) if primitives.contains(&Primitive::PictureFastUpdate) => Ok(Asked::Picture),
             Some(_) => Ok(Asked::Nothing),
@@ -714,20 +755,4 @@ fn read_info(content_type: &str, text: &str) -> Result<Asked, u16> {
         },
         _ => Err(UNSUPPORTED_MEDIA_TYPE),
     }
-}
-
-/// Reads `Signal=5` and `Duration=160`, one to a line.
-fn parse_dtmf_relay(text: &str) -> Option<(DtmfDigit, u32)> {
-    let value = |name: &str| {
-        let mut lines = text.split(['\r', '\n']).filter_map(|line| line.split_once('='));
-        lines.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    };
-    let duration = value("Duration").and_then(|duration| duration.parse().ok()).unwrap_or(DTMF_DURATION);
-    Some((parse_key(value("Signal")?)?, duration.clamp(40, 5_000)))
-}
-
-fn parse_key(text: &str) -> Option<DtmfDigit> {
-    let mut characters = text.trim().chars();
-    let (key, None) = (characters.next()?, characters.next()) else { return None };
-    DtmfDigit::try_from(key).ok()
 }

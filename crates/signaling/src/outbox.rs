@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use jid::Jid;
-use model::{CallId, Command, LegId, Request, RequestId, ToRelay};
+use model::{CallId, Command, DtmfDigit, LegId, Request, RequestId, ToRelay};
 use sip::message::ToAgent;
 use tracing::Level;
 use xmpp::stanza::{Payload, Stanza};
@@ -78,6 +78,8 @@ pub(crate) enum Purpose {
     TakeAnswer(LegId),
     /// Have our new ICE credentials.
     Restart,
+    /// Have a key press sent to a leg's peer, for so many milliseconds.
+    Key(LegId, DtmfDigit, u32),
     /// Something the call goes on without.
     Aside,
     /// End the call.

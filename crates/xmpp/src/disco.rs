@@ -21,7 +21,7 @@ const GATEWAY_FEATURES: [&str; 7] =
     [INFO, ITEMS, CAPS, "jabber:iq:gateway", "jabber:iq:version", "jid\\20escaping", "urn:xmpp:ping"];
 
 /// What a user behind the gateway can do. Clients show a call button by exactly these.
-const USER_FEATURES: [&str; 12] = [
+const USER_FEATURES: [&str; 13] = [
     CAPS,
     INFO,
     RFC5576,
@@ -31,6 +31,7 @@ const USER_FEATURES: [&str; 12] = [
     RTP,
     RTP_AUDIO,
     "urn:xmpp:jingle:apps:rtp:rtcp-fb:0",
+    "urn:xmpp:jingle:dtmf:0",
     "urn:xmpp:jingle:apps:rtp:rtp-hdrext:0",
     ICE_UDP,
     JINGLE_MESSAGE,

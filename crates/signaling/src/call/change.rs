@@ -438,6 +438,10 @@ impl Call {
             Info::Active => (self.jingle.held, self.jingle.muted) = (false, false),
             Info::Mute(_) => self.jingle.muted = true,
             Info::Unmute(_) => self.jingle.muted = false,
+            Info::Dtmf { digit, down, duration_ms } => {
+                self.take_key(cx, *digit, *down, *duration_ms);
+                return Ok(());
+            }
             Info::Other(..) => return Err(StanzaError::unsupported_info()),
         }
         if *info != Info::Ringing && self.jingle.phase == jingle_leg::Phase::Accepted {

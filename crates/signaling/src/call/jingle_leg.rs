@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 
 use jid::{FullJid, Jid};
-use model::{Description, Direction, StreamId};
+use model::{Description, Direction, DtmfDigit, StreamId};
 use xmpp::jingle::{Action, Content, Info, Jingle, Party, Reason, ReasonCondition};
 use xmpp::jingle_message::JingleMessage;
 use xmpp::stanza::{Payload, Stanza};
@@ -60,6 +60,8 @@ pub(super) struct JingleLeg {
     pub(super) held: bool,
     /// The peer does not send.
     pub(super) muted: bool,
+    /// A key that it holds down (XEP-0181).
+    pub(super) key_down: Option<DtmfDigit>,
 }
 
 /// Where the session is.
@@ -78,15 +80,15 @@ pub(super) enum Phase {
     Initiated,
     /// We proposed to all devices of the callee.
     Proposing,
-    /// We know the device; the relay makes our offer.
+    /// We know the devices; the relay makes our offer.
     Preparing {
-        /// Devices to try if this one cannot be called.
-        others: Vec<FullJid>,
+        /// Whom to call.
+        devices: Vec<FullJid>,
     },
     /// Our session-initiate is sent.
     Initiating {
-        /// Devices to try if this one cannot be called.
-        others: Vec<FullJid>,
+        /// Who has not answered.
+        devices: Vec<FullJid>,
     },
     /// One of us accepted.
     Accepted,
@@ -112,6 +114,7 @@ impl JingleLeg {
             waiting: Vec::new(),
             held: false,
             muted: false,
+            key_down: None,
         }
     }
 
@@ -157,9 +160,15 @@ impl JingleLeg {
         Jingle::new(action, self.sid.clone())
     }
 
-    /// Sends an action whose answer changes nothing.
+    /// Sends an action whose answer changes nothing: to the peer's device, or to all that are called.
     pub(super) fn send(&self, cx: &mut Context<'_>, jingle: Jingle) {
-        cx.out.tell(&self.us, &self.peer, Payload::Jingle(Box::new(jingle)));
+        let payload = Payload::Jingle(Box::new(jingle));
+        if !matches!(self.phase, Phase::Initiating { .. }) {
+            return cx.out.tell(&self.us, &self.peer, payload);
+        }
+        for device in self.devices() {
+            cx.out.tell(&self.us, &Jid::from(device.clone()), payload.clone());
+        }
     }
 
     /// Sends an action that repeats contents by name alone.
@@ -205,7 +214,7 @@ impl JingleLeg {
 
     /// Tells the peer that it is over, in the words of where the session is.
     pub(super) fn end(&mut self, cx: &mut Context<'_>, ending: &Ending) {
-        match std::mem::replace(&mut self.phase, Phase::Ended) {
+        match &self.phase {
             Phase::Idle { .. } | Phase::Ended => (),
             Phase::Proposed | Phase::Proceeded => {
                 let reason = Some(ending.message_reason(Told::Reject, cx.config.privacy_reasons));
@@ -226,20 +235,24 @@ impl JingleLeg {
                 self.finish(cx, ending);
             }
         }
+        self.phase = Phase::Ended;
     }
 
-    /// Learns that the peer ended it. A session that was proposed is finished, too, as the archives want it.
+    /// Learns that the peer ended it: other devices that ring still are told. A session that was proposed is finished,
+    /// too, as the archives want it.
     pub(super) fn ended_by_peer(&mut self, cx: &mut Context<'_>, ending: &Ending) {
-        match std::mem::replace(&mut self.phase, Phase::Ended) {
+        match &self.phase {
             Phase::Initiated | Phase::Accepted => self.finish(cx, ending),
+            Phase::Initiating { devices } if !devices.is_empty() => self.terminate(cx, ending),
+            Phase::Initiating { .. } => (),
             Phase::Idle { .. }
             | Phase::Proposed
             | Phase::Proceeded
             | Phase::Proposing
             | Phase::Preparing { .. }
-            | Phase::Initiating { .. }
             | Phase::Ended => (),
         }
+        self.phase = Phase::Ended;
     }
 
     /// Takes our proposal back because the other one has the lower id.

@@ -15,14 +15,14 @@
 
 use std::time::Duration;
 
-use jid::Jid;
+use jid::{FullJid, Jid};
 use model::{Command, Description, Direction, IceRole, LegPolicy, MediaKind, MediaStream, PathPolicy, Security};
 use sip::message::{Failure, OutgoingInvite, Response, ToAgent};
 use tracing::Level;
 use xmpp::description;
 use xmpp::jingle::{Action, Content, Jingle, Party, ReasonCondition};
 use xmpp::jingle_message::JingleMessage;
-use xmpp::stanza::{Condition, Payload, StanzaError};
+use xmpp::stanza::{Payload, StanzaError};
 
 use super::change::Change;
 use super::{Call, JINGLE, SIP, Side, SipNames, jingle_leg, sip_leg};
@@ -34,9 +34,6 @@ use crate::outbox::{Context, Purpose, Question};
 
 /// How long a device may take from `proceed` to its session-initiate.
 const INITIATE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The errors of a session-initiate after which another device may do better.
-const DEVICE_IS_GONE: [Condition; 2] = [Condition::ServiceUnavailable, Condition::ItemNotFound];
 
 impl Call {
     /// A proposal came: calls the SIP side, or asks for the session first.
@@ -329,33 +326,12 @@ impl Call {
         }
     }
 
-    /// Has the relay make our offer for the first of these devices.
-    pub(super) fn prepare(&mut self, cx: &mut Context<'_>, mut devices: Vec<jid::FullJid>) {
-        if !devices.is_empty() {
-            self.jingle.peer = Jid::from(devices.remove(0));
-        }
-        self.jingle.phase = jingle_leg::Phase::Preparing { others: devices };
-        let offer = self.offer_for_xmpp(cx);
-        cx.out.relay(Command::LocalOffer { call: self.id, leg: JINGLE, offer }, Purpose::GiveOffer(JINGLE), cx.now);
-    }
-
     /// What the XMPP side is offered: what the SIP side offered, or what it is certain to take when it has to answer.
-    fn offer_for_xmpp(&self, cx: &Context<'_>) -> Description {
+    pub(super) fn offer_for_xmpp(&self, cx: &Context<'_>) -> Description {
         let kinds: &[MediaKind] =
             if cx.config.video { &[MediaKind::Audio, MediaKind::Video] } else { &[MediaKind::Audio] };
         let certain = || codecs::certain_offer(kinds);
         both_ways(&codecs::offer_like(&self.sip.remote.clone().unwrap_or_else(certain), true))
-    }
-
-    /// The relay completed our offer to the XMPP side.
-    pub(super) fn initiate(&mut self, cx: &mut Context<'_>, offer: Description) {
-        let jingle_leg::Phase::Preparing { others } = self.jingle.phase.clone() else { return };
-        let (contents, bundle) = description::contents(&offer, self.jingle.party, Party::Initiator);
-        let initiator = Some(self.jingle.us.to_string());
-        let initiate = Jingle { contents, bundle, initiator, ..self.jingle.action(Action::SessionInitiate) };
-        self.ask(cx, initiate);
-        self.jingle.local = offer;
-        self.jingle.phase = jingle_leg::Phase::Initiating { others };
     }
 
     /// Takes a message about a call that was proposed.
@@ -364,11 +340,11 @@ impl Call {
         let global = cx.config.global_failures;
         match message {
             JingleMessage::Ringing { .. } if calling => self.sip.ring(cx),
-            JingleMessage::Proceed { .. } if calling && from.is_full() => {
-                self.jingle.peer = from.clone();
-                self.prepare(cx, Vec::new());
+            JingleMessage::Proceed { .. } if calling => {
+                let device = FullJid::try_from(from.clone());
+                self.prepare(cx, device.into_iter().collect());
             }
-            JingleMessage::Reject { reason, .. } if calling || self.is_called_device(from) => {
+            JingleMessage::Reject { reason, .. } if calling || self.jingle.rings(from) => {
                 let ending = Ending::from_jingle(reason.as_ref(), ReasonCondition::Busy, global);
                 self.end(cx, Side::Xmpp, ending);
             }
@@ -376,7 +352,7 @@ impl Call {
                 let ending = Ending::from_jingle(reason.as_ref(), ReasonCondition::Cancel, global);
                 self.end(cx, Side::Xmpp, ending);
             }
-            JingleMessage::Finish { reason, .. } if *from == self.jingle.peer => {
+            JingleMessage::Finish { reason, .. } if *from == self.jingle.peer || self.jingle.rings(from) => {
                 let ending = Ending::from_jingle(reason.as_ref(), ReasonCondition::Success, global);
                 self.end(cx, Side::Xmpp, ending);
             }
@@ -390,13 +366,6 @@ impl Call {
         }
     }
 
-    /// Says whether this is the device that took our call, but has not accepted the session.
-    fn is_called_device(&self, from: &Jid) -> bool {
-        let taken =
-            matches!(self.jingle.phase, jingle_leg::Phase::Preparing { .. } | jingle_leg::Phase::Initiating { .. });
-        taken && *from == self.jingle.peer
-    }
-
     /// Our proposal could not be delivered.
     pub(crate) fn handle_undelivered(&mut self, cx: &mut Context<'_>, error: &StanzaError) {
         if self.jingle.phase == jingle_leg::Phase::Proposing {
@@ -406,8 +375,13 @@ impl Call {
     }
 
     /// Takes a session-accept.
-    pub(super) fn handle_accept(&mut self, cx: &mut Context<'_>, jingle: &Jingle) -> Result<(), StanzaError> {
-        if !matches!(self.jingle.phase, jingle_leg::Phase::Initiating { .. }) {
+    pub(super) fn handle_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &Jid,
+        jingle: &Jingle,
+    ) -> Result<(), StanzaError> {
+        if !self.choose(cx, from) {
             return Err(StanzaError::out_of_order());
         }
         let described = description::describe(&jingle.contents, &jingle.bundle, Party::Responder);
@@ -418,7 +392,6 @@ impl Call {
                 answer.streams.push(MediaStream { rejected: true, ..offered.clone() });
             }
         }
-        self.jingle.phase = jingle_leg::Phase::Accepted;
         self.jingle.remote = answer.clone();
         self.jingle.agreed = answer.clone();
         let command = Command::RemoteAnswer { call: self.id, leg: JINGLE, answer: answer.clone() };
@@ -453,46 +426,6 @@ impl Call {
         self.sip.local = Some(answer);
         self.answered(cx);
     }
-
-    /// Our session-initiate or session-accept was answered with an error.
-    pub(crate) fn handle_session_error(&mut self, cx: &mut Context<'_>, whom: &Jid, error: &StanzaError) {
-        if *whom != self.jingle.peer {
-            return; // of a device that was given up
-        }
-        match self.jingle.phase.clone() {
-            jingle_leg::Phase::Initiating { others } if !others.is_empty() && is_gone(error) => {
-                self.log(cx, Level::DEBUG, format!("{whom} cannot be called, trying another device"));
-                cx.out.relay(Command::Rollback { call: self.id, leg: JINGLE }, Purpose::Aside, cx.now);
-                self.prepare(cx, others);
-            }
-            jingle_leg::Phase::Initiating { .. } if is_gone(error) => {
-                self.end(cx, Side::Xmpp, Ending::unavailable(ReasonCondition::Gone));
-            }
-            jingle_leg::Phase::Initiating { .. } | jingle_leg::Phase::Accepted => {
-                let full = true;
-                self.end(cx, Side::Xmpp, Ending::from_stanza_error(error, full, cx.config.global_failures));
-            }
-            jingle_leg::Phase::Idle { .. }
-            | jingle_leg::Phase::Proposed
-            | jingle_leg::Phase::Proceeded
-            | jingle_leg::Phase::Initiated
-            | jingle_leg::Phase::Proposing
-            | jingle_leg::Phase::Preparing { .. }
-            | jingle_leg::Phase::Ended => (),
-        }
-    }
-
-    /// Nobody answered our session-initiate or session-accept. After an accept it is the media that counts.
-    pub(crate) fn handle_no_session_answer(&mut self, cx: &mut Context<'_>, whom: &Jid) {
-        let waits = matches!(self.jingle.phase, jingle_leg::Phase::Initiating { .. });
-        if waits && *whom == self.jingle.peer {
-            self.end(cx, Side::Neither, Ending::unavailable(ReasonCondition::ConnectivityError));
-        }
-    }
-}
-
-fn is_gone(error: &StanzaError) -> bool {
-    DEVICE_IS_GONE.contains(&error.condition)
 }
 
 /// The description as the XMPP side gets it: a SIP side that begins on hold says so by session-info, and may come back

@@ -14,6 +14,7 @@
 //!   |<----------------------------------|
 //! ```
 
+use jid::Jid;
 use model::{Candidate, Command, IceParameters, RestartedPath, StreamId};
 use tracing::Level;
 use xmpp::jingle::{Action, Content, IceUdp, Jingle, Transport};
@@ -29,6 +30,8 @@ const MAX_WAITING: usize = 64;
 /// Candidates of one stream, as they came.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Trickled {
+    /// Whose they are.
+    from: Jid,
     stream: StreamId,
     ufrag: Option<String>,
     candidates: Vec<Candidate>,
@@ -37,7 +40,12 @@ pub(super) struct Trickled {
 
 impl Call {
     /// Takes a transport-info.
-    pub(super) fn handle_transport(&mut self, cx: &mut Context<'_>, contents: &[Content]) -> Result<(), StanzaError> {
+    pub(super) fn handle_transport(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &Jid,
+        contents: &[Content],
+    ) -> Result<(), StanzaError> {
         let known = match self.jingle.phase {
             Phase::Initiated | Phase::Accepted => true,
             Phase::Initiating { .. } => false,
@@ -59,6 +67,7 @@ impl Call {
                 self.restart(cx, stream, ice);
             }
             let trickled = Trickled {
+                from: from.clone(),
                 stream,
                 ufrag: transport.ufrag.clone(),
                 candidates: transport.candidates.clone(),
@@ -80,13 +89,14 @@ impl Call {
 
     /// Gives the relay what came before it knew the leg.
     pub(super) fn add_waiting(&mut self, cx: &mut Context<'_>) {
-        for trickled in std::mem::take(&mut self.jingle.waiting) {
+        let waiting = std::mem::take(&mut self.jingle.waiting);
+        for trickled in waiting.into_iter().filter(|trickled| trickled.from == self.jingle.peer) {
             self.add(cx, trickled);
         }
     }
 
     fn add(&self, cx: &mut Context<'_>, trickled: Trickled) {
-        let Trickled { stream, ufrag, candidates, end_of_candidates } = trickled;
+        let Trickled { from: _, stream, ufrag, candidates, end_of_candidates } = trickled;
         let command =
             Command::AddCandidates { call: self.id, leg: JINGLE, stream, ufrag, candidates, end_of_candidates };
         cx.out.relay(command, Purpose::Aside, cx.now);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use model::{CommandError, News, StreamId};
-use sip::message::{FromAgent, InDialogId};
+use model::{Command, CommandError, News, StreamId};
+use sip::message::{FromAgent, InDialogId, ToAgent};
 
 use crate::world::*;
 
@@ -232,6 +232,54 @@ fn a_key_press_by_info_is_pressed_at_the_relay() {
     assert_eq!(press("application/dtmf-relay", "Duration=1"), ["=> in dialog 400"]);
     assert_eq!(press("application/x", "<x/>"), ["=> in dialog 415"]);
     assert_eq!(press("", ""), ["=> in dialog 200"]);
+}
+
+const KEY: &str = "xmlns='urn:xmpp:jingle:dtmf:0' code='7'";
+
+#[test]
+fn a_key_press_by_session_info_is_pressed_at_the_relay() {
+    let mut world = from_xmpp();
+    let mut press = |attributes: &str| world.jingle("session-info", &format!("<dtmf {KEY} {attributes}/>"));
+    assert_eq!(press(""), ["-> result", "relay dtmf sip 7"]);
+    assert_eq!(press("action='button-down'"), ["-> result", "relay dtmf sip 7"]);
+    assert_eq!(press("action='button-up'"), ["-> result"], "the same key");
+    assert_eq!(press("action='button-up' duration='300'"), ["-> result", "relay dtmf sip 7"]);
+    let Some(Command::SendDtmf { duration_ms: 300, .. }) = world.commands.last() else { panic!("300 ms") };
+    assert_eq!(
+        world.jingle("session-info", "<dtmf xmlns='urn:xmpp:jingle:dtmf:0' code='77'/>"),
+        ["-> error feature-not-implemented unsupported-info"]
+    );
+}
+
+#[test]
+fn keys_find_their_way_to_a_side_without_telephone_events() {
+    let mut world = from_xmpp();
+    world.failures.insert("dtmf sip 7".into(), CommandError::NoTelephoneEvent);
+    assert_eq!(
+        world.jingle("session-info", &format!("<dtmf {KEY}/>")),
+        ["-> result", "relay dtmf sip 7", "=> INFO application/dtmf-relay"]
+    );
+    let Some(ToAgent::Info { body, .. }) = world.sip_actions.last() else { panic!("an INFO") };
+    assert_eq!(body, "Signal=7\r\nDuration=160\r\n");
+    // The phone has no such events, the client has.
+    let mut world = World::new();
+    world.sid = "session-1".into();
+    world.message("propose", AUDIO);
+    world.sip(answered(sdp("8 0", "")));
+    world.jingle("session-initiate", &browser());
+    let digit = '5'.try_into().expect("a key");
+    let pressed = |leg| News::Dtmf { leg, digit, duration_ms: 200 };
+    assert_eq!(world.news(pressed(JINGLE)), ["=> INFO application/dtmf-relay"]);
+    // The other way round.
+    let mut world = World::new();
+    world.sip(invite(Some(phone())));
+    world.message("proceed", "");
+    world.jingle("session-accept", &content_with(PCMU, "active"));
+    let lines = world.news(pressed(SIP));
+    assert!(lines.len() == 1 && lines[0].starts_with("-> session-info Dtmf"), "{lines:?}");
+    let mut both = from_sip();
+    assert_eq!(both.news(pressed(SIP)), [""; 0], "the relay's business alone");
+    assert_eq!(both.news(pressed(JINGLE)), [""; 0]);
 }
 
 #[test]

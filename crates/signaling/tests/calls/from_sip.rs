@@ -221,12 +221,15 @@ fn one_codec_without_key_presses_is_a_good_answer() {
     assert!(world.sdp.contains("RTP/AVP 0\r\n"), "{}", world.sdp);
 }
 
-#[test]
-fn a_callee_without_proposals_gets_the_session_at_once() {
+const GAJIM: &str = "alice@localhost/gajim";
+const PSI: &str = "alice@localhost/psi";
+
+/// Two devices of alice without proposals, and a call from the phone that rings at both.
+fn ringing_at_two_devices() -> World {
     let mut world = World::new();
-    let presence = |resource: &str| format!("<presence from='alice@localhost/{resource}' to='100@sip.localhost'/>");
-    for resource in ["gajim", "psi"] {
-        assert_eq!(world.stanza(&presence(resource)), ["-> query http://jabber.org/protocol/disco#info"]);
+    for device in [GAJIM, PSI] {
+        let presence = format!("<presence from='{device}' to='100@sip.localhost'/>");
+        assert_eq!(world.stanza(&presence), ["-> query http://jabber.org/protocol/disco#info"]);
         let asked = world.iqs.remove(0);
         let features = ["urn:xmpp:jingle:1", "urn:xmpp:jingle:apps:rtp:1", "urn:xmpp:jingle:transports:ice-udp:1"]
             .map(|feature| format!("<feature var='{feature}'/>"))
@@ -234,33 +237,85 @@ fn a_callee_without_proposals_gets_the_session_at_once() {
         let query = format!("<query xmlns='http://jabber.org/protocol/disco#info'>{features}</query>");
         let answer = asked.result(Some(query.parse().expect("it is XML")));
         world.translator.handle_stanza(answer, world.now);
-        assert_eq!(world.stanza(&presence(resource)), [""; 0], "it is asked once");
+        assert_eq!(world.stanza(&presence), [""; 0], "it is asked once");
         assert_eq!(world.finish(), [""; 0]);
     }
     assert_eq!(
         world.sip(invite(Some(phone()))),
-        ["relay create", "relay take-offer sip", "relay give-offer jingle", "-> session-initiate"]
+        [
+            "relay create",
+            "relay take-offer sip",
+            "relay give-offer jingle",
+            "-> session-initiate",
+            "-> session-initiate"
+        ]
     );
-    assert!(world.iqs[0].to.as_str() == "alice@localhost/gajim");
-    // The first device is gone; the second takes it.
-    assert_eq!(
-        world.answer_iq(Some("service-unavailable")),
-        ["relay rollback jingle", "relay give-offer jingle", "-> session-initiate"]
-    );
-    assert!(world.iqs[0].to.as_str() == "alice@localhost/psi");
-    assert_eq!(world.answer_iq(None), [""; 0]);
+    assert_eq!(world.iqs.iter().map(|iq| iq.to.as_str()).collect::<Vec<_>>(), [GAJIM, PSI]);
+    world
+}
+
+#[test]
+fn devices_without_proposals_ring_together_and_one_takes_the_call() {
+    let mut world = ringing_at_two_devices();
     let ringing = "<ringing xmlns='urn:xmpp:jingle:apps:rtp:info:1'/>";
-    assert_eq!(world.jingle_from("alice@localhost/psi", "session-info", ringing), ["-> result", "=> 180"]);
+    world.answer_all();
+    assert_eq!(world.jingle_from(PSI, "session-info", ringing), ["-> result", "=> 180"]);
+    assert_eq!(world.jingle_from(GAJIM, "session-info", ringing), ["-> result"], "once");
+    let candidates = content_with(PCMU, "active");
+    assert_eq!(world.jingle_from(GAJIM, "transport-info", &candidates), ["-> result"]);
+    assert_eq!(world.jingle_from(PSI, "transport-info", &candidates), ["-> result"]);
     assert_eq!(
-        world.jingle_from("alice@localhost/gajim", "session-accept", &accept()),
-        ["-> error item-not-found unknown-session"]
+        world.jingle_from(PSI, "session-accept", &accept()),
+        [
+            "-> result",
+            "-> session-terminate cancel",
+            "relay take-answer jingle",
+            "relay candidates jingle",
+            "relay give-answer sip",
+            "=> 200 sdp"
+        ],
+        "the candidates of the one that took it"
     );
-    assert_eq!(
-        world.jingle_from("alice@localhost/psi", "session-accept", &accept()),
-        ["-> result", "relay take-answer jingle", "relay give-answer sip", "=> 200 sdp"]
-    );
+    let terminated = world.iqs.iter().find(|iq| iq.to.as_str() == GAJIM).expect("a stanza to the other device");
+    assert!(format!("{terminated:?}").contains("answered elsewhere"), "{terminated:?}");
+    // What the loser says meanwhile changes nothing.
+    assert_eq!(world.jingle_from(GAJIM, "session-accept", &accept()), ["-> error item-not-found unknown-session"]);
+    assert_eq!(world.jingle_from(GAJIM, "session-terminate", "<reason><success/></reason>"), ["-> result"]);
     let bye = FromAgent::Ended { dialog: THEIRS, reason: Vec::new() };
     assert_eq!(world.sip(bye), ["-> session-terminate success", "relay end"], "nothing was proposed");
+}
+
+#[test]
+fn one_device_after_the_other_may_drop_out() {
+    // One is gone, the other rings on.
+    let mut world = ringing_at_two_devices();
+    assert_eq!(world.answer_iq(Some("service-unavailable")), [""; 0]);
+    world.answer_all();
+    assert_eq!(
+        world.jingle_from(PSI, "session-terminate", "<reason><busy/></reason>"),
+        ["-> result", "=> 486", "relay end"],
+        "the last one speaks for all"
+    );
+    // Neither says anything.
+    let mut world = ringing_at_two_devices();
+    assert_eq!(
+        world.pass(Duration::from_secs(20)),
+        ["-> session-terminate connectivity-error", "-> session-terminate connectivity-error", "=> 480", "relay end"]
+    );
+    // A user who declines does so everywhere.
+    let mut world = ringing_at_two_devices();
+    world.answer_all();
+    assert_eq!(
+        world.jingle_from(GAJIM, "session-terminate", "<reason><decline/></reason>"),
+        ["-> result", "-> session-terminate decline", "=> 486", "relay end"]
+    );
+    // The caller gives up.
+    let mut world = ringing_at_two_devices();
+    world.answer_all();
+    assert_eq!(
+        world.sip(FromAgent::Cancelled { dialog: THEIRS, reason: Vec::new() }),
+        ["-> session-terminate cancel", "-> session-terminate cancel", "relay end"]
+    );
 }
 
 #[test]

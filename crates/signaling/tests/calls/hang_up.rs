@@ -270,7 +270,6 @@ fn what_goes_wrong_with_media_ends_the_call_with_its_reason() {
     let connected = |fingerprint| DtlsState::Connected { suite: SrtpSuite::AeadAes128Gcm, fingerprint };
     for (news, reason, cause) in [
         (News::Ice { leg, stream, component, state: IceState::Failed }, "connectivity-error", 127),
-        (News::ConsentLost { leg, stream }, "connectivity-error", 127),
         (News::Dtls { leg, stream, component, state: DtlsState::Failed }, "security-error", 111),
         (
             News::Dtls { leg, stream, component, state: connected(FingerprintVerdict::Mismatched) },
@@ -392,4 +391,26 @@ fn a_call_is_on_record_once_with_its_times_and_its_end() {
     let ends: Vec<_> = world.records.iter().map(|record| (record.ended_by, record.sip_status)).collect();
     assert_eq!(ends, [(Party::Xmpp, Some(486)), (Party::Sip, None), (Party::Sip, None)]);
     assert!(world.records.iter().all(|record| record.sip_call_id.as_deref() == Some("call@phone")));
+}
+
+#[test]
+fn a_side_that_is_lost_may_come_back() {
+    let (leg, stream, component) = (JINGLE, StreamId(0), Component::Rtp);
+    let ice = |state| News::Ice { leg, stream, component, state };
+    let mut world = World::new();
+    world.call_from_xmpp();
+    assert_eq!(world.news(News::ConsentLost { leg, stream }), [""; 0]);
+    let restart = browser().replace("clientufrag", "clientufrag2");
+    let told = world.jingle("transport-info", &restart);
+    assert_eq!(told[..3], ["-> result", "relay restart jingle", "relay candidates jingle"], "{told:?}");
+    assert_eq!(world.news(ice(IceState::Failed)), [""; 0], "the pairs before");
+    assert_eq!(world.news(ice(IceState::Connected)), [""; 0]);
+    assert_eq!(world.pass(Duration::from_secs(60)), [""; 0], "and stays");
+    // Or not.
+    assert_eq!(world.news(News::ConsentLost { leg, stream }), [""; 0]);
+    assert_eq!(world.pass(Duration::from_millis(29_999)), [""; 0]);
+    assert_eq!(
+        world.pass(Duration::from_millis(1)),
+        ["-> session-terminate connectivity-error", "-> finish connectivity-error", "=> BYE 127", "relay end"]
+    );
 }

@@ -78,6 +78,7 @@ fn inside(number: usize) -> String {
         8 => content_of("initiator", "camera", "video", VP8, "actpass"),
         9 => content_of("initiator", "1", "video", VP8, "active"),
         10 => "<content creator='initiator' name='camera' senders='initiator'/>".into(),
+        11 => "<dtmf xmlns='urn:xmpp:jingle:dtmf:0' code='7' action='button-down'/>".into(),
         _ => "<content creator='initiator' name='9'/>".into(),
     }
 }
@@ -104,6 +105,7 @@ fn news(number: usize) -> News {
         3 => News::ConsentLost { leg, stream },
         4 => News::MediaTimeout { leg: SIP },
         5 => News::Candidate { leg, stream, candidate: candidate() },
+        6 => News::Dtmf { leg, digit: '5'.try_into().expect("a key"), duration_ms: 100 },
         _ => News::Lost,
     }
 }
@@ -127,7 +129,7 @@ fn input() -> impl Strategy<Value = Input> {
         2 => (any::<bool>(), 0_usize..8).prop_map(|(ours, body)| Input::ReinviteAnswered(ours, body)),
         1 => (any::<bool>(), failure).prop_map(|(ours, status)| Input::ReinviteFailed(ours, status)),
         1 => any::<bool>().prop_map(Input::Info),
-        1 => (0_usize..7).prop_map(Input::News),
+        1 => (0_usize..8).prop_map(Input::News),
         1 => prop::sample::select(COMMANDS.to_vec()).prop_map(Input::RelayFails),
         3 => Just(Input::RelayAnswers),
         1 => any::<bool>().prop_map(Input::Late),

@@ -451,6 +451,7 @@ pub(crate) fn word(command: &Command) -> String {
         Command::SendDtmf { leg: of, digit, .. } => format!("dtmf {} {}", leg(of), char::from(*digit)),
         Command::Query { .. } => "query".into(),
         Command::RequestPicture { leg: of, .. } => format!("picture {}", leg(of)),
+        Command::Renew { leg: of, .. } => format!("renew {}", leg(of)),
         Command::End { .. } => "end".into(),
     }
 }

@@ -1,12 +1,16 @@
-//! What happens in a session (XEP-0167 §8).
+//! What happens in a session (XEP-0167 §8), and keys that are pressed in it (XEP-0181).
 
 use minidom::Element;
+use model::DtmfDigit;
 
 use super::Party;
 use crate::xml::element;
 
 /// Namespace of RTP's session-info payloads.
 const NS: &str = "urn:xmpp:jingle:apps:rtp:info:1";
+
+/// Namespace of key presses.
+const DTMF_NS: &str = "urn:xmpp:jingle:dtmf:0";
 
 /// What a session-info tells (XEP-0167 §8).
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +27,15 @@ pub enum Info {
     Mute(Option<String>),
     /// Sends again.
     Unmute(Option<String>),
+    /// A key of the telephone (XEP-0181).
+    Dtmf {
+        /// Which.
+        digit: DtmfDigit,
+        /// It is held down, or let go; where neither is said, both.
+        down: Option<bool>,
+        /// How long, in milliseconds.
+        duration_ms: Option<u32>,
+    },
     /// Something else, as namespace and name.
     Other(String, String),
 }
@@ -30,6 +43,9 @@ pub enum Info {
 impl Info {
     pub(super) fn parse(child: &Element) -> Self {
         let other = || Self::Other(child.ns(), child.name().to_owned());
+        if child.is("dtmf", DTMF_NS) {
+            return parse_dtmf(child).unwrap_or_else(other);
+        }
         if !child.has_ns(NS) {
             return other();
         }
@@ -57,9 +73,28 @@ impl Info {
             Self::Unmute(content) => {
                 element!("unmute", NS, "name" = content.as_deref(), "creator" = creator_of(content.as_deref()))
             }
+            Self::Dtmf { digit, down, duration_ms } => element!(
+                "dtmf",
+                DTMF_NS,
+                "action" = down.map(|down| if down { "button-down" } else { "button-up" }),
+                "code" = char::from(*digit).to_string(),
+                "duration" = duration_ms.map(|duration| duration.to_string()),
+            ),
             Self::Other(namespace, name) => Element::bare(name.as_str(), namespace.as_str()),
         }
     }
+}
+
+fn parse_dtmf(child: &Element) -> Option<Info> {
+    let mut code = child.attr("code")?.chars();
+    let (key, None) = (code.next()?, code.next()) else { return None };
+    let down = match child.attr("action") {
+        Some("button-down") => Some(true),
+        Some("button-up") => Some(false),
+        _ => None,
+    };
+    let duration_ms = child.attr("duration").and_then(|duration| duration.parse().ok());
+    Some(Info::Dtmf { digit: DtmfDigit::try_from(key).ok()?, down, duration_ms })
 }
 
 /// A content is named with its creator, which several clients take to be the initiator always.

@@ -180,6 +180,8 @@ fn jingle() -> impl Strategy<Value = Jingle> {
         Some(Info::Active),
         Some(Info::Mute(None)),
         Some(Info::Unmute(Some("0".into()))),
+        Some(Info::Dtmf { digit: '#'.try_into().expect("a key"), down: Some(false), duration_ms: Some(160) }),
+        Some(Info::Dtmf { digit: '1'.try_into().expect("a key"), down: None, duration_ms: None }),
         Some(Info::Other("urn:xmpp:jingle:transfer:0".into(), "transfer".into())),
     ]);
     prop_oneof![
