@@ -17,7 +17,7 @@ use std::time::Duration;
 use control::request::EndpointLearning;
 use model::{Learning, Reporting, Secret, SrtpSuite};
 use signaling::{CallerForm, JmiMode, NumberPlan, RouteRow, TrunkMedia, UserRow};
-use sip::agent::{Listen, SessionTimers, Tls};
+use sip::agent::{Listen, SessionTimers, Strangers, Tls};
 
 pub(crate) use self::flags::RelayFlags;
 pub(crate) use self::rtpengine::Imported;
@@ -59,6 +59,7 @@ pub(crate) struct Sip {
     /// The address that SIP peers reach us at, where it is not the one we listen on.
     pub(crate) advertise: Option<IpAddr>,
     pub(crate) session: SessionTimers,
+    pub(crate) strangers: Strangers,
     pub(crate) tls: Tls,
     pub(crate) trunks: BTreeMap<String, Trunk>,
 }
@@ -72,6 +73,8 @@ pub(crate) struct Trunk {
     /// How often it is asked whether it is there; zero: never.
     pub(crate) keep_alive: Duration,
     pub(crate) credentials: Option<Credentials>,
+    /// What its own calls have to show.
+    pub(crate) challenge: Option<Credentials>,
     pub(crate) register: bool,
     pub(crate) media: TrunkMedia,
     /// An SDES key of its is taken also where it wants RTCP in clear with it (RFC 4568 §6.3.2).
@@ -93,7 +96,7 @@ pub(crate) struct Trunk {
     pub(crate) max_attempts: usize,
 }
 
-/// What we answer a digest challenge with.
+/// What a digest challenge is answered with.
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     pub(crate) username: String,
@@ -525,6 +528,17 @@ to = "xmpp:{1}@localhost"
         assert!(wrong_list.contains("sip.trunk.phones.uri = \"b.example\": expected \"sip:host\""), "{wrong_list}");
         assert!(wrong(&of("[]")).contains("sip.trunk.phones.uri: expected one to 8"));
         assert!(wrong(&of("7")).contains("expected \"sip:host\", or a list of them"));
+    }
+
+    #[test]
+    fn strangers_are_challenged_only_for_a_password_that_there_is() {
+        let text = SMALLEST.replace("[sip]", "[sip]\nstrangers = \"challenge\"");
+        assert!(wrong(&text).contains("sip.strangers = \"challenge\" needs a trunk with a challenge"));
+        let with = |user: &str| text.replace("media = \"rtp\"", &format!("challenge = {user}"));
+        let config = Config::parse(&with("{ username = \"pbx\", password = \"p\" }")).expect("now there is one");
+        assert_eq!(config.sip.strangers, Strangers::Challenge);
+        assert!(wrong(&with("{ username = \"pbx\", password = \"\" }")).contains("may be empty"));
+        assert!(wrong(&SMALLEST.replace("[sip]", "[sip]\nstrangers = \"shoot\"")).contains("sip.strangers"));
     }
 
     #[test]

@@ -63,12 +63,18 @@ pub(crate) fn agent(config: &Config) -> AgentConfig {
         username: trunk.credentials.as_ref().map(|credentials| credentials.username.clone()),
         password: trunk.credentials.as_ref().map(|credentials| credentials.password.clone()),
         register: trunk.register,
+        challenge: trunk
+            .challenge
+            .as_ref()
+            .map(|user| sip::agent::User { username: user.username.clone(), password: user.password.clone() }),
     });
     AgentConfig {
         advertise: config.sip.advertise,
         trunks: trunks.collect(),
         tls: config.sip.tls.clone(),
         session: config.sip.session,
+        strangers: config.sip.strangers,
+        realm: config.xmpp.component.clone(),
         max_half_open: config.call.max_calls,
         ..AgentConfig::new(config.sip.listen.clone())
     }
@@ -180,6 +186,7 @@ listen = ["udp:127.0.0.2:5070", "tcp:[::1]:5071", "tls:127.0.0.2:5061"]
 advertise = "192.0.2.1"
 session_expires = "20m"
 min_se = "2m"
+strangers = "challenge"
 [sip.tls]
 certificate = "/a.crt"
 key = "/a.key"
@@ -187,6 +194,7 @@ authorities = "/ca.crt"
 [sip.trunk.one]
 uri = ["sip:one.example.org:5080;transport=tcp", "sip:two.example.org"]
 keep_alive = "20s"
+challenge = { username = "one", password = "secret" }
 username = "user"
 password = "pass"
 register = true
@@ -292,6 +300,7 @@ anonymous = true
         assert_eq!(agent.tls.authorities.as_deref(), Some("/ca.crt".as_ref()));
         assert_eq!(agent.session.expires, Duration::from_secs(1_200));
         assert_eq!(agent.session.min_se, Duration::from_secs(120));
+        assert_eq!((agent.strangers, agent.realm.as_str()), (sip::agent::Strangers::Challenge, "gw.example.org"));
         let [trunk] = agent.trunks.as_slice() else { panic!("one trunk") };
         assert_eq!((trunk.name.as_str(), trunk.register), ("one", true));
         assert_eq!(trunk.uri, "sip:one.example.org:5080;transport=tcp");
@@ -300,6 +309,8 @@ anonymous = true
             (&["sip:two.example.org".to_owned()][..], Duration::from_secs(20))
         );
         assert_eq!(trunk.username.as_deref(), Some("user"));
+        let challenge = trunk.challenge.as_ref().map(|user| (user.username.as_str(), user.password.reveal().as_str()));
+        assert_eq!(challenge, Some(("one", "secret")));
         assert_eq!(trunk.password.as_ref().map(|password| password.reveal().as_str()), Some("pass"));
     }
 

@@ -17,7 +17,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use signaling::number::is_global;
 use signaling::{JmiMode, RouteRow, RouteTable, TrunkMedia, UserRow};
-use sip::agent::{Listen, SessionTimers, Transport};
+use sip::agent::{Listen, SessionTimers, Strangers, Transport};
 
 use self::dial_plan::{Numbers, Route, User};
 use self::ng::Ng;
@@ -62,6 +62,7 @@ struct Sip {
     advertise: Option<String>,
     session_expires: Option<String>,
     min_se: Option<String>,
+    strangers: Option<String>,
     tls: Option<Tls>,
     #[serde(default)]
     trunk: BTreeMap<String, Trunk>,
@@ -86,6 +87,7 @@ struct Trunk {
     username: Option<String>,
     password: Option<Secret>,
     register: Option<bool>,
+    challenge: Option<Challenge>,
     media: Option<String>,
     unencrypted_srtcp: Option<bool>,
     learning: Option<String>,
@@ -340,7 +342,26 @@ impl Sip {
             .map(|(name, trunk)| trunk.check(&name, problems, addresses).map(|trunk| (name, trunk)))
             .collect();
         let session = check_session(problems, self.session_expires.as_deref(), self.min_se.as_deref());
-        Some(super::Sip { listen: listen?, advertise, session: session?, tls, trunks: trunks? })
+        let strangers = problems.value(
+            "sip.strangers",
+            self.strangers.as_deref(),
+            "route",
+            |text| match text {
+                "route" => Some(Strangers::Route),
+                "challenge" => Some(Strangers::Challenge),
+                "refuse" => Some(Strangers::Refuse),
+                "drop" => Some(Strangers::Drop),
+                _ => None,
+            },
+            "\"route\", \"challenge\", \"refuse\" or \"drop\"",
+        );
+        if strangers == Some(Strangers::Challenge)
+            && trunks.as_ref().is_some_and(|trunks| trunks.values().all(|trunk| trunk.challenge.is_none()))
+        {
+            problems.0.push("sip.strangers = \"challenge\" needs a trunk with a challenge".to_owned());
+        }
+        let (session, strangers) = (session?, strangers?);
+        Some(super::Sip { listen: listen?, advertise, session, strangers, tls, trunks: trunks? })
     }
 }
 
@@ -357,6 +378,13 @@ fn check_session(problems: &mut Problems, expires: Option<&str>, least: Option<&
             .push(format!("sip.session_expires = {expires:?}: expected sip.min_se ({least:?}) or more, or \"0s\""));
     }
     Some(SessionTimers { expires, min_se: least })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Challenge {
+    username: String,
+    password: Secret,
 }
 
 /// One URI, or several, best first.
@@ -396,6 +424,13 @@ impl Trunk {
         let register = self.register.unwrap_or(false);
         if register && credentials.is_none() {
             problems.0.push(format!("{} = true needs a username and a password", key("register")));
+        }
+        let challenge = self.challenge.map(|user| Credentials {
+            username: user.username,
+            password: problems.secret(&key("challenge.password"), user.password),
+        });
+        if challenge.as_ref().is_some_and(|user| user.username.is_empty() || user.password.reveal().is_empty()) {
+            problems.0.push(format!("{}: neither username nor password may be empty", key("challenge")));
         }
         check_name(problems, &key("address"), self.address.as_deref(), addresses);
         let media = problems.value(
@@ -452,6 +487,7 @@ impl Trunk {
             uri,
             further,
             keep_alive: keep_alive?,
+            challenge,
             credentials,
             register,
             media: media?,

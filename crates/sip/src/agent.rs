@@ -8,6 +8,7 @@ mod dispatch;
 mod early;
 mod endpoint;
 mod established;
+mod gate;
 mod incoming;
 mod ingress;
 mod keep_alive;
@@ -92,6 +93,8 @@ pub struct Trunk {
     pub password: Option<Secret<String>>,
     /// Keep a registration there.
     pub register: bool,
+    /// What it has to show for its calls to be taken, if its address is not enough.
+    pub challenge: Option<User>,
 }
 
 impl Trunk {
@@ -105,8 +108,32 @@ impl Trunk {
             username: None,
             password: None,
             register: false,
+            challenge: None,
         }
     }
+}
+
+/// A user and its password.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: Secret<String>,
+}
+
+/// What calls get that come from no trunk's address.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Strangers {
+    /// The translator decides.
+    #[default]
+    Route,
+    /// 401: who shows the password of a trunk is that trunk, wherever it is.
+    Challenge,
+    /// 403.
+    Refuse,
+    /// Nothing, as anything else that a stranger sends.
+    Drop,
 }
 
 /// Which trunks answer, to be asked at any time.
@@ -182,6 +209,10 @@ pub struct Config {
     pub timers: Timers,
     /// Timers of calls.
     pub session: SessionTimers,
+    /// What calls get that come from no trunk's address.
+    pub strangers: Strangers,
+    /// What we call ourselves in challenges (RFC 7616 §3.3).
+    pub realm: String,
 }
 
 impl Config {
@@ -196,6 +227,8 @@ impl Config {
             max_half_open: 1_000,
             timers: Timers::default(),
             session: SessionTimers::default(),
+            strangers: Strangers::default(),
+            realm: "stox".to_owned(),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Digest authentication as a client (RFC 7616, RFC 8760, RFC 3261 §22).
+//! Digest authentication (RFC 7616, RFC 8760, RFC 3261 §22): our answers to challenges, and what others show us.
 
 use md5::Md5;
 use model::Secret;
 use rsipstack::sip::{Header, Headers};
 use sha2::{Digest, Sha256, Sha512_256};
 
+use super::gate::is_equal;
 use super::wire::{self, header};
 
 /// What we know about those who ask for our password, over the life of a call or registration.
@@ -206,6 +207,61 @@ fn fields(text: &str) -> Vec<(String, String)> {
     fields
 }
 
+/// What an Authorization shows that answers a challenge of ours.
+pub(super) struct Shown {
+    pub(super) username: String,
+    pub(super) realm: String,
+    pub(super) nonce: String,
+    pub(super) uri: String,
+    /// How often the nonce was used.
+    pub(super) count: u32,
+    cnonce: String,
+    algorithm: Algorithm,
+    response: String,
+}
+
+/// Reads an Authorization. `None`: it is no digest, or one without `qop=auth`, which we ask for.
+pub(super) fn shown(value: &str) -> Option<Shown> {
+    let (scheme, rest) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("Digest") {
+        return None;
+    }
+    let fields = fields(rest);
+    let field = |name: &str| fields.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
+    field("qop").filter(|qop| qop.eq_ignore_ascii_case("auth"))?;
+    let count = field("nc").filter(|count| count.len() == 8)?;
+    Some(Shown {
+        username: field("username")?,
+        realm: field("realm")?,
+        nonce: field("nonce")?,
+        uri: field("uri")?,
+        count: u32::from_str_radix(&count, 16).ok()?,
+        cnonce: field("cnonce")?,
+        algorithm: algorithm(field("algorithm").as_deref().unwrap_or("MD5"))?,
+        response: field("response")?,
+    })
+}
+
+impl Shown {
+    /// Says whether it is the answer of one who knows the password.
+    pub(super) fn is_right(&self, password: &str, method: &str) -> bool {
+        let Self { username, realm, nonce, uri, count, cnonce, algorithm, response } = self;
+        let challenge = Challenge {
+            proxy: false,
+            realm: realm.clone(),
+            nonce: nonce.clone(),
+            opaque: None,
+            algorithm: *algorithm,
+            algorithm_word: None,
+            qop: Qop::Auth,
+            stale: false,
+        };
+        let given = Given { username, password, method, uri, body: b"" };
+        let expected = given.response(&challenge, *count, cnonce);
+        is_equal(expected.as_bytes(), response.to_ascii_lowercase().as_bytes())
+    }
+}
+
 /// What an answer is computed from, besides the challenge.
 struct Given<'a> {
     username: &'a str,
@@ -314,6 +370,34 @@ mod tests {
             let challenge = format!("Digest realm=\"trunk.example\", nonce=\"n0nce\"{rest}");
             assert_eq!(response(&challenge, &given, "c0ffee"), expected, "{rest}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_is_right_or_not() {
+        let mut credentials = Credentials::new("gw \"x\"".to_owned(), Secret::new("s3cret".to_owned()));
+        for algorithm in ["MD5", "SHA-256", "SHA-512-256", "SHA-256-sess"] {
+            let asked = format!("Digest realm=\"{algorithm}\", nonce=\"n\", qop=\"auth\", algorithm={algorithm}");
+            assert!(credentials.take(&vec![header("WWW-Authenticate", asked)].into()));
+        }
+        for answer in credentials.headers("INVITE", "sip:a@b", b"v=0") {
+            let shown = shown(answer.value()).expect("an answer");
+            assert_eq!((shown.username.as_str(), shown.uri.as_str(), shown.count), ("gw \"x\"", "sip:a@b", 1));
+            assert!(shown.is_right("s3cret", "INVITE"), "{}", answer.value());
+            assert!(!shown.is_right("s3cre", "INVITE") && !shown.is_right("s3cret", "BYE"));
+        }
+        let whole =
+            "username=\"u\", realm=\"r\", nonce=\"n\", uri=\"x\", response=\"0\", qop=auth, nc=00000001, cnonce=\"c\"";
+        assert!(shown(&format!("digest {whole}")).is_some());
+        for missing in ["username", "realm", "nonce", "uri", "response", "qop", "nc", "cnonce"] {
+            let broken = format!("Digest {}", whole.replace(&format!("{missing}="), "x="));
+            assert!(shown(&broken).is_none(), "{broken}");
+        }
+        for broken in
+            ["Basic x", "Digest", "Digest qop=auth", &format!("Digest {whole}, algorithm=X").replace("=X", "=ROT13")]
+        {
+            assert!(shown(broken).is_none(), "{broken}");
+        }
+        assert!(shown(&format!("Digest {}", whole.replace("00000001", "1"))).is_none());
     }
 
     #[test]

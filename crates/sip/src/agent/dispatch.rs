@@ -1,5 +1,6 @@
 //! Hands what arrives to the call it belongs to, starts calls, and answers what belongs to none.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rsipstack::sip::{Header, Method, Request};
@@ -12,6 +13,7 @@ use super::call::{Input, Leg};
 use super::dialog::Dialog;
 use super::digest::Credentials;
 use super::endpoint::{Destination, Endpoint, Stage, count, source_of};
+use super::gate::{Admission, Gate};
 use super::transaction::{Server, answer};
 use super::{Trunk, incoming, outgoing, wire};
 use crate::address::{SipUri, parse_name_addr};
@@ -29,6 +31,7 @@ pub(super) struct Dispatcher {
     pub(super) arriving: TransactionReceiver,
     pub(super) commands: mpsc::Receiver<ToAgent>,
     pub(super) stop: oneshot::Receiver<()>,
+    gate: Gate,
     half_open: Arc<Semaphore>,
     calls: JoinSet<()>,
     next_dialog: u64,
@@ -43,7 +46,18 @@ impl Dispatcher {
         stop: oneshot::Receiver<()>,
     ) -> Self {
         let half_open = Arc::new(Semaphore::new(endpoint.config.max_half_open.min(Semaphore::MAX_PERMITS)));
-        Self { endpoint, arriving, commands, stop, half_open, calls: JoinSet::new(), next_dialog: 1, stopping: false }
+        let gate = Gate::new(&endpoint.config);
+        Self {
+            endpoint,
+            arriving,
+            commands,
+            stop,
+            gate,
+            half_open,
+            calls: JoinSet::new(),
+            next_dialog: 1,
+            stopping: false,
+        }
     }
 
     /// Runs until it is told to stop, and then until the last call has ended.
@@ -145,6 +159,9 @@ impl Dispatcher {
         };
         let call = wire::call_id(&request.headers).and_then(|id| self.endpoint.directory.by_tag(id, &tag));
         let Some(call) = call else {
+            if self.is_ignored(&transaction) {
+                return;
+            }
             count(&self.endpoint.counters.unknown_dialog);
             return self.refuse(transaction, &Response::new(481), Vec::new());
         };
@@ -159,6 +176,9 @@ impl Dispatcher {
 
     /// A request outside of any dialog.
     async fn on_initial(&mut self, transaction: Transaction) {
+        if self.is_ignored(&transaction) {
+            return;
+        }
         let headers = &transaction.original.headers;
         if let Some(unsupported) = wire::unsupported(headers) {
             return self.refuse(transaction, &Response::new(420), vec![unsupported]);
@@ -201,11 +221,57 @@ impl Dispatcher {
         answer(&self.endpoint, transaction, response);
     }
 
+    /// Says whether a request gets no answer, because a stranger sent it.
+    fn is_ignored(&self, transaction: &Transaction) -> bool {
+        let headers = &transaction.original.headers;
+        let trunk = |source| self.endpoint.trunks.of_request(source, wire::value(headers, "Via"));
+        let ignored = self.gate.ignores_strangers() && source_of(headers).and_then(trunk).is_none();
+        if ignored {
+            count(&self.endpoint.counters.strangers_ignored);
+        }
+        ignored
+    }
+
+    /// The trunk of a call, `None` for a stranger who may call; or the refusal, `None` where there is none.
+    fn admit(&mut self, request: &Request, source: SocketAddr) -> Result<Option<Trunk>, Option<(u16, Vec<Header>)>> {
+        let counters = &self.endpoint.counters;
+        let trunk = self.endpoint.trunks.of_request(source, wire::value(&request.headers, "Via"));
+        let admission = self.gate.admit(request, source, trunk);
+        let (counter, status, stale) = match admission {
+            Admission::Granted(trunk) => {
+                return Ok(trunk.and_then(|place| self.endpoint.trunks.by_place(place)).cloned());
+            }
+            Admission::Challenged { stale } => (&counters.challenged, 401, stale),
+            Admission::Wrong => (&counters.password_wrong, 401, false),
+            Admission::Throttled => (&counters.password_throttled, 403, false),
+            Admission::Refused => (&counters.strangers_refused, 403, false),
+            Admission::Ignored => {
+                count(&counters.strangers_ignored);
+                return Err(None);
+            }
+        };
+        count(counter);
+        if !matches!(admission, Admission::Challenged { .. }) {
+            tracing::info!(%source, ?admission, "a call was not let in");
+        }
+        let challenge = if status == 401 { self.gate.challenge(source.ip(), stale) } else { Vec::new() };
+        Err(Some((status, challenge)))
+    }
+
     /// Somebody calls.
     async fn on_invite(&mut self, transaction: Transaction) {
         if let Some((response, headers)) = self.objection(&transaction.original) {
             return self.refuse(transaction, &response, headers);
         }
+        let request = &transaction.original;
+        let Some(source) = source_of(&request.headers) else {
+            return self.refuse(transaction, &Response::new(400), Vec::new());
+        };
+        let trunk = match self.admit(request, source) {
+            Ok(trunk) => trunk,
+            Err(Some((status, headers))) => return self.refuse(transaction, &Response::new(status), headers),
+            Err(None) => return,
+        };
         let request = &transaction.original;
         let replaces = match self.replaced(request) {
             Ok(replaces) => replaces,
@@ -215,8 +281,7 @@ impl Dispatcher {
             }
         };
         let local_tag = wire::random(8);
-        let (Some(dialog), Some(source)) = (Dialog::of_request(request, &local_tag), source_of(&request.headers))
-        else {
+        let Some(dialog) = Dialog::of_request(request, &local_tag) else {
             return self.refuse(transaction, &Response::new(400), Vec::new());
         };
         let number = dialog.remote_seq.unwrap_or_default();
@@ -226,7 +291,6 @@ impl Dispatcher {
         }
         let id = DialogId(self.next_dialog);
         self.next_dialog = (self.next_dialog + 1) & (u64::MAX >> 1);
-        let trunk = self.endpoint.trunks.of_request(source, wire::value(&request.headers, "Via")).cloned();
         let invite = IncomingInvite {
             dialog: id,
             trunk: trunk.as_ref().map(|trunk| trunk.name.clone()),

@@ -409,6 +409,16 @@ counters! {
     session_too_short,
     /// Calls ended because the peer did not refresh the session, or was gone when we did.
     session_expired,
+    /// Calls answered by 401 for want of a password, or of a fresh nonce.
+    challenged,
+    /// Calls answered by 401 after a wrong password, or an unknown user.
+    password_wrong,
+    /// Calls answered by 403 because too many wrong passwords came from there.
+    password_throttled,
+    /// Calls of strangers answered by 403.
+    strangers_refused,
+    /// Requests of strangers that got no answer.
+    strangers_ignored,
     /// Requests not sent, because no address of their trunk answers.
     trunk_down,
     /// Addresses of trunks that stopped answering OPTIONS.

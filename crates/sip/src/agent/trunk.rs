@@ -102,17 +102,21 @@ impl Trunks {
         }
     }
 
-    /// The trunk of a request: of the address and port it came from, else of that address and the port its Via names,
+    /// The trunk of a request, by its place in the configuration: of the address and port it came from, else of that address and the port its Via names,
     /// since a connection comes from any port (RFC 3261 §18.1.1), else of that address.
-    pub(super) fn of_request(&self, source: SocketAddr, via: Option<&str>) -> Option<&Trunk> {
+    pub(super) fn of_request(&self, source: SocketAddr, via: Option<&str>) -> Option<usize> {
         let find = |fits: &dyn Fn(SocketAddr) -> bool| {
-            self.known.iter().find(|known| known.hops().iter().any(|hop| fits(hop.address)))
+            self.known.iter().position(|known| known.hops().iter().any(|hop| fits(hop.address)))
         };
         let at = |port| find(&|address| address == SocketAddr::new(source.ip(), port));
-        let known = at(source.port())
+        at(source.port())
             .or_else(|| at(via.and_then(sent_by_port)?))
-            .or_else(|| find(&|address| address.ip() == source.ip()))?;
-        Some(&known.trunk)
+            .or_else(|| find(&|address| address.ip() == source.ip()))
+    }
+
+    /// A trunk by its place in the configuration.
+    pub(super) fn by_place(&self, place: usize) -> Option<&Trunk> {
+        self.known.get(place).map(|known| &known.trunk)
     }
 
     /// Says whether an address is that of a trunk.

@@ -2,6 +2,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test expects one variant and prints any other")]
 
 mod calls;
+mod challenge;
 mod failover;
 mod odd;
 mod peer;

@@ -81,6 +81,11 @@ impl Peer {
         Self { agent: Some(agent), ..Self::bind().await }
     }
 
+    /// Sends to the agent at an address from now on.
+    pub(crate) const fn meet(&mut self, agent: SocketAddr) {
+        self.agent = Some(agent);
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.socket.local_addr().expect("bound")
     }
