@@ -12,7 +12,7 @@ use super::blocks::Blocks;
 use super::party::{Call, Dialogue, Exchange, Said};
 use super::policy::{Before, Legs};
 use super::rollback::Checkpoint;
-use super::{Calls, Job, Ticket, codecs, figures, leg_id, ok};
+use super::{Calls, Job, Ticket, codecs, figures, leg_id, ok, policy};
 use crate::request::{self, Flag, Options, Supports};
 use crate::rewriting;
 
@@ -234,13 +234,14 @@ impl Calls {
             answerer: dialogue.past(1 - offerer),
         };
         let onward = codecs::answered(&offer, &remote, wishes, takes_bundle);
+        let liked = policy::with_keys_as_liked(&offer, &remote, &exchange.offer.options.sdes);
         call.heed_blocks(answerer, &options);
         let mut asked = call.blocks_in(number, relay);
         asked.push(Command::RemoteAnswer { call: relay, leg: leg_id(1 - offerer), answer: remote.clone() });
         let declined = passes_keys && remote.streams.iter().all(|stream| stream.path.crypto.is_empty());
-        if was_answered || declined {
+        if was_answered || declined || liked != offer {
             // To the relay another answer is one to the same offer made again; keys that the answerer declines were none.
-            let offer = if declined { without_keys(offer) } else { offer };
+            let offer = if declined { without_keys(offer) } else { liked };
             asked.push(Command::RemoteOffer { call: relay, leg: leg_id(offerer), offer });
         }
         asked.push(Command::LocalAnswer { call: relay, leg: leg_id(offerer), answer: onward });

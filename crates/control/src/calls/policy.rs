@@ -252,6 +252,21 @@ fn suites(path: &MediaPath, sdes: &Sdes) -> Vec<(u32, SrtpSuite)> {
     suites
 }
 
+/// An offer whose keys stand in the order in which they are taken: first those whose suites are preferred, then those of the
+/// suite that the answerer chose, which is then the same on both legs.
+pub(super) fn with_keys_as_liked(offer: &Description, answer: &Description, sdes: &Sdes) -> Description {
+    let mut offer = offer.clone();
+    for stream in &mut offer.streams {
+        let answered = answer.streams.iter().find(|answered| answered.id == stream.id);
+        let chosen = answered.and_then(|answered| answered.path.crypto.first()).map(|crypto| crypto.suite);
+        stream.path.crypto.sort_by_key(|crypto| {
+            let preferred = sdes.offerer_pref.iter().position(|suite| *suite == crypto.suite);
+            (preferred.unwrap_or(usize::MAX), Some(crypto.suite) != chosen)
+        });
+    }
+    offer
+}
+
 /// A tag has at most nine digits (RFC 4568 §9.1), and ours are higher than the sender's.
 const HIGHEST_TAG: u32 = 999_999_900;
 

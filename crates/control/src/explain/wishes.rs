@@ -298,8 +298,12 @@ impl Wishes {
                 "These suites come first in what the receiver is offered.",
             );
         }
-        let preferred = (!offerer_pref.is_empty()).then(|| format!("SDES=offerer_pref:{}", names(offerer_pref)));
-        self.nothing(preferred, "The first suite of the sender that the relay knows is taken.");
+        if !offerer_pref.is_empty() {
+            self.offer(
+                format!("SDES=offerer_pref:{}", names(offerer_pref)),
+                "The first of these that the sender offers is taken; otherwise the one that the receiver takes.",
+            );
+        }
     }
 
     fn osrtp(&mut self, osrtp: Set<Osrtp>) {

@@ -335,7 +335,35 @@ fn a_sender_s_suites_keep_their_tags_and_others_go_on_behind_them() {
     let mut world = World::new();
     offered(&mut world, "", &media);
     let answer = format!("m=audio 3000 RTP/SAVP 8\na=crypto:7 AES_CM_128_HMAC_SHA1_32 {key}\n");
-    assert!(answered(&mut world, "", &answer).contains("a=crypto:4 AES_CM_128_HMAC_SHA1_80 "));
+    assert!(answered(&mut world, "", &answer).contains("a=crypto:7 AES_CM_128_HMAC_SHA1_32 "));
+}
+
+#[test]
+fn of_a_sender_s_suites_the_receiver_s_is_taken_unless_another_is_preferred() {
+    let short = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd";
+    let long = format!("{short}Hh8gISIjJCUmJygpKissLQ==");
+    let suites =
+        [("AES_CM_128", 80, short), ("AES_CM_128", 32, short), ("AES_256_CM", 80, &long), ("AES_256_CM", 32, &long)];
+    let lines: Vec<String> = (1..)
+        .zip(suites)
+        .map(|(tag, (name, bits, key))| format!("a=crypto:{tag} {name}_HMAC_SHA1_{bits} inline:{key}\n"))
+        .collect();
+    let told = |wishes, answer: u8| {
+        let mut world = World::new();
+        let profile = if answer == 0 { "RTP/AVP" } else { "RTP/SAVP" };
+        offered(&mut world, wishes, &format!("m=audio 3000 RTP/SAVP 0\n{}", lines.concat()));
+        let keys = if answer == 0 { "" } else { &lines[usize::from(answer) - 1] };
+        let told = answered(&mut world, "", &format!("m=audio 4000 {profile} 0\n{keys}"));
+        let tags = told.lines().filter_map(|line| line.strip_prefix("a=crypto:")?.split(' ').next());
+        tags.map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!([1, 2, 3, 4].map(|answer| told("", answer)), ["1", "2", "3", "4"]);
+    let preferred = "SDES=offerer_pref:AES_256_CM_HMAC_SHA1_32;AES_256_CM_HMAC_SHA1_80";
+    assert_eq!([1, 3, 4].map(|answer| told(preferred, answer)), ["4", "4", "4"]);
+    let absent = "SDES=offerer_pref:AEAD_AES_128_GCM";
+    assert_eq!([1, 3].map(|answer| told(absent, answer)), ["1", "3"]);
+    assert_eq!(told("RTP/AVP", 0), "1");
+    assert_eq!(told("RTP/AVP SDES=offerer_pref:AES_256_CM_HMAC_SHA1_80", 0), "3");
 }
 
 #[test]
