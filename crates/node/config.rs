@@ -602,6 +602,32 @@ to = "xmpp:{1}@localhost"
     }
 
     #[test]
+    fn what_is_wrong_with_numbers_and_records_is_named() {
+        let trunk = |line: &str| SMALLEST.replace("media = \"rtp\"", &format!("media = \"rtp\"\n{line}"));
+        for (text, part) in [
+            (trunk("country_code = \"+49\""), "sip.trunk.phones.country_code = \"+49\": expected one to three digits"),
+            (trunk("country_code = \"0\""), "sip.trunk.phones.country_code"),
+            (trunk("international_prefix = \"+\""), "sip.trunk.phones.international_prefix = \"+\": expected digits"),
+            (trunk("national_prefix = \"x\""), "sip.trunk.phones.national_prefix"),
+            (trunk("number_format = \"e164\""), "\"national\""),
+            (trunk("number = \"030\""), "sip.trunk.phones.number = \"030\": expected \"+\""),
+            (
+                trunk("caller = \"me\""),
+                "sip.trunk.phones.caller = \"me\": expected \"escaped\", \"domain\" or \"number\"",
+            ),
+            (
+                format!("{SMALLEST}[records]\nurl = \"https://x\""),
+                "records.url = \"https://x\": expected \"http://host",
+            ),
+            (format!("{SMALLEST}[[user]]\njid = \"a@b\"\nnumber = \"1\""), "unknown field `number`"),
+        ] {
+            let message = wrong(&text);
+            assert!(message.contains(part), "{part} in {message}");
+        }
+        Config::parse(&trunk("national_prefix = \"\"")).expect("some countries have none");
+    }
+
+    #[test]
     fn every_worker_has_ports_for_a_call() {
         let of = |ports| SMALLEST.replace("[relay]", &format!("[relay]\nports = \"{ports}\"\nworkers = 4"));
         Config::parse(&of("30000-30015")).expect("four ports for each");

@@ -43,6 +43,19 @@ fn check_says_everything_that_is_wrong_and_exits_with_2() {
 }
 
 #[test]
+fn check_looks_where_records_would_go_and_makes_nothing() {
+    let file = std::env::temp_dir().join(format!("stox-check-{}.jsonl", std::process::id()));
+    let with = |path: &str| right(&format!("[records]\nfile = \"{path}\""));
+    let (code, text) = outcome(&["check"], &with(&file.display().to_string()));
+    assert_eq!((code, file.exists()), (Some(0), false), "{text}");
+    for (path, said) in [("/nonexistent/calls.jsonl", "there is no directory /nonexistent"), ("/proc", "records.file")]
+    {
+        let (code, text) = outcome(&["check"], &with(path));
+        assert_eq!((code, text.contains(said)), (Some(2), true), "{path}: {text}");
+    }
+}
+
+#[test]
 fn a_route_is_tested_without_a_call() {
     for (words, code, said) in [
         (&["alice@localhost", "100@sip.localhost"][..], 0, "Request-URI         sip:100@127.0.0.1:"),

@@ -466,8 +466,8 @@ impl Trunk {
             Some(caller) => Some(dial_plan::caller(problems, &key("caller"), Some(caller))?),
             None => None,
         };
-        if self.number.as_ref().is_some_and(|number| !is_global(number)) {
-            problems.0.push(format!("{} = {:?}: expected {}", key("number"), self.number, dial_plan::GLOBAL));
+        if let Some(number) = self.number.as_ref().filter(|number| !is_global(number)) {
+            problems.0.push(format!("{} = {number:?}: expected {}", key("number"), dial_plan::GLOBAL));
         }
         let numbers = Numbers {
             country_code: self.country_code,

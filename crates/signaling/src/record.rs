@@ -9,6 +9,8 @@ use crate::call::{JINGLE, SIP};
 
 /// Things that one side said and the other did not hear, of a call; further ones are only counted.
 const MAX_LEFT_OUT: usize = 32;
+/// The longest of them, in characters: a peer may have written what it likes.
+const MAX_LEFT_OUT_LENGTH: usize = 200;
 
 /// A call that is over.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,7 +146,7 @@ impl LeftOut {
     /// Notes what a side said in vain.
     pub(crate) fn note(&mut self, side: &str, losses: &[String]) {
         for loss in losses {
-            let loss = format!("{side}: {loss}");
+            let loss: String = format!("{side}: {loss}").chars().take(MAX_LEFT_OUT_LENGTH).collect();
             if self.first.contains(&loss) {
                 continue;
             }
@@ -165,5 +167,8 @@ mod tests {
         let many: Vec<_> = (0..MAX_LEFT_OUT).map(|number| number.to_string()).collect();
         left_out.note("XMPP", &many);
         assert_eq!((left_out.first.len(), left_out.more), (MAX_LEFT_OUT, 2));
+        let mut left_out = LeftOut::default();
+        left_out.note("SIP", &["ü".repeat(1_000)]);
+        assert_eq!(left_out.first[0].chars().count(), MAX_LEFT_OUT_LENGTH);
     }
 }
