@@ -167,11 +167,7 @@ impl Codec {
         }
         if self.name.eq_ignore_ascii_case("H264") {
             let mode = |codec: &Self| codec.parameter("packetization-mode").unwrap_or("0").to_owned();
-            let profile = |codec: &Self| {
-                let level = codec.parameter("profile-level-id").unwrap_or("42000A");
-                level.get(..4).unwrap_or(level).to_ascii_lowercase()
-            };
-            return mode(self) == mode(other) && profile(self) == profile(other);
+            return mode(self) == mode(other) && h264_profile(self) == h264_profile(other);
         }
         true
     }
@@ -185,6 +181,28 @@ impl Codec {
     pub fn is_comfort_noise(&self) -> bool {
         self.name.eq_ignore_ascii_case("CN")
     }
+}
+
+/// The profile of an H.264 codec by one of its spellings: those that RFC 6184 §8.1 (Table 5) has for the same become equal.
+fn h264_profile(codec: &Codec) -> [u8; 2] {
+    const CONSTRAINED_BASELINE: [u8; 2] = [0x42, 0x40];
+    const BASELINE: [u8; 2] = [0x42, 0];
+    // profile_idc, the bits of profile-iop that count and their values, and what that is.
+    const SPELLINGS: [(u8, u8, u8, [u8; 2]); 7] = [
+        (0x42, 0b0100_1111, 0b0100_0000, CONSTRAINED_BASELINE),
+        (0x4D, 0b1000_1111, 0b1000_0000, CONSTRAINED_BASELINE),
+        (0x58, 0b1100_1111, 0b1100_0000, CONSTRAINED_BASELINE),
+        (0x42, 0b0100_1111, 0, BASELINE),
+        (0x58, 0b1100_1111, 0b1000_0000, BASELINE),
+        (0x58, 0b1100_1111, 0, [0x58, 0]),
+        (0x4D, 0b1010_1111, 0, [0x4D, 0]),
+    ];
+    let said = codec.parameter("profile-level-id").unwrap_or("42000A");
+    let byte = |place: std::ops::Range<usize>| u8::from_str_radix(said.get(place)?, 16).ok();
+    // What is no such parameter has the profile that is meant where there is none.
+    let (idc, iop) = byte(0..2).zip(byte(2..4)).unwrap_or((0x42, 0));
+    let known = SPELLINGS.iter().find(|(of, mask, value, _)| *of == idc && iop & mask == *value);
+    known.map_or([idc, iop], |(.., profile)| *profile)
 }
 
 /// One format parameter. A value without a name (telephone-event's `0-15`) has an empty name.
@@ -245,6 +263,30 @@ mod tests {
         assert!(codec("PCMU", 8000, 1).is_same_format(&codec("pcmu", 8000, 0)));
         assert!(!codec("opus", 48000, 2).is_same_format(&codec("opus", 48000, 1)));
         assert!(!codec("telephone-event", 8000, 1).is_same_format(&codec("telephone-event", 48000, 1)));
+    }
+
+    #[test]
+    fn spellings_of_one_h264_profile_are_one_format() {
+        let h264 = |profile: &str| {
+            let mut h264 = codec("H264", 90_000, 1);
+            h264.parameters = vec![Parameter::new("profile-level-id", profile)];
+            h264
+        };
+        let same = |one, other| h264(one).is_same_format(&h264(other));
+        for (one, others) in [
+            ("42e01f", &["42c01f", "42401f", "4d801f", "58c01f", "42E00A"][..]),
+            ("42001f", &["428016", "420029", "58801f"]),
+            ("4d001f", &["4d401f", "4D0029"]),
+            ("58001f", &["580029"]),
+            ("64001f", &["640029"]),
+        ] {
+            assert!(others.iter().all(|other| same(one, *other)), "{one}");
+        }
+        let all = ["42e01f", "42001f", "4d001f", "58001f", "64001f", "640c1f", "6e001f"];
+        for (place, one) in all.iter().enumerate() {
+            assert!(all[place + 1..].iter().all(|other| !same(one, *other)), "{one}");
+        }
+        assert!(same("42001f", "?"), "what cannot be read says nothing");
     }
 
     #[test]
