@@ -106,7 +106,7 @@ fn bind(listen: &Listen) -> std::io::Result<()> {
     let address: SocketAddr = listen.address;
     match listen.transport {
         Transport::Udp => UdpSocket::bind(address).map(drop),
-        Transport::Tcp | Transport::Tls => TcpListener::bind(address).map(drop),
+        Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => TcpListener::bind(address).map(drop),
     }
 }
 

@@ -182,7 +182,7 @@ server = "xmpp.example.org:5348"
 secret = "s3cret"
 address = "outside"
 [sip]
-listen = ["udp:127.0.0.2:5070", "tcp:[::1]:5071", "tls:127.0.0.2:5061"]
+listen = ["udp:127.0.0.2:5070", "tcp:[::1]:5071", "tls:127.0.0.2:5061", "ws:127.0.0.2:80", "wss:127.0.0.2:443"]
 advertise = "192.0.2.1"
 session_expires = "20m"
 min_se = "2m"
@@ -289,8 +289,13 @@ anonymous = true
     #[test]
     fn every_setting_of_the_sip_side_reaches_it() {
         let agent = agent(&everything());
-        let listen =
-            [(Transport::Udp, "127.0.0.2:5070"), (Transport::Tcp, "[::1]:5071"), (Transport::Tls, "127.0.0.2:5061")];
+        let listen = [
+            (Transport::Udp, "127.0.0.2:5070"),
+            (Transport::Tcp, "[::1]:5071"),
+            (Transport::Tls, "127.0.0.2:5061"),
+            (Transport::Ws, "127.0.0.2:80"),
+            (Transport::Wss, "127.0.0.2:443"),
+        ];
         let listen =
             listen.map(|(transport, address)| Listen { transport, address: address.parse().expect("an address") });
         assert_eq!(agent.listen, listen);

@@ -316,14 +316,16 @@ impl Sip {
         let listen: Option<Vec<_>> = listen
             .iter()
             .map(|text| {
-                let accepted = "\"udp:address:port\", \"tcp:address:port\" or \"tls:address:port\"";
+                let accepted = "\"udp:address:port\", or tcp:, tls:, ws: or wss: instead of udp:";
                 problems.value("sip.listen", Some(text), "", parse_listen, accepted)
             })
             .collect();
         if self.tls.as_ref().is_none_or(|tls| tls.certificate.is_none())
-            && listen.iter().flatten().any(|listen| listen.transport == Transport::Tls)
+            && listen.iter().flatten().any(|listen| listen.transport.is_secure())
         {
-            problems.0.push("sip.listen has a tls: address, which needs [sip.tls] certificate and key".to_owned());
+            problems
+                .0
+                .push("sip.listen has a tls: or wss: address, which needs [sip.tls] certificate and key".to_owned());
         }
         let advertise = self.advertise.as_deref().and_then(|text| {
             problems.value("sip.advertise", Some(text), "", |text| IpAddr::from_str(text).ok(), "an IP address")
@@ -715,6 +717,8 @@ fn parse_listen(text: &str) -> Option<Listen> {
         "udp" => Transport::Udp,
         "tcp" => Transport::Tcp,
         "tls" => Transport::Tls,
+        "ws" => Transport::Ws,
+        "wss" => Transport::Wss,
         _ => return None,
     };
     Some(Listen { transport, address: address.parse().ok()? })

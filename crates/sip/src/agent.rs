@@ -19,6 +19,7 @@ mod socket;
 mod tls;
 mod transaction;
 mod trunk;
+mod websocket;
 mod wire;
 
 use std::net::{IpAddr, SocketAddr};
@@ -65,6 +66,20 @@ pub enum Transport {
     Tcp,
     /// TLS over TCP.
     Tls,
+    /// WebSocket (RFC 7118): calls come in by it, and none are made by it but along connections that are open.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+}
+
+impl Transport {
+    /// Says whether there is TLS below.
+    pub const fn is_secure(self) -> bool {
+        match self {
+            Self::Tls | Self::Wss => true,
+            Self::Udp | Self::Tcp | Self::Ws => false,
+        }
+    }
 }
 
 /// Where the agent listens.
@@ -332,7 +347,12 @@ impl Agent {
             below.spawn(Arc::clone(&ingress).read(socket, connection));
         }
         for acceptor in bound.acceptors {
-            below.spawn(acceptor.run(Arc::clone(&stack.inner), Arc::clone(&ingress), Arc::clone(&endpoint.trunks)));
+            below.spawn(acceptor.run(
+                Arc::clone(&stack.inner),
+                Arc::clone(&ingress),
+                Arc::clone(&endpoint.trunks),
+                cancel.clone(),
+            ));
         }
         below.spawn(async move { stack.serve().await });
         below.spawn(refresh_trunks(Arc::clone(&endpoint)));
@@ -418,11 +438,11 @@ impl Bound {
                     bound.udp.push((address, socket, connection));
                     address
                 }
-                Transport::Tcp | Transport::Tls => {
+                Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
                     let listener = bind_tcp(address).map_err(refused)?;
                     let address = listener.local_addr().map_err(refused)?;
-                    let tls = (transport == Transport::Tls).then(|| tls::acceptor(tls)).transpose()?;
-                    bound.acceptors.push(Acceptor { listener, tls });
+                    let tls = transport.is_secure().then(|| tls::acceptor(tls)).transpose()?;
+                    bound.acceptors.push(Acceptor { listener, transport, tls });
                     address
                 }
             };

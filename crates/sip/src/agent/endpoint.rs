@@ -182,6 +182,8 @@ fn contact_of(user: &str, transport: Transport, own: std::net::SocketAddr) -> St
         Transport::Udp => format!("<sip:{user}@{own}>"),
         Transport::Tcp => format!("<sip:{user}@{own};transport=tcp>"),
         Transport::Tls => format!("<sip:{user}@{own};transport=tls>"),
+        // RFC 7118 §5.2.1: wss has no word of its own.
+        Transport::Ws | Transport::Wss => format!("<sip:{user}@{own};transport=ws>"),
     }
 }
 

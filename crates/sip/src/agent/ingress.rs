@@ -14,6 +14,7 @@ use rsipstack::transport::udp::UdpConnection;
 use rsipstack::transport::{SipAddr, SipConnection, TransportEvent};
 use tokio::net::UdpSocket;
 
+use super::Transport;
 use super::call::Input;
 use super::endpoint::{Counters, Directory, LOCAL, SOURCE, count};
 use super::trunk::Trunks;
@@ -29,7 +30,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// Transactions beyond this mean that somebody floods us: new requests are dropped until it is over.
 const MAX_TRANSACTIONS: usize = 60_000;
 /// Connections at once, not counting those of trunks.
-const MAX_CONNECTIONS: usize = 500;
+pub(super) const MAX_CONNECTIONS: usize = 500;
 
 /// How long a socket that fails is left alone.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -79,19 +80,26 @@ impl Ingress {
             let Some(bytes) = buffer.get(..length) else {
                 continue;
             };
-            match read_datagram(bytes, source) {
-                Datagram::Message(message) => {
-                    self.arrived(*message, SipConnection::Udp(connection.clone()), source).await
-                }
-                Datagram::Ping => drop(socket.send_to(b"\r\n", source).await),
-                Datagram::Nothing => {}
-                Datagram::NotSip => count(&self.counters.not_sip),
-                Datagram::Refused(response) => {
-                    count(&self.counters.malformed);
-                    drop(socket.send_to(&response, source).await);
-                }
+            if let Some(answer) = self.take(bytes, SipConnection::Udp(connection.clone()), source).await {
+                drop(socket.send_to(&answer, source).await);
             }
         }
+    }
+
+    /// Takes what arrived as a whole: a datagram, or a message of a WebSocket. What comes back is to be sent there as it
+    /// is.
+    pub(super) async fn take(&self, bytes: &[u8], connection: SipConnection, source: SocketAddr) -> Option<Vec<u8>> {
+        match read_datagram(bytes, source) {
+            Datagram::Message(message) => self.arrived(*message, connection, source).await,
+            Datagram::Ping => return Some(b"\r\n".to_vec()),
+            Datagram::Nothing => {}
+            Datagram::NotSip => count(&self.counters.not_sip),
+            Datagram::Refused(response) => {
+                count(&self.counters.malformed);
+                return Some(response);
+            }
+        }
+        None
     }
 
     async fn arrived(&self, message: SipMessage, connection: SipConnection, source: SocketAddr) {
@@ -101,7 +109,7 @@ impl Ingress {
         let Some(stack) = self.stack() else {
             return;
         };
-        let from = SipAddr { r#type: Some(connection.transport()), addr: source.into() };
+        let from = SipAddr { r#type: Some(Transport::of(&connection).wire()), addr: source.into() };
         if let Err(error) = stack.on_received_message(message, connection, &from).await {
             tracing::debug!(%source, %error, "message dropped");
             count(&self.counters.not_sip);

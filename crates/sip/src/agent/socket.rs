@@ -32,6 +32,8 @@ impl Transport {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
             Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
         }
     }
 
@@ -40,6 +42,8 @@ impl Transport {
             Self::Udp => WireTransport::Udp,
             Self::Tcp => WireTransport::Tcp,
             Self::Tls => WireTransport::Tls,
+            Self::Ws => WireTransport::Ws,
+            Self::Wss => WireTransport::Wss,
         }
     }
 
@@ -57,10 +61,14 @@ impl Transport {
 
     /// The transport of a connection.
     pub(super) fn of(connection: &SipConnection) -> Self {
-        match connection.transport() {
+        // A WebSocket is ours, and to the stack a channel that says what it is by its address.
+        let named = if let SipConnection::Channel(channel) = connection { channel.get_addr().r#type } else { None };
+        match named.unwrap_or_else(|| connection.transport()) {
             WireTransport::Tcp => Self::Tcp,
             WireTransport::Tls | WireTransport::TlsSctp => Self::Tls,
-            WireTransport::Udp | WireTransport::Sctp | WireTransport::Ws | WireTransport::Wss => Self::Udp,
+            WireTransport::Ws => Self::Ws,
+            WireTransport::Wss => Self::Wss,
+            WireTransport::Udp | WireTransport::Sctp => Self::Udp,
         }
     }
 }
@@ -169,6 +177,8 @@ impl Sockets {
         let connection = match transport {
             Transport::Udp => SipConnection::Udp(self.udp_towards(address)?.clone()),
             Transport::Tls if hop.host.parse::<IpAddr>().is_err() => self.tls_towards(hop, layer).await?,
+            // Those open them who want to be reached.
+            Transport::Ws | Transport::Wss => return None,
             Transport::Tcp | Transport::Tls => {
                 let (host, port) = (Host::IpAddr(address.ip()), Some(address.port().into()));
                 let target = SipAddr::new(transport.wire(), HostWithPort { host, port });
@@ -270,6 +280,8 @@ const fn default_port(transport: Transport) -> u16 {
     match transport {
         Transport::Udp | Transport::Tcp => 5060,
         Transport::Tls => 5061,
+        Transport::Ws => 80,
+        Transport::Wss => 443,
     }
 }
 

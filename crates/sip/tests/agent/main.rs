@@ -10,6 +10,7 @@ mod robust;
 mod session;
 mod transfer;
 mod update;
+mod web;
 
 use std::time::Duration;
 
@@ -133,6 +134,7 @@ pub(crate) fn trunk(transport: Transport, address: std::net::SocketAddr) -> Trun
         Transport::Udp => "udp",
         Transport::Tcp => "tcp",
         Transport::Tls => "tls",
+        Transport::Ws | Transport::Wss => panic!("nobody is called that way"),
     };
     // Nobody is asked whether he is there, unless a test is about that.
     Trunk { keep_alive: Duration::ZERO, ..Trunk::new("other", &format!("sip:{address};transport={transport}")) }
