@@ -12,6 +12,7 @@ mod jingle_leg;
 mod keys;
 mod setup;
 mod sip_leg;
+mod transfer;
 mod trickle;
 
 use std::collections::VecDeque;
@@ -25,7 +26,7 @@ use model::{
 };
 use sdp::Session;
 use sip::media_control::{self, Primitive};
-use sip::message::{DialogId, FromAgent, InDialogId, OutgoingInvite, Response, ToAgent};
+use sip::message::{DialogId, FromAgent, InDialogId, OutgoingInvite, PeerSupport, Response, ToAgent};
 use tracing::Level;
 use xmpp::jingle::{Action, Jingle, Party, ReasonCondition};
 use xmpp::stanza::StanzaError;
@@ -33,6 +34,8 @@ use xmpp::stanza::StanzaError;
 use self::change::Change;
 use self::jingle_leg::JingleLeg;
 use self::sip_leg::SipLeg;
+use self::transfer::Transfer;
+pub(crate) use self::transfer::{Replacement, Target};
 use crate::directory::Way;
 use crate::ending::Ending;
 use crate::outbox::{Context, Purpose};
@@ -51,8 +54,6 @@ pub(crate) const SIP: LegId = LegId(1);
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body that is none of ours (RFC 6086 §4.2.2).
 const UNSUPPORTED_MEDIA_TYPE: u16 = 415;
-/// No transfer is made (RFC 3515 §2.4.4).
-const NO_TRANSFER: u16 = 603;
 /// A body that cannot be read.
 const BAD_REQUEST: u16 = 400;
 
@@ -133,6 +134,12 @@ pub(crate) struct Call {
     pub(crate) source: Option<IpAddr>,
     /// The URI made of the JID of a caller on the XMPP side.
     caller_uri: Option<String>,
+    /// Somebody else who is about to take the place of the SIP side's peer.
+    transfer: Option<Transfer>,
+    /// Dialogs that are over for us, whose peers have not hung up.
+    leaving: Vec<(DialogId, Instant)>,
+    /// The SIP side's peer was asked to call somebody else.
+    refers: bool,
     /// Where else the SIP side is called if nobody is reached there.
     pub(crate) others: VecDeque<OutgoingInvite>,
     /// For the record.
@@ -167,6 +174,9 @@ impl Call {
             ending: None,
             source: None,
             caller_uri: names.caller_uri,
+            transfer: None,
+            leaving: Vec::new(),
+            refers: false,
             others: VecDeque::new(),
             names: names.sip,
             rang_at: None,
@@ -228,6 +238,11 @@ impl Call {
 
     pub(crate) const fn caller(&self) -> Side {
         self.caller
+    }
+
+    /// Learns what the SIP side's peer can do, with its INVITE.
+    pub(crate) const fn set_support(&mut self, peer: PeerSupport) {
+        self.sip.support = peer;
     }
 
     pub(crate) const fn dialog(&self) -> DialogId {
@@ -327,7 +342,8 @@ impl Call {
             | Change::Reinviting { .. } => None,
         };
         let lost = self.lost.map(|lost| lost.until);
-        [self.give_up_at, retry, self.addition_timeout(), lost].into_iter().flatten().min()
+        let due = [self.give_up_at, retry, self.addition_timeout(), self.transfer_timeout(), lost];
+        due.into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -335,6 +351,9 @@ impl Call {
         if matches!(self.sip.change, Change::Retrying { at } if at <= cx.now) {
             self.sip.change = Change::None;
             self.adjust_sip(cx);
+        }
+        if self.transfer_timeout().is_some_and(|at| at <= cx.now) {
+            self.handle_transfer_timeout(cx);
         }
         if self.addition_timeout().is_some_and(|at| at <= cx.now) {
             self.handle_content_error(cx, "no answer");
@@ -425,6 +444,9 @@ impl Call {
 
     /// Takes an event of the SIP side.
     pub(crate) fn handle_sip(&mut self, cx: &mut Context<'_>, event: FromAgent) {
+        if self.handle_side_dialog(cx, &event) {
+            return;
+        }
         match event {
             FromAgent::Invite(_) => (), // begins a call, and is none of an existing one
             FromAgent::Provisional { status, reliable, sdp, .. } => {
@@ -433,7 +455,10 @@ impl Call {
                 }
                 self.handle_provisional(cx, status, reliable, sdp.as_deref());
             }
-            FromAgent::Answered { sdp, .. } => self.handle_answer(cx, sdp.as_deref()),
+            FromAgent::Answered { sdp, peer, .. } => {
+                self.sip.support = peer;
+                self.handle_answer(cx, sdp.as_deref());
+            }
             FromAgent::Failed { failure, .. } => {
                 let ending = Ending::from_failure(&failure, self.sip.rang());
                 self.end(cx, Side::Sip, ending);
@@ -445,8 +470,8 @@ impl Call {
             FromAgent::ReinviteAnswered { sdp, .. } => self.handle_reinvite_answer(cx, sdp.as_deref()),
             FromAgent::ReinviteFailed { failure, .. } => self.handle_reinvite_failure(cx, &failure),
             FromAgent::Info { request, content_type, body, .. } => self.answer_info(cx, request, &content_type, &body),
-            FromAgent::Refer { request, .. } => self.sip.respond_in_dialog(cx, request, Response::new(NO_TRANSFER)),
-            FromAgent::ReferProgress { .. } => (), // nobody was asked
+            FromAgent::Refer { .. } => (), // is for the translator, which knows whom one may call
+            FromAgent::ReferProgress { status, finished, .. } => self.handle_progress(cx, status, finished),
         }
     }
 
@@ -494,6 +519,10 @@ impl Call {
                 self.handle_relay_error(cx, purpose, &CommandError::NoUsableAddress);
             }
             (Purpose::Create, Reply::Done) if self.sip.remote.is_none() => self.call_xmpp(cx),
+            (Purpose::Renew, Reply::Done) => self.renewed(cx),
+            (Purpose::TakeOffer(SIP), Reply::Done) if self.answer_replacement(cx) => (),
+            (Purpose::GiveOffer(SIP), Reply::Local(offer)) if self.call_target(cx, &offer) => (),
+            (Purpose::GiveAnswer(SIP), Reply::Local(answer)) if self.replaced(cx, &answer) => (),
             (Purpose::TakeOffer(SIP), Reply::Done) if self.was_answered => self.offer_taken(cx),
             (Purpose::TakeOffer(SIP), Reply::Done) => self.call_xmpp(cx),
             (Purpose::GiveOffer(SIP), Reply::Local(offer)) => self.offer_to_sip(cx, offer),
@@ -512,6 +541,7 @@ impl Call {
                 | Purpose::GiveOffer(_)
                 | Purpose::TakeAnswer(_)
                 | Purpose::Restart
+                | Purpose::Renew
                 | Purpose::Key(..)
                 | Purpose::Aside
                 | Purpose::End,
@@ -521,6 +551,10 @@ impl Call {
     }
 
     fn handle_relay_error(&mut self, cx: &mut Context<'_>, purpose: Purpose, error: &CommandError) {
+        let of_transfer = [Purpose::Renew, Purpose::TakeOffer(SIP), Purpose::GiveAnswer(SIP), Purpose::GiveOffer(SIP)];
+        if of_transfer.contains(&purpose) && self.transfer_unserved(cx) {
+            return;
+        }
         let of_change = [Purpose::TakeOffer(SIP), Purpose::GiveAnswer(SIP), Purpose::GiveOffer(SIP)];
         if self.was_answered && of_change.contains(&purpose) && self.change_failed(cx, &error.to_string()) {
             return;
@@ -538,7 +572,7 @@ impl Call {
             Purpose::Key(leg, digit, duration_ms) if *error == CommandError::NoTelephoneEvent => {
                 self.tell_key(cx, leg, digit, duration_ms);
             }
-            Purpose::Restart | Purpose::Key(..) | Purpose::Aside => {
+            Purpose::Restart | Purpose::Renew | Purpose::Key(..) | Purpose::Aside => {
                 self.log(cx, Level::DEBUG, format!("relay: {error}"))
             }
             Purpose::End => (),
@@ -628,6 +662,7 @@ impl Call {
                 self.sip.end(cx, &ending);
             }
         }
+        self.end_transfer(cx, &ending);
         cx.out.relay(Command::End { call: self.id }, Purpose::End, cx.now);
         let by = match by {
             Side::Xmpp => "by the XMPP side",

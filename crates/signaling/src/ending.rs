@@ -77,18 +77,34 @@ pub(crate) struct Ending {
     /// RTP's own condition (XEP-0167 §9).
     rtp_error: Option<&'static str>,
     retry_after: Option<u32>,
+    /// Both ends talk on without us.
+    is_transferred: bool,
 }
 
 impl Ending {
     /// An ending for a Jingle reason.
     pub(crate) fn new(reason: ReasonCondition) -> Self {
         let (_, status, cause) = REASONS[REASONS.iter().position(|row| row.0 == reason).unwrap_or(REASONS.len() - 1)];
-        Self { reason, status, cause, text: None, sip_status: None, rtp_error: None, retry_after: None }
+        Self {
+            reason,
+            status,
+            cause,
+            text: None,
+            sip_status: None,
+            rtp_error: None,
+            retry_after: None,
+            is_transferred: false,
+        }
     }
 
     /// An ending in our own words.
     pub(crate) fn with_text(reason: ReasonCondition, text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), ..Self::new(reason) }
+    }
+
+    /// Both ends talk on without us (XEP-0251 §3).
+    pub(crate) fn transferred() -> Self {
+        Self { is_transferred: true, ..Self::new(ReasonCondition::Success) }
     }
 
     /// What the XMPP side said when it ended the session or refused the call.
@@ -176,6 +192,7 @@ impl Ending {
             text: self.text.clone(),
             sip_status: self.sip_status,
             rtp_error: self.rtp_error.map(str::to_owned),
+            is_transferred: self.is_transferred,
         }
     }
 
@@ -251,12 +268,14 @@ pub(crate) enum Refusal {
     Impostor,
     /// Nothing in the offer that we could carry.
     NoMedia,
+    /// A transfer that nobody here can carry out.
+    NoTransfer,
     /// We are going down.
     Stopping,
 }
 
 /// Each refusal: its name in the counters, its status, and the stanza error where it is not the one of the status.
-const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 19] = [
+const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 20] = [
     (Refusal::Unmappable, "unmappable-address", 404, Some(Condition::JidMalformed)),
     (Refusal::NoRoute, "no-route", 404, None),
     (Refusal::XmppDown, "xmpp-down", 503, None),
@@ -275,6 +294,7 @@ const REFUSALS: [(Refusal, &str, u16, Option<Condition>); 19] = [
     (Refusal::Malformed, "malformed", 400, None),
     (Refusal::Impostor, "impostor", 403, Some(Condition::NotAllowed)),
     (Refusal::NoMedia, "no-media", 488, None),
+    (Refusal::NoTransfer, "no-transfer", 603, None),
     (Refusal::Stopping, "stopping", 480, Some(Condition::ServiceUnavailable)),
 ];
 
@@ -305,6 +325,7 @@ impl Refusal {
             | Self::TooManyHops
             | Self::UnknownScheme
             | Self::Malformed
+            | Self::NoTransfer
             | Self::Impostor
             | Self::Stopping => (),
         }

@@ -78,6 +78,8 @@ pub(crate) enum Purpose {
     TakeAnswer(LegId),
     /// Have our new ICE credentials.
     Restart,
+    /// Make ready for somebody else.
+    Renew,
     /// Have a key press sent to a leg's peer, for so many milliseconds.
     Key(LegId, DtmfDigit, u32),
     /// Something the call goes on without.

@@ -1,5 +1,7 @@
 //! The translator: which call an input is for, and whether there may be one.
 
+mod transfers;
+
 use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -161,6 +163,7 @@ impl Translator {
             return self.with_call(id, now, |call, cx| call.try_another(cx, failure));
         }
         match self.dialogs.get(&event.dialog()).copied() {
+            Some(id) if matches!(event, FromAgent::Refer { .. }) => self.handle_refer(id, event, now),
             Some(id) => self.with_call(id, now, |call, cx| call.handle_sip(cx, event)),
             None => {
                 let mut cx = Context { config: &self.config, out: &mut self.out, now };
@@ -294,11 +297,14 @@ impl Translator {
         if let Some(at) = call.next_timeout() {
             self.deadlines.remove(&(at, id));
         }
-        let (was_answered, dialog, trunk) = (call.was_answered(), call.dialog(), call.trunk().map(str::to_owned));
+        let (was_answered, dialogs, trunk) = (call.was_answered(), call.dialogs(), call.trunk().map(str::to_owned));
         handle(&mut call, &mut Context { config: &self.config, out: &mut self.out, now });
-        if call.dialog() != dialog {
-            self.dialogs.remove(&dialog);
-            self.dialogs.insert(call.dialog(), id);
+        let dialogs_now = call.dialogs();
+        if dialogs_now != dialogs {
+            self.dialogs.retain(|dialog, _| !dialogs.contains(dialog));
+            self.dialogs.extend(dialogs_now.into_iter().map(|dialog| (dialog, id)));
+        }
+        if call.trunk() != trunk.as_deref() {
             self.limits.moved(trunk.as_deref(), call.trunk());
         }
         self.settle(call, was_answered, now);
@@ -348,7 +354,9 @@ impl Translator {
                 self.records.extend(call.record(now).map(|record| (id, record)));
                 let key = session_key(&call);
                 self.sessions.remove(&key);
-                self.dialogs.remove(&call.dialog());
+                for dialog in call.dialogs() {
+                    self.dialogs.remove(&dialog);
+                }
                 self.limits.moved(call.trunk(), None);
                 if let Some(uri) = call.caller_uri() {
                     uncount(&mut self.callers, uri);
@@ -372,6 +380,9 @@ impl Translator {
     fn handle_jingle(&mut self, stanza: &Stanza, jingle: &Jingle, now: Instant) -> Result<(), StanzaError> {
         let key = (stanza.from.to_bare(), jingle.sid.clone());
         if let Some(id) = self.sessions.get(&key).copied() {
+            if let Some(outcome) = self.handle_jingle_transfer(id, stanza, jingle, now) {
+                return outcome;
+            }
             let mut outcome = Err(StanzaError::unknown_session());
             self.with_call(id, now, |call, cx| {
                 if call.us().to_bare() == stanza.to.to_bare() {
@@ -657,8 +668,8 @@ impl Translator {
             return Err(Refusal::Loop.into());
         }
         self.check_trunk(invite.trunk.as_deref(), now)?;
-        if invite.replaces.is_some() {
-            return Err(Refusal::Forbidden.into());
+        if let Some(replaced) = invite.replaces {
+            return Ok(self.handle_replacement(invite, replaced, now)?);
         }
         let caller =
             SipCaller { from: &invite.from, asserted: invite.asserted_identity.as_deref(), private: invite.private };
@@ -712,6 +723,7 @@ impl Translator {
             described.as_ref().map(|described| described.losses.as_slice()).unwrap_or_default(),
         );
         call.source = source;
+        call.set_support(invite.peer);
         self.admit(call, now);
         Ok(())
     }

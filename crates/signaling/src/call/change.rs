@@ -118,6 +118,8 @@ impl Call {
             }
             // The XMPP side adds something, of which this side will hear next.
             Change::None | Change::Retrying { .. } if self.jingle.addition != Addition::None => Some(REQUEST_PENDING),
+            // Somebody else is about to take its place.
+            Change::None | Change::Retrying { .. } if self.transfer.is_some() => Some(REQUEST_PENDING),
             Change::None | Change::Retrying { .. } if running => None,
             Change::None
             | Change::Retrying { .. }
@@ -364,7 +366,8 @@ impl Call {
     /// Offers to the SIP side what the XMPP side wants, if it is not what was said last.
     pub(super) fn adjust_sip(&mut self, cx: &mut Context<'_>) {
         let running = self.jingle.phase == jingle_leg::Phase::Accepted && self.sip.phase == sip_leg::Phase::Answered;
-        let Some(local) = self.sip.local.as_ref().filter(|_| running && matches!(self.sip.change, Change::None)) else {
+        let is_quiet = matches!(self.sip.change, Change::None) && self.transfer.is_none();
+        let Some(local) = self.sip.local.as_ref().filter(|_| running && is_quiet) else {
             return;
         };
         let wanted = self.wanted();
@@ -442,7 +445,8 @@ impl Call {
                 self.take_key(cx, *digit, *down, *duration_ms);
                 return Ok(());
             }
-            Info::Other(..) => return Err(StanzaError::unsupported_info()),
+            // A transfer is for the translator, which knows other calls and whom one may call.
+            Info::Transfer { .. } | Info::Other(..) => return Err(StanzaError::unsupported_info()),
         }
         if *info != Info::Ringing && self.jingle.phase == jingle_leg::Phase::Accepted {
             self.adjust_jingle(cx);

@@ -146,7 +146,7 @@ impl JingleLeg {
 }
 
 impl Call {
-    fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.jingle.phase == Phase::Accepted && self.sip.phase == sip_leg::Phase::Answered
     }
 

@@ -12,7 +12,7 @@
 
 use model::{Description, Direction, Profile, StreamId};
 use sdp::Session;
-use sip::message::{DialogId, OutgoingInvite, Response, ToAgent};
+use sip::message::{DialogId, OutgoingInvite, PeerSupport, Response, ToAgent};
 
 use super::change::Change;
 use crate::ending::Ending;
@@ -40,6 +40,8 @@ pub(super) struct SipLeg {
     pub(super) refused: Option<Vec<(StreamId, Direction)>>,
     /// The XMPP side was told that this one holds.
     pub(super) told_hold: bool,
+    /// What the peer can do.
+    pub(super) support: PeerSupport,
 }
 
 /// Where the dialog is.
@@ -80,21 +82,12 @@ impl SipLeg {
             change: Change::None,
             refused: None,
             told_hold: false,
+            support: PeerSupport { refer: false, update: false, replaces: false, timer: false },
         }
     }
 
-    /// Writes an offer. Where it asks for feedback (RFC 4585) it does so below the profile that every phone takes: many
-    /// refuse RTP/AVPF, and those that know feedback find its attributes.
     pub(super) fn write_offer(&mut self, offer: &Description) -> String {
-        let mut offer = offer.clone();
-        for stream in &mut offer.streams {
-            stream.path.profile = match stream.path.profile {
-                Profile::Avp | Profile::Avpf => Profile::Avp,
-                Profile::Savp | Profile::Savpf => Profile::Savp,
-                dtls @ (Profile::TlsSavp | Profile::TlsSavpf) => dtls,
-            };
-        }
-        self.session.write_offer(&offer)
+        write_offer(&mut self.session, offer)
     }
 
     /// Says whether a provisional status means ringing.
@@ -154,4 +147,18 @@ impl SipLeg {
         self.phase = Phase::Ended;
         self.change = Change::None;
     }
+}
+
+/// Writes an offer. Where it asks for feedback (RFC 4585) it does so below the profile that every phone takes: many refuse
+/// RTP/AVPF, and those that know feedback find its attributes.
+pub(super) fn write_offer(session: &mut Session, offer: &Description) -> String {
+    let mut offer = offer.clone();
+    for stream in &mut offer.streams {
+        stream.path.profile = match stream.path.profile {
+            Profile::Avp | Profile::Avpf => Profile::Avp,
+            Profile::Savp | Profile::Savpf => Profile::Savp,
+            dtls @ (Profile::TlsSavp | Profile::TlsSavpf) => dtls,
+        };
+    }
+    session.write_offer(&offer)
 }

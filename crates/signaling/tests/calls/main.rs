@@ -9,5 +9,6 @@ mod from_xmpp;
 mod hang_up;
 mod random;
 mod refusals;
+mod transfer;
 mod trickle;
 mod world;

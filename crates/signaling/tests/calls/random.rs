@@ -5,7 +5,8 @@ use std::time::Duration;
 use model::{CommandError, Component, DtlsState, IceState, News, StreamId};
 use proptest::prelude::*;
 use signaling::{Config, JmiMode, RouteRow, RouteTable, Trunk};
-use sip::message::{DialogId, FromAgent, InDialogId, PeerSupport, ToAgent};
+use sip::message::{DialogId, FromAgent, InDialogId, IncomingInvite, PeerSupport, Replaced, ToAgent};
+use sip::transfer::ReferTo;
 
 use crate::world::*;
 
@@ -26,6 +27,10 @@ enum Input {
     ReinviteAnswered(bool, usize),
     ReinviteFailed(bool, u16),
     Info(bool),
+    Refer(bool),
+    Target(usize),
+    TakeOver,
+    Progress(u16),
     News(usize),
     RelayFails(&'static str),
     RelayAnswers,
@@ -129,6 +134,10 @@ fn input() -> impl Strategy<Value = Input> {
         2 => (any::<bool>(), 0_usize..8).prop_map(|(ours, body)| Input::ReinviteAnswered(ours, body)),
         1 => (any::<bool>(), failure).prop_map(|(ours, status)| Input::ReinviteFailed(ours, status)),
         1 => any::<bool>().prop_map(Input::Info),
+        2 => any::<bool>().prop_map(Input::Refer),
+        2 => (0_usize..5).prop_map(Input::Target),
+        1 => Just(Input::TakeOver),
+        1 => prop::sample::select(vec![100_u16, 180, 200, 202, 486]).prop_map(Input::Progress),
         1 => (0_usize..8).prop_map(Input::News),
         1 => prop::sample::select(COMMANDS.to_vec()).prop_map(Input::RelayFails),
         3 => Just(Input::RelayAnswers),
@@ -200,6 +209,45 @@ fn feed(world: &mut World, input: &Input) -> Vec<String> {
             content_type: "application/dtmf".into(),
             body: b"5".to_vec(),
         }),
+        Input::Refer(ours) => world.sip(FromAgent::Refer {
+            dialog: dialog(world, *ours),
+            request: InDialogId(8),
+            refer_to: ReferTo::parse("sip:200@127.0.0.1:5081").expect("a target"),
+            replaced: None,
+            referred_by: None,
+        }),
+        Input::Target(number) => {
+            // The last dialog of ours that was begun, whichever it is for.
+            let invites = world.sip_actions.iter().rev();
+            let last =
+                invites.filter_map(|action| if let ToAgent::Invite(invite) = action { Some(invite) } else { None });
+            let Some(dialog) = last.map(|invite| invite.dialog).next() else { return Vec::new() };
+            world.sip(match number {
+                0 => FromAgent::Provisional { dialog, status: 180, to_tag: "t".into(), reliable: false, sdp: None },
+                1 => {
+                    FromAgent::Answered { dialog, to_tag: "t".into(), sdp: Some(phone()), peer: PeerSupport::default() }
+                }
+                2 => FromAgent::Failed { dialog, failure: failure(486) },
+                3 => FromAgent::Failed { dialog, failure: failure(503) },
+                _ => FromAgent::Ended { dialog, reason: Vec::new() },
+            })
+        }
+        Input::TakeOver => {
+            let FromAgent::Invite(invite) = invite(Some(phone())) else { return Vec::new() };
+            let (dialog, replaces) = (DialogId(7), Some(Replaced { dialog: THEIRS, early_only: false }));
+            // The agent gives each call a number of its own.
+            match world.taken_over {
+                true => Vec::new(),
+                false => {
+                    world.taken_over = true;
+                    world.sip(FromAgent::Invite(IncomingInvite { dialog, replaces, ..invite }))
+                }
+            }
+        }
+        Input::Progress(status) => {
+            let (status, finished) = (*status, *status >= 200 && *status != 202);
+            world.sip(FromAgent::ReferProgress { dialog: THEIRS, status, finished })
+        }
         Input::News(number) if world.call.is_some() => world.news(news(*number)),
         Input::News(_) => Vec::new(),
         Input::RelayFails(command) => {

@@ -18,7 +18,7 @@ fn a_call_from_sip_is_refused_with_its_status() {
     let to = |uri: &str| invite_from(Some("phones"), "sip:100@127.0.0.1", uri, Some(phone()));
     for (event, status) in [
         (changed(base(), |invite| invite.max_forwards = 0), 483),
-        (changed(base(), |invite| invite.replaces = Some(Replaced { dialog: OURS, early_only: false })), 403),
+        (changed(base(), |invite| invite.replaces = Some(Replaced { dialog: OURS, early_only: false })), 603),
         (invite_from(None, "sip:x@evil.example", "sip:alice@127.0.0.1", Some(phone())), 403),
         (to("sips:alice@127.0.0.1"), 480),
         (to("im:alice@127.0.0.1"), 416),

@@ -53,6 +53,8 @@ pub(crate) struct World {
     /// Requests of ours to the XMPP side that were not answered.
     pub(crate) iqs: Vec<Stanza>,
     pub(crate) call: Option<CallId>,
+    /// A call has come that replaces another.
+    pub(crate) taken_over: bool,
     /// The last session id seen in a stanza of ours.
     pub(crate) sid: String,
     /// The last SDP that went out.
@@ -106,6 +108,7 @@ impl World {
             replies: VecDeque::new(),
             iqs: Vec::new(),
             call: None,
+            taken_over: false,
             sid: String::new(),
             sdp: String::new(),
             last: None,

@@ -1,5 +1,6 @@
 //! What happens in a session (XEP-0167 §8), and keys that are pressed in it (XEP-0181).
 
+use jid::Jid;
 use minidom::Element;
 use model::DtmfDigit;
 
@@ -11,6 +12,9 @@ const NS: &str = "urn:xmpp:jingle:apps:rtp:info:1";
 
 /// Namespace of key presses.
 const DTMF_NS: &str = "urn:xmpp:jingle:dtmf:0";
+
+/// Namespace of transfers.
+pub(super) const TRANSFER_NS: &str = "urn:xmpp:jingle:transfer:0";
 
 /// What a session-info tells (XEP-0167 §8).
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +40,13 @@ pub enum Info {
         /// How long, in milliseconds.
         duration_ms: Option<u32>,
     },
+    /// The other party shall talk to somebody else (XEP-0251).
+    Transfer {
+        /// To whom.
+        to: Jid,
+        /// The session with that one, which the new one is to replace.
+        sid: Option<String>,
+    },
     /// Something else, as namespace and name.
     Other(String, String),
 }
@@ -45,6 +56,11 @@ impl Info {
         let other = || Self::Other(child.ns(), child.name().to_owned());
         if child.is("dtmf", DTMF_NS) {
             return parse_dtmf(child).unwrap_or_else(other);
+        }
+        if child.is("transfer", TRANSFER_NS) {
+            let to = child.attr("to").and_then(|to| Jid::new(to).ok());
+            let sid = child.attr("sid").map(str::to_owned);
+            return to.map_or_else(other, |to| Self::Transfer { to, sid });
         }
         if !child.has_ns(NS) {
             return other();
@@ -80,6 +96,9 @@ impl Info {
                 "code" = char::from(*digit).to_string(),
                 "duration" = duration_ms.map(|duration| duration.to_string()),
             ),
+            Self::Transfer { to, sid } => {
+                element!("transfer", TRANSFER_NS, "to" = to.as_str(), "sid" = sid.as_deref())
+            }
             Self::Other(namespace, name) => Element::bare(name.as_str(), namespace.as_str()),
         }
     }

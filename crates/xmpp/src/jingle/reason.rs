@@ -3,6 +3,7 @@
 use minidom::Element;
 
 use super::NS;
+use super::info::TRANSFER_NS;
 use crate::address::display_name;
 use crate::xml::element;
 
@@ -22,12 +23,14 @@ pub struct Reason {
     pub sip_status: Option<u16>,
     /// RTP's own condition (XEP-0167 §9): `crypto-required`, `invalid-crypto`.
     pub rtp_error: Option<String>,
+    /// The other side talks to somebody else now (XEP-0251 §3).
+    pub is_transferred: bool,
 }
 
 impl Reason {
     /// A reason with nothing but its condition.
     pub const fn new(condition: ReasonCondition) -> Self {
-        Self { condition, text: None, sip_status: None, rtp_error: None }
+        Self { condition, text: None, sip_status: None, rtp_error: None, is_transferred: false }
     }
 
     pub(crate) fn parse(reason: &Element) -> Self {
@@ -37,6 +40,8 @@ impl Reason {
                 parsed.text = Some(display_name(&child.text())).filter(|text| !text.is_empty());
             } else if child.is("sip", SIP_STATUS) {
                 parsed.sip_status = child.attr("code").and_then(|code| code.parse().ok());
+            } else if child.is("transferred", TRANSFER_NS) {
+                parsed.is_transferred = true;
             } else if child.has_ns(RTP_ERRORS) {
                 parsed.rtp_error = Some(child.name().to_owned());
             } else if let Some(condition) = ReasonCondition::from_word(child.name()) {
@@ -56,6 +61,9 @@ impl Reason {
         }
         if let Some(code) = self.sip_status {
             reason.append_child(element!("sip", SIP_STATUS, "code" = code));
+        }
+        if self.is_transferred {
+            reason.append_child(Element::bare("transferred", TRANSFER_NS));
         }
         if let Some(condition) = &self.rtp_error {
             reason.append_child(Element::bare(condition.as_str(), RTP_ERRORS));

@@ -153,8 +153,15 @@ fn reason() -> impl Strategy<Value = Reason> {
     let condition =
         select(vec![ReasonCondition::Success, ReasonCondition::GeneralError, ReasonCondition::UnsupportedTransports]);
     let rtp_error = select(vec![None, Some("crypto-required".to_owned())]);
-    (condition, option::of(TEXT), option::of(any::<u16>()), rtp_error)
-        .prop_map(|(condition, text, sip_status, rtp_error)| Reason { condition, text, sip_status, rtp_error })
+    (condition, option::of(TEXT), option::of(any::<u16>()), rtp_error).prop_map(
+        |(condition, text, sip_status, rtp_error)| Reason {
+            condition,
+            text,
+            sip_status,
+            rtp_error,
+            is_transferred: sip_status.is_some_and(|status| status % 2 == 0),
+        },
+    )
 }
 
 fn party() -> impl Strategy<Value = Party> {
@@ -182,7 +189,9 @@ fn jingle() -> impl Strategy<Value = Jingle> {
         Some(Info::Unmute(Some("0".into()))),
         Some(Info::Dtmf { digit: '#'.try_into().expect("a key"), down: Some(false), duration_ms: Some(160) }),
         Some(Info::Dtmf { digit: '1'.try_into().expect("a key"), down: None, duration_ms: None }),
-        Some(Info::Other("urn:xmpp:jingle:transfer:0".into(), "transfer".into())),
+        Some(Info::Transfer { to: Jid::new("bob@localhost/desk").expect("a JID"), sid: None }),
+        Some(Info::Transfer { to: Jid::new("200@sip.localhost").expect("a JID"), sid: Some("s2".into()) }),
+        Some(Info::Other("urn:x-other".into(), "other".into())),
     ]);
     prop_oneof![
         (about_contents, option::of(TEXT), option::of(TEXT)).prop_map(|(jingle, initiator, responder)| Jingle {
