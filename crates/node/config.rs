@@ -76,6 +76,8 @@ pub(crate) struct Trunk {
     /// What its own calls have to show.
     pub(crate) challenge: Option<Credentials>,
     pub(crate) register: bool,
+    /// By outbound (RFC 5626).
+    pub(crate) outbound: bool,
     pub(crate) media: TrunkMedia,
     /// An SDES key of its is taken also where it wants RTCP in clear with it (RFC 4568 §6.3.2).
     pub(crate) unencrypted_srtcp: bool,
@@ -537,6 +539,8 @@ to = "xmpp:{1}@localhost"
         let with = |user: &str| text.replace("media = \"rtp\"", &format!("challenge = {user}"));
         let config = Config::parse(&with("{ username = \"pbx\", password = \"p\" }")).expect("now there is one");
         assert_eq!(config.sip.strangers, Strangers::Challenge);
+        let outbound = SMALLEST.replace("media = \"rtp\"", "outbound = true");
+        assert!(wrong(&outbound).contains("sip.trunk.phones.outbound = true needs register = true"));
         assert!(wrong(&with("{ username = \"pbx\", password = \"\" }")).contains("may be empty"));
         assert!(wrong(&SMALLEST.replace("[sip]", "[sip]\nstrangers = \"shoot\"")).contains("sip.strangers"));
     }

@@ -63,6 +63,7 @@ pub(crate) fn agent(config: &Config) -> AgentConfig {
         username: trunk.credentials.as_ref().map(|credentials| credentials.username.clone()),
         password: trunk.credentials.as_ref().map(|credentials| credentials.password.clone()),
         register: trunk.register,
+        outbound: trunk.outbound,
         challenge: trunk
             .challenge
             .as_ref()
@@ -198,6 +199,7 @@ challenge = { username = "one", password = "secret" }
 username = "user"
 password = "pass"
 register = true
+outbound = true
 media = "sdes"
 unencrypted_srtcp = true
 learning = "any"
@@ -307,7 +309,7 @@ anonymous = true
         assert_eq!(agent.session.min_se, Duration::from_secs(120));
         assert_eq!((agent.strangers, agent.realm.as_str()), (sip::agent::Strangers::Challenge, "gw.example.org"));
         let [trunk] = agent.trunks.as_slice() else { panic!("one trunk") };
-        assert_eq!((trunk.name.as_str(), trunk.register), ("one", true));
+        assert_eq!((trunk.name.as_str(), trunk.register, trunk.outbound), ("one", true, true));
         assert_eq!(trunk.uri, "sip:one.example.org:5080;transport=tcp");
         assert_eq!(
             (trunk.further.as_slice(), trunk.keep_alive),

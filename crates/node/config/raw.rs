@@ -87,6 +87,7 @@ struct Trunk {
     username: Option<String>,
     password: Option<Secret>,
     register: Option<bool>,
+    outbound: Option<bool>,
     challenge: Option<Challenge>,
     media: Option<String>,
     unencrypted_srtcp: Option<bool>,
@@ -427,6 +428,10 @@ impl Trunk {
         if register && credentials.is_none() {
             problems.0.push(format!("{} = true needs a username and a password", key("register")));
         }
+        let outbound = self.outbound.unwrap_or(false);
+        if outbound && !register {
+            problems.0.push(format!("{} = true needs register = true", key("outbound")));
+        }
         let challenge = self.challenge.map(|user| Credentials {
             username: user.username,
             password: problems.secret(&key("challenge.password"), user.password),
@@ -490,6 +495,7 @@ impl Trunk {
             further,
             keep_alive: keep_alive?,
             challenge,
+            outbound,
             credentials,
             register,
             media: media?,

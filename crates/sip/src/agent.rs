@@ -108,6 +108,8 @@ pub struct Trunk {
     pub password: Option<Secret<String>>,
     /// Keep a registration there.
     pub register: bool,
+    /// Register by outbound (RFC 5626): calls come back on the connection of the registration, which is kept and renewed.
+    pub outbound: bool,
     /// What it has to show for its calls to be taken, if its address is not enough.
     pub challenge: Option<User>,
 }
@@ -123,6 +125,7 @@ impl Trunk {
             username: None,
             password: None,
             register: false,
+            outbound: false,
             challenge: None,
         }
     }

@@ -177,7 +177,8 @@ fn prefer_tcp(hops: Vec<Hop>) -> Vec<Hop> {
     tcp.into_iter().chain(hops).collect()
 }
 
-fn contact_of(user: &str, transport: Transport, own: std::net::SocketAddr) -> String {
+/// The Contact that names us on a transport.
+pub(super) fn contact_of(user: &str, transport: Transport, own: std::net::SocketAddr) -> String {
     match transport {
         Transport::Udp => format!("<sip:{user}@{own}>"),
         Transport::Tcp => format!("<sip:{user}@{own};transport=tcp>"),

@@ -6,6 +6,7 @@ mod challenge;
 mod failover;
 mod odd;
 mod peer;
+mod registration;
 mod robust;
 mod session;
 mod transfer;
