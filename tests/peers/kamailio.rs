@@ -334,3 +334,46 @@ fn a_relay_that_is_to_stop_leaves_new_calls_to_another() {
     scene.alice_calls_bob();
     busy.process().log().wait_for("Parallel session limit reached");
 }
+
+/// The gateway as one more phone of Kamailio's: it registers with its password, and OPTIONS find Kamailio there.
+#[test]
+#[ignore = "needs Kamailio"]
+fn the_gateway_registers_and_finds_its_registrar_there() {
+    let relay = Relay::start();
+    let kamailio = Kamailio::start(&relay, Door::Udp);
+    let dir = TempDir::new("registering");
+    let (sip, media, registrar) = (ports::free(1), ports::free(10), kamailio.port);
+    let config = format!(
+        r#"
+[xmpp]
+component = "sip.localhost"
+server = "127.0.0.1:1"
+secret = "s3cret"
+[sip]
+listen = ["udp:127.0.0.1:{sip}"]
+[sip.trunk.proxy]
+uri = ["sip:127.0.0.1:{registrar}", "sip:127.0.0.1:1"]
+username = "100"
+password = "change-me"
+register = true
+keep_alive = "1s"
+[relay]
+addresses = [{{ bind = "127.0.0.1" }}]
+ports = "{media}-{}"
+[[route]]
+from = "xmpp"
+user = '(.+)'
+to = "trunk:proxy/{{1}}"
+"#,
+        media + 9
+    );
+    let config = dir.write("stox.toml", config);
+    let gateway = Process::start("stox", env!("CARGO_BIN_EXE_stox"), |command| {
+        command.arg("run").arg("--config").arg(config).env("RUST_LOG", "info");
+    });
+    gateway.log().wait_for("registered");
+    // Nobody is at the second address.
+    gateway.log().wait_for("does not answer OPTIONS: calls go elsewhere");
+    let contact = kamailio.ask(&["ul.dump"]);
+    assert!(contact.contains("AoR: 100") && contact.contains(&format!("127.0.0.1:{sip}")), "{contact}");
+}

@@ -176,8 +176,7 @@ impl Registration {
             headers: headers.into(),
             body: Vec::new(),
         };
-        // Whether it answers OPTIONS is beside the point.
-        let destination = Destination { trunk: None, ..Destination::of_trunk(&self.trunk) };
+        let destination = Destination::of_trunk(&self.trunk);
         Outgoing { request, destination, contact: None }
     }
 
@@ -185,7 +184,13 @@ impl Registration {
     async fn exchange(&mut self, outgoing: &Outgoing) -> WireResponse {
         let endpoint = Arc::clone(&self.endpoint);
         let mut last = endpoint.made_up(&outgoing.request, 503);
-        for attempt in endpoint.attempts(&outgoing.destination, 0).await {
+        let mut attempts = endpoint.attempts(&outgoing.destination, 0).await;
+        if attempts.is_empty() {
+            // None of its addresses answered OPTIONS; a registration is worth one more try.
+            let all = Destination { trunk: None, ..outgoing.destination.clone() };
+            attempts = endpoint.attempts(&all, 0).await;
+        }
+        for attempt in attempts {
             let Some(link) = endpoint.open(&attempt).await else {
                 continue;
             };
