@@ -12,7 +12,7 @@ use media::{
     Packet,
     demux::{Media, Protocol},
     extension::ExtensionMap,
-    rewrite::{Newcomers, Origin, PayloadTypeMap, Rewriter, Sent, Settings},
+    rewrite::{Newcomers, Numbers, Origin, PayloadTypeMap, Rewriter, Sent, Settings},
     rtcp::{OtherLeg, PictureRequests, ReportBlock, SenderInfo, Streams, Translated, Walk, Writer, translate},
     rtp::{Header, RtpTime, SeqNo},
 };
@@ -183,6 +183,7 @@ fn rewriter(ssrc: Ssrc, seq: u16) -> Rewriter {
         payload_types,
         extensions: ExtensionMap::NONE,
         newcomers: Newcomers::Welcome,
+        numbers: Numbers::Ours,
     };
     Rewriter::new(Origin { ssrc, seq: SeqNo(seq), time: RtpTime(1000) }, settings)
 }

@@ -257,6 +257,7 @@ pub(crate) fn rewrite(
         session_name: session_name.as_deref(),
         generate_mid: flag(Flag::GenerateMid),
         keep_direction: flag(Flag::OriginalSendrecv),
+        keep_sources: true,
         replace_zero_address: replaces(Replace::ZeroAddress),
         session_edits: edits(&session_edits),
         audio_edits: edits(&options.sdp_attributes.audio),

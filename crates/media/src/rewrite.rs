@@ -34,7 +34,7 @@ pub use self::payload_types::{Durations, Passage, PayloadTypeMap};
 /// used, so that a receiver that misses the first packets cannot mistake the rollover counter (RFC 3711 §3.3.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Origin {
-    /// The SSRC of the stream, for its whole life.
+    /// The SSRC of the stream, for its whole life if it goes by [`Numbers::Ours`].
     pub ssrc: Ssrc,
     /// The first sequence number.
     pub seq: SeqNo,
@@ -55,6 +55,8 @@ pub struct Settings {
     pub payload_types: PayloadTypeMap,
     /// How a source that was not heard before is met.
     pub newcomers: Newcomers,
+    /// By whose numbers the receiver knows the stream.
+    pub numbers: Numbers,
     /// Which header extensions pass.
     pub extensions: ExtensionMap,
 }
@@ -71,9 +73,19 @@ impl Settings {
             clock_rate: 8000,
             payload_types: passing,
             newcomers: Newcomers::Welcome,
+            numbers: Numbers::Ours,
             extensions: ExtensionMap::NONE,
         }
     }
+}
+
+/// By whose numbers a receiver knows a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Numbers {
+    /// Ours: one SSRC, whose numbers go on, whichever source is heard.
+    Ours,
+    /// Each source's own, as long as nothing is left out and nothing put in. With another source the stream begins anew.
+    Source,
 }
 
 /// How a source that was not heard before is met.
@@ -201,6 +213,11 @@ impl Rewriter {
     /// Ticks of the timestamp per second, as the packets have it that were sent last.
     pub const fn clock_rate(&self) -> u32 {
         self.clock_rate
+    }
+
+    /// Says whether the stream goes by the numbers of its source.
+    pub const fn follows(&self) -> bool {
+        matches!(self.settings.numbers, Numbers::Source)
     }
 
     /// The SSRC that receivers see.
@@ -429,8 +446,20 @@ impl Rewriter {
         .next()
     }
 
+    /// Begins anew with the numbers of a source.
+    fn follow(&mut self, header: &rtp::Header) {
+        self.origin = Origin { ssrc: header.ssrc, seq: header.seq, time: header.time };
+        self.next = ExtSeqNo::new(0, header.seq);
+        self.newest = None;
+        self.epochs.clear();
+    }
+
     /// Goes on with another source, or another place in the same one: next number, and the time that has passed.
     fn switch(&mut self, header: &rtp::Header, clock: Option<u32>, now: Instant) -> Result<Place, RewriteError> {
+        let follows = self.follows() && self.current != Some(header.ssrc);
+        if follows {
+            self.follow(header);
+        }
         let index = self
             .sources
             .iter()
@@ -465,7 +494,7 @@ impl Rewriter {
         self.next = next_out;
         self.newest = Some((now, time));
         self.clock_rate = clock.unwrap_or(self.clock_rate);
-        Ok(Place { seq: out.seq(), time_offset, is_first: true })
+        Ok(Place { seq: out.seq(), time_offset, is_first: !follows })
     }
 
     /// How many packets before the first may still come.

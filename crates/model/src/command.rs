@@ -277,6 +277,9 @@ pub struct LegPolicy {
     /// of the relay. What leaves by a port that legs share bears the relay's.
     #[serde(default)]
     pub traffic_class: Option<u8>,
+    /// By whose numbers its peer knows what it is sent.
+    #[serde(default)]
+    pub numbering: Numbering,
     /// Who reports to its peer by RTCP. If the relay does so on one leg of a call, it does on both.
     #[serde(default)]
     pub reporting: Reporting,
@@ -299,6 +302,17 @@ impl AddressFamily {
     pub const fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
     }
+}
+
+/// By whose numbers a leg's peer knows what it is sent: SSRCs, sequence numbers, timestamps.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Numbering {
+    /// Ours, which go on whatever happens to the other leg (RFC 3550 §7.1).
+    #[default]
+    Relay,
+    /// Those of the other leg's peer, whose descriptions speak of them (RFC 5576): each of its sources passes as it is
+    /// numbered, as long as nothing is left out of it and nothing put in.
+    Source,
 }
 
 /// Who reports to a leg's peer by RTCP.
@@ -340,6 +354,7 @@ impl LegPolicy {
             address: None,
             family: None,
             traffic_class: None,
+            numbering: Numbering::Relay,
             reporting: Reporting::Translated,
             unencrypted_srtcp: false,
         }

@@ -34,8 +34,8 @@ pub mod rtp;
 pub mod secret;
 
 pub use command::{
-    AddressFamily, Command, CommandError, DtmfDigit, FromRelay, IceRole, Learning, LegPolicy, Mute, PathPolicy, Reply,
-    Reporting, Request, RequestId, RestartedPath, Security, ToRelay,
+    AddressFamily, Command, CommandError, DtmfDigit, FromRelay, IceRole, Learning, LegPolicy, Mute, Numbering,
+    PathPolicy, Reply, Reporting, Request, RequestId, RestartedPath, Security, ToRelay,
 };
 pub use description::{
     Bandwidth, Codec, Description, Direction, Feedback, HeaderExtension, MediaKind, MediaStream, Parameter,

@@ -111,7 +111,7 @@ impl Call {
         let expected = self.legs.each_ref().map(|leg| leg.expects_media());
         for side in [Side::First, Side::Second] {
             let Sides { near, far } = self.sides(side);
-            let hold = far.hold();
+            let (hold, numbers) = (far.hold(), far.numbers());
             for stream in &mut far.streams {
                 let source = near.stream(stream.id);
                 let newcomers = match source.is_some_and(|source| near.is_secure(source)) {
@@ -119,7 +119,7 @@ impl Call {
                     false => Newcomers::Probation,
                 };
                 let agreed: Option<&Agreed> = source.and_then(|source| source.agreed.as_deref());
-                stream.connect(agreed.map(|agreed| (agreed, newcomers)));
+                stream.connect(agreed.map(|agreed| (agreed, newcomers, numbers)));
                 stream.flow(stream.direction(hold));
             }
         }

@@ -16,11 +16,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media::demux::Media;
+use media::rewrite::Numbers;
 use media::rtcp::PictureRequests;
 use media::rtp::Header;
 use model::{
     AddressFamily, Candidate, CommandError, Description, Direction, IceParameters, IceRole, LegId, LegPolicy,
-    LegStatistics, MediaKind, MediaPath, MediaStream, Mute, PathPolicy, Reporting, RestartedPath, Security, StreamId,
+    LegStatistics, MediaKind, MediaPath, MediaStream, Mute, Numbering, PathPolicy, Reporting, RestartedPath, Security,
+    StreamId,
 };
 use smallvec::SmallVec;
 
@@ -196,6 +198,14 @@ impl Leg {
             report::say_goodbye(self, place, &gone, work.resources, work.now);
         }
         self.keep_streams(work.resources, stays);
+    }
+
+    /// By whose numbers its peer knows what it is sent.
+    pub(crate) const fn numbers(&self) -> Numbers {
+        match self.policy.numbering {
+            Numbering::Relay => Numbers::Ours,
+            Numbering::Source => Numbers::Source,
+        }
     }
 
     /// Says whether the relay is to report to its peer, as the policy asks.

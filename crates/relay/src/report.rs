@@ -105,6 +105,9 @@ pub(crate) fn note_reports(leg: &mut Leg, packet: &[u8], now: Instant) {
 /// Gives our stream another SSRC if a peer sends under the one it has (RFC 3550 §8.2).
 pub(crate) fn resolve_collision(leg: &mut Leg, ssrc: Ssrc, resources: &mut Resources, now: Instant) {
     let Some(stream) = leg.streams.iter_mut().find(|stream| stream.rewriter.ssrc() == ssrc) else { return };
+    if stream.rewriter.follows() {
+        return; // two peers with one SSRC are theirs to tell apart
+    }
     if stream.collided_at.is_some_and(|at| now < at + COLLISION_INTERVAL) {
         return; // it sends us back what we send to it
     }

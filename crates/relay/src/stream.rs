@@ -6,7 +6,7 @@ use media::dtmf::{self, KeyPress};
 use media::emodel::Equipment;
 use media::extension::{self, ExtensionMap};
 use media::g711;
-use media::rewrite::{Durations, Newcomers, Origin, Passage, PayloadTypeMap, Rewriter, Settings};
+use media::rewrite::{Durations, Newcomers, Numbers, Origin, Passage, PayloadTypeMap, Rewriter, Settings};
 use media::rtcp::{PictureRequests, ReportBlock, SenderInfo};
 use media::rtp::{Header, RtpTime, SeqNo};
 use media::statistics::{Reception, Tally};
@@ -146,9 +146,11 @@ impl LegStream {
     }
 
     /// Takes what may now pass from the stream of the other leg to this one; `None` if nothing may.
-    pub(crate) fn connect(&mut self, from: Option<(&Agreed, Newcomers)>) {
+    pub(crate) fn connect(&mut self, from: Option<(&Agreed, Newcomers, Numbers)>) {
         let settings = match (self.agreed.as_deref(), from) {
-            (Some(agreed), Some((from, newcomers))) => settings(self.kind, from, agreed, newcomers),
+            (Some(agreed), Some((from, newcomers, numbers))) => {
+                Settings { newcomers, numbers, ..settings(self.kind, from, agreed) }
+            }
             _ => nothing_passes(self.kind),
         };
         self.rewriter.set(settings);
@@ -400,7 +402,7 @@ fn has_feedback(stream: &MediaStream, kind: &str, subtype: &str) -> bool {
 }
 
 /// Which packets of one leg's stream pass to the other's: those of formats that both know.
-fn settings(kind: MediaKind, from: &Agreed, to: &Agreed, newcomers: Newcomers) -> Settings {
+fn settings(kind: MediaKind, from: &Agreed, to: &Agreed) -> Settings {
     let mut payload_types = PayloadTypeMap::default();
     let mut clock_rate = None;
     for incoming in &from.local.codecs {
@@ -414,7 +416,7 @@ fn settings(kind: MediaKind, from: &Agreed, to: &Agreed, newcomers: Newcomers) -
         clock_rate: clock_rate.unwrap_or(default_clock(kind)),
         payload_types,
         extensions: ExtensionMap::between(&from.local.extensions, &to.remote.extensions),
-        newcomers,
+        ..nothing_passes(kind)
     }
 }
 
@@ -437,6 +439,7 @@ fn nothing_passes(kind: MediaKind) -> Settings {
         payload_types: PayloadTypeMap::default(),
         extensions: ExtensionMap::NONE,
         newcomers: Newcomers::Welcome,
+        numbers: Numbers::Ours,
     }
 }
 

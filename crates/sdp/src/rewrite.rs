@@ -57,6 +57,8 @@ pub struct Rewriting<'a> {
     pub generate_mid: bool,
     /// The sender's direction attributes stay, and those of `local` are not written.
     pub keep_direction: bool,
+    /// What the sender says of its SSRCs stays: the relay passes packets with them.
+    pub keep_sources: bool,
     /// Hold by the address `0.0.0.0` or `::` (RFC 2543) gets our address.
     pub replace_zero_address: bool,
     /// Changes to the session's attributes, made last.
@@ -80,6 +82,7 @@ impl<'a> Rewriting<'a> {
             session_name: None,
             generate_mid: false,
             keep_direction: false,
+            keep_sources: false,
             replace_zero_address: false,
             session_edits: Edits::default(),
             audio_edits: Edits::default(),
@@ -156,13 +159,16 @@ const TRANSPORT: &[&[&str]] = &[
     &["crypto", "key-mgmt", "zrtp-hash"],
     // RFC 8122, 4145, 8842, 8827
     &["fingerprint", "setup", "connection", "tls-id", "dtls-id", "identity"],
-    // RFC 5576, 8851, 8853, 9143: what tells the RTP streams of one m-line apart
-    &["ssrc", "ssrc-group", "x-ssrc-range", "rid", "simulcast", "bundle-only"],
+    // RFC 8851, 8853, 9143: what tells the RTP streams of one m-line apart
+    &["x-ssrc-range", "rid", "simulcast", "bundle-only"],
     // Addresses: RFC 4975, 6947, 4570, and the marks of proxies
     &["path", "altc", "source-filter", "oldmediaip", "oldcip", "oldoip"],
     // RFC 5939, 6871, 7006: other transports, with keys and addresses
     &["acap", "tcap", "pcfg", "acfg", "lcfg", "csup", "creq", "ccap"],
 ];
+
+/// What the sender says of the sources of its RTP streams (RFC 5576).
+const SOURCES: [&str; 2] = ["ssrc", "ssrc-group"];
 
 /// Attributes of the session that [`write::write`] says for each m-line.
 const SAID_BY_MEDIA: &[&str] = &["extmap", "rtcp-rsize"];
@@ -259,7 +265,7 @@ impl<'a> Rewriter<'a> {
     /// Says whether an attribute must not stay as the sender wrote it.
     fn is_ours(&self, line: &Line<'_>) -> bool {
         let is_direction = line.attribute().is_some_and(|(name, _)| is_direction(name));
-        is_transport(line) || (is_direction && !self.how.keep_direction)
+        self.is_dropped(line) || (is_direction && !self.how.keep_direction)
     }
 
     /// An m-line that carries nothing. Its formats and its place are the sender's.
@@ -301,7 +307,7 @@ impl<'a> Rewriter<'a> {
             }
             match line.kind {
                 'c' | 'k' => {}
-                'a' if is_transport(line) => {}
+                'a' if self.is_dropped(line) => {}
                 'a' => lines.extend(attributes.take(line)),
                 _ => lines.push(line.text.to_owned()),
             }
@@ -312,6 +318,11 @@ impl<'a> Rewriter<'a> {
             order::sort(&mut lines, &ours.fmt);
         }
         lines
+    }
+
+    /// Says whether a line speaks of a transport that the relay does not pass on, or of what it makes itself.
+    fn is_dropped(&self, line: &Line<'_>) -> bool {
+        is_transport(line) || !self.how.keep_sources && line.attribute().is_some_and(|(name, _)| is_source(name))
     }
 
     fn has_connection(&self) -> bool {
@@ -373,6 +384,10 @@ fn first_word(value: &str) -> &str {
 fn is_transport(line: &Line<'_>) -> bool {
     let is = |name: &str| TRANSPORT.iter().any(|ours| ours.iter().any(|ours| ours.eq_ignore_ascii_case(name)));
     line.attribute().is_some_and(|(name, _)| is(name))
+}
+
+fn is_source(name: &str) -> bool {
+    SOURCES.iter().any(|source| source.eq_ignore_ascii_case(name))
 }
 
 fn is_direction(name: &str) -> bool {

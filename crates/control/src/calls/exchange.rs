@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use model::{CallId, Command, CommandError, Description, LegPolicy, PathPolicy, Profile, Security};
+use model::{CallId, Command, CommandError, Description, LegPolicy, Numbering, PathPolicy, Profile, Security};
 
 use sdp::facts::Facts;
 use sdp::fragment::{Fragment, Trickled};
@@ -174,7 +174,9 @@ impl Calls {
             }
         }
         let policies = self.with_interfaces(call_id, number, policies);
-        asked.push(Command::CreateCall { call: new, legs: policies.to_vec() });
+        // The parties tell each other of their SSRCs, which is what they get.
+        let legs = policies.iter().map(|policy| LegPolicy { numbering: Numbering::Source, ..policy.clone() }).collect();
+        asked.push(Command::CreateCall { call: new, legs });
         (new, Some((new, policies)))
     }
 

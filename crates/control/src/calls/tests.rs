@@ -118,17 +118,23 @@ impl World {
 
     /// The same to where the party of a leg was told to.
     fn send_to(&mut self, leg: usize, from: &str, payload_type: u8, number: u8) -> Option<Vec<u8>> {
+        let header = [0x80, payload_type, 0, number, 0, 0, number, 0, 1, 2, 3, 4];
+        self.forwarded(leg, from, header).map(|packet| packet[12..].to_vec())
+    }
+
+    /// Sends a packet to where the party of a leg was told to, and returns what goes on.
+    fn forwarded(&mut self, leg: usize, from: &str, header: [u8; 12]) -> Option<Vec<u8>> {
         let call = self.calls.calls.values().next().expect("there is a call");
         let local = call.dialogues[0].local[leg].as_ref();
         let to = local.and_then(|local| local.streams[0].path.rtp).expect("it was told");
         let socket = self.open.0.iter().find(|(_, address)| **address == to).map(|(id, _)| *id).expect("it is open");
         let mut buffer = [0; 512];
-        buffer[..12].copy_from_slice(&[0x80, payload_type, 0, number, 0, 0, number, 0, 1, 2, 3, 4]);
+        buffer[..12].copy_from_slice(&header);
         let from = from.parse().expect("an address");
         let datagram = relay::Datagram { arrived_on: socket, from, buffer: &mut buffer, length: 172 };
         let mut forwards = Vec::new();
         self.relay.handle_batch([(0, datagram)], self.now, &mut forwards);
-        forwards.first().map(|(_, forward)| buffer[forward.bytes.clone()][12..].to_vec())
+        forwards.first().map(|(_, forward)| buffer[forward.bytes.clone()].to_vec())
     }
 
     fn offer(&mut self, more: &[(&'static str, &'static str)]) -> Dictionary<'static> {
@@ -603,9 +609,31 @@ fn who_was_heard_is_told_by_ssrc() {
     assert_eq!((number("SSRC/16909060/packets"), number("SSRC/16909060/last RTP seq")), (Some(1), Some(3)));
     assert_eq!(number("tags/alice/medias/0/streams/0/last packet"), Some(1_000_000));
     assert_eq!(number("tags/bob/medias/0/streams/0/last packet"), Some(0));
-    let sent = number("tags/bob/medias/0/egress SSRCs/0/SSRC").expect("he was sent something");
-    assert_ne!(sent, 0x0102_0304, "what is sent is numbered by us");
+    let sent = number("tags/bob/medias/0/egress SSRCs/0/SSRC");
+    assert_eq!(sent, Some(0x0102_0304), "it bears the number that its sender may have told him of");
     assert_eq!(at(&told, "tags/bob/medias/0/streams/1/flags/0").and_then(Value::text), Some("RTCP"));
+}
+
+#[test]
+fn packets_pass_as_their_senders_number_them_and_speak_of_them() {
+    let mut world = World::new();
+    let sources = "a=ssrc:16909060 cname:alice\r\na=ssrc-group:FID 16909060 5\r\n";
+    let offer = format!("{OFFER}{sources}");
+    let told = world.ask(&request("offer", &offer.leak()[..], &[("from-tag", "alice")]));
+    assert!(told.text("sdp").is_some_and(|sdp| sdp.contains(sources)), "{told:?}");
+    world.answer(&[]);
+    // The first, one after a rollover, one before it, one of another source.
+    let (alice, bob) = ("192.0.2.10:4000", "192.0.2.20:5000");
+    for (leg, from, header) in [
+        (0, alice, [0x80, 8, 0xFF, 0xFF, 9, 9, 9, 9, 1, 2, 3, 4]),
+        (0, alice, [0x80, 8, 0, 0, 9, 9, 9, 169, 1, 2, 3, 4]),
+        (0, alice, [0x80, 0x88, 0, 2, 9, 9, 11, 9, 1, 2, 3, 4]),
+        (0, alice, [0x80, 8, 0, 1, 9, 9, 10, 89, 1, 2, 3, 4]),
+        (1, bob, [0x80, 8, 0x12, 0x34, 0, 0, 0, 1, 1, 2, 3, 4]),
+    ] {
+        let packet = world.forwarded(leg, from, header).expect("it passes");
+        assert_eq!((&packet[..12], packet.len()), (&header[..], 172), "{header:?}");
+    }
 }
 
 /// What stands at a place in a reply; members of lists go by their numbers.

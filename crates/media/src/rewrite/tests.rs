@@ -410,3 +410,26 @@ impl Bench {
         Some((epoch.source, epoch.incoming(index)?.index()))
     }
 }
+
+#[test]
+fn a_stream_may_go_by_the_numbers_of_its_source() {
+    let mut bench = Bench::new();
+    bench.rewriter.set(Settings { numbers: Numbers::Source, ..Settings::audio(&[(PCMU, PCMU)]) });
+    let seen = |header: Header| (header.ssrc, header.seq, header.time, header.marker);
+    let first = bench.at(A, 65_535, 5000, 0).expect("it passes");
+    assert_eq!(seen(first), (A, SeqNo(65_535), RtpTime(5000), false), "as it came");
+    let second = bench.at(A, 0, 5000 + FRAME, 20).expect("it passes");
+    assert_eq!(seen(second), (A, SeqNo(0), RtpTime(5160), false));
+    let lost = bench.at(A, 3, 5000 + 4 * FRAME, 80).expect("it passes");
+    assert_eq!(seen(lost), (A, SeqNo(3), RtpTime(5640), false), "with its gaps");
+    assert_eq!(bench.seq(A, 1), Ok(1), "and out of order");
+    let other = bench.at(B, 7, 9, 120).expect("it passes");
+    assert_eq!(seen(other), (B, SeqNo(7), RtpTime(9), false), "another source has its own");
+    assert_eq!(bench.rewriter.ssrc(), B);
+    assert_eq!(bench.seq(A, 4), Err(RewriteError::Probation), "one that was left has to mean it");
+    let back = bench.at(A, 5, 5000 + 6 * FRAME, 140).expect("it passes");
+    assert_eq!(seen(back), (A, SeqNo(5), RtpTime(5960), false));
+    // What is left out leaves no gap, as ever.
+    assert_eq!(bench.send(13, A, 6, 0, 0), Err(RewriteError::PayloadType));
+    assert_eq!(bench.seq(A, 7), Ok(6));
+}
