@@ -8,10 +8,10 @@
 //! use control::{Dictionary, Request};
 //!
 //! let offer = Dictionary::new().with("command", "offer").with("call-id", "1").with("from-tag", "a").with("sdp", "v=0\r\n");
-//! let request = Request::read(&offer.with("rtpp-flags", "ICE=remove pierce-NAT replace-orign"))?;
+//! let request = Request::read(&offer.with("rtpp-flags", "ICE=remove no-port-latching replace-orign"))?;
 //! let explanation = explain(&request);
 //! assert!(explanation.notes.iter().any(|note| note.said == "ICE=remove" && note.effect == Effect::Does));
-//! assert!(explanation.notes.iter().any(|note| note.said == "pierce NAT" && note.effect == Effect::Nothing));
+//! assert!(explanation.notes.iter().any(|note| note.said == "no port latching" && note.effect == Effect::Nothing));
 //! assert!(explanation.oddities[0].what.contains("orign"));
 //! # Ok::<(), control::request::RequestError>(())
 //! ```

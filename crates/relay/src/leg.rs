@@ -187,6 +187,7 @@ impl Leg {
 
     /// Closes everything.
     pub(crate) fn close(&mut self, work: &mut Work<'_>) {
+        self.renewal = None;
         self.keep(|_| false, work);
         self.close_unused(work);
     }

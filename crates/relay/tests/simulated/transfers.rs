@@ -95,5 +95,12 @@ fn one_that_does_not_come_leaves_the_peer_where_it_is() {
         assert_heard(&mut world);
         let ours = world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&before) });
         assert_eq!(ours.streams[0].path.rtp, before.streams[0].path.rtp, "the next offer is to the peer");
+        // A call that ends meanwhile leaves nothing either.
+        world.done(Command::Rollback { call: call(), leg: B });
+        world.done(Command::Renew { call: call(), leg: B });
+        world.local(Command::LocalOffer { call: call(), leg: B, offer: pathless(&before) });
+        assert!(world.command(Command::End { call: call() }).is_ok());
+        world.run(10 * SECOND);
+        assert_eq!(world.sockets.open.len(), 0, "{:?}", world.sockets.open);
     }
 }
