@@ -209,6 +209,7 @@ pub(crate) struct Call {
     pub(crate) max_attempts_per_user: usize,
     pub(crate) allow_plain_jingle: bool,
     pub(crate) global_failures: bool,
+    pub(crate) follow_redirects: bool,
     pub(crate) privacy_reasons: bool,
 }
 

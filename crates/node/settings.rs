@@ -135,6 +135,7 @@ pub(crate) fn translator(config: &Config) -> Result<signaling::Config, ConfigErr
         jingle_address: config.xmpp.address.clone(),
         allow_plain_jingle: config.call.allow_plain_jingle,
         global_failures: config.call.global_failures,
+        follow_redirects: config.call.follow_redirects,
         privacy_reasons: config.call.privacy_reasons,
         ring_timeout: config.call.ring_timeout,
         max_calls: config.call.max_calls,
@@ -244,6 +245,7 @@ max_calls_per_user = 12
 max_attempts_per_user = 15
 allow_plain_jingle = true
 global_failures = true
+follow_redirects = false
 privacy_reasons = true
 [log]
 level = "debug"
@@ -344,6 +346,7 @@ anonymous = true
         assert_eq!(translator.reporting, Reporting::Terminated);
         assert_eq!(translator.jingle_address.as_deref(), Some("outside"));
         assert!(translator.video && translator.allow_plain_jingle && translator.global_failures);
+        assert!(!translator.follow_redirects);
         assert!(translator.privacy_reasons);
         assert_eq!(translator.ring_timeout, Duration::from_secs(9));
         assert_eq!((translator.max_calls, translator.max_calls_per_user), (11, 12));

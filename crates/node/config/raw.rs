@@ -153,6 +153,7 @@ struct Call {
     video: Option<bool>,
     allow_plain_jingle: Option<bool>,
     global_failures: Option<bool>,
+    follow_redirects: Option<bool>,
     privacy_reasons: Option<bool>,
 }
 
@@ -664,6 +665,7 @@ impl Call {
             max_attempts_per_user: self.max_attempts_per_user.unwrap_or(60),
             allow_plain_jingle: self.allow_plain_jingle.unwrap_or(false),
             global_failures: self.global_failures.unwrap_or(false),
+            follow_redirects: self.follow_redirects.unwrap_or(true),
             privacy_reasons: self.privacy_reasons.unwrap_or(false),
         })
     }

@@ -142,6 +142,8 @@ pub(crate) struct Call {
     refers: bool,
     /// Where else the SIP side is called if nobody is reached there.
     pub(crate) others: VecDeque<OutgoingInvite>,
+    /// How often it was sent elsewhere.
+    redirections: usize,
     /// For the record.
     names: SipNames,
     rang_at: Option<Instant>,
@@ -178,6 +180,7 @@ impl Call {
             leaving: Vec::new(),
             refers: false,
             others: VecDeque::new(),
+            redirections: 0,
             names: names.sip,
             rang_at: None,
             answered_at: None,

@@ -35,6 +35,8 @@ pub struct Config {
     pub allow_plain_jingle: bool,
     /// Answer with 6xx where the callee refuses for all its devices, which ends other branches of a forked call too.
     pub global_failures: bool,
+    /// Follow redirections of the SIP side, to where the caller may call itself.
+    pub follow_redirects: bool,
     /// Say in messages about calls, which archives keep, no more of their end than XEP-0353 §6 recommends.
     pub privacy_reasons: bool,
     /// Carry video.
@@ -68,6 +70,7 @@ impl Config {
             jingle_address: None,
             allow_plain_jingle: false,
             global_failures: false,
+            follow_redirects: true,
             privacy_reasons: false,
             video: false,
             ring_timeout: Duration::from_secs(180),

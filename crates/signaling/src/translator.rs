@@ -174,7 +174,7 @@ impl Translator {
 
     /// Says whether a call that failed can be tried at another place, which has room for it.
     fn has_another(&mut self, id: CallId, failure: &Failure, now: Instant) -> bool {
-        if !Ending::is_for_another(failure) {
+        if !self.redirect(id, failure) && !Ending::is_for_another(failure) {
             return false;
         }
         while let Some(call) = self.calls.get(&id).filter(|call| call.can_try_another()) {

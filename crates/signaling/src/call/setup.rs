@@ -32,6 +32,9 @@ use crate::directory::Way;
 use crate::ending::Ending;
 use crate::outbox::{Context, Purpose, Question};
 
+/// How often one call is sent elsewhere: farther lead only loops.
+const MAX_REDIRECTIONS: usize = 3;
+
 /// How long a device may take from `proceed` to its session-initiate.
 const INITIATE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -133,6 +136,19 @@ impl Call {
         }
     }
 
+    /// Says whether it waits for an answer, and has not been sent elsewhere too often.
+    pub(crate) fn may_be_redirected(&self) -> bool {
+        matches!(self.sip.phase, sip_leg::Phase::Calling { .. }) && self.redirections < MAX_REDIRECTIONS
+    }
+
+    /// Has other places tried before those that are left.
+    pub(crate) fn redirect(&mut self, places: Vec<OutgoingInvite>) {
+        self.redirections += 1;
+        for place in places.into_iter().rev() {
+            self.others.push_front(place);
+        }
+    }
+
     /// Says whether it waits for an answer, and there is another place to try.
     pub(crate) fn can_try_another(&self) -> bool {
         matches!(self.sip.phase, sip_leg::Phase::Calling { .. }) && self.sip.local.is_some() && !self.others.is_empty()
@@ -160,15 +176,13 @@ impl Call {
             self.jingle.ring(cx);
             self.sip.phase = sip_leg::Phase::Calling { rang: true, answer: self.early_answer() };
         }
-        // Only in an accepted session is there somebody to hear it; else it is kept if it is the answer.
+        // Only in an accepted session is there somebody to hear it; the relay is ready for it in any other, and it is kept
+        // if it is the answer.
         let heard = self.jingle.phase == jingle_leg::Phase::Accepted;
-        if let Some(sdp) = sdp.filter(|_| reliable || heard)
-            && let Some(answer) = self.read_first_answer(cx, sdp)
-        {
-            if heard {
-                let command = Command::RemoteAnswer { call: self.id, leg: SIP, answer: answer.clone() };
-                cx.out.relay(command, Purpose::TakeAnswer(SIP), cx.now);
-            }
+        if let Some(answer) = sdp.and_then(|sdp| self.read_first_answer(cx, sdp)) {
+            let purpose = if heard { Purpose::TakeAnswer(SIP) } else { Purpose::Aside };
+            let command = Command::RemoteAnswer { call: self.id, leg: SIP, answer: answer.clone() };
+            cx.out.relay(command, purpose, cx.now);
             if let (true, sip_leg::Phase::Calling { answer: known @ None, .. }) = (reliable, &mut self.sip.phase) {
                 *known = Some(Box::new(answer));
             }

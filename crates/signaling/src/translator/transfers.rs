@@ -1,13 +1,14 @@
-//! Transfers: whom one may be transferred to, and which calls take part. What becomes of the calls is theirs
+//! Transfers and redirections: whom one may be sent to, and which calls take part. What becomes of the calls is theirs
 //! (`call::transfer`).
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use jid::{BareJid, Jid};
 use model::CallId;
 use sdp::Session;
 use sip::address::SipUri;
-use sip::message::{FromAgent, InDialogId, IncomingInvite, Replaced, Response, ToAgent};
+use sip::message::{Failure, FromAgent, InDialogId, IncomingInvite, Replaced, Response, ToAgent};
 use sip::transfer::ReferTo;
 use xmpp::jingle::{Info, Jingle};
 use xmpp::stanza::{Stanza, StanzaError};
@@ -20,6 +21,11 @@ use crate::config::Config;
 use crate::ending::Refusal;
 use crate::limits::Whose;
 use crate::plan;
+
+/// A call is to be made elsewhere (RFC 3261 §21.3).
+const REDIRECTION: RangeInclusive<u16> = 300..=399;
+/// Places that are tried of one redirection.
+const MAX_CONTACTS: usize = 4;
 
 impl Translator {
     /// The SIP side's peer of a call wants the XMPP side to talk to somebody else (RFC 3515). That one may do so as if it
@@ -68,6 +74,29 @@ impl Translator {
         let first = attempts.remove(0);
         self.check_trunk(first.trunk.as_deref(), now)?;
         Ok(Target { first, others: attempts.into() })
+    }
+
+    /// Follows a redirection (RFC 3261 §8.1.3.4) of a call from XMPP: the places it names, as far as the caller may call
+    /// there itself, are tried before any other. False where it is none, or leads nowhere.
+    pub(super) fn redirect(&mut self, id: CallId, failure: &Failure) -> bool {
+        let is_redirection = REDIRECTION.contains(&failure.status) && self.config.follow_redirects;
+        let Some(call) = self.calls.get(&id).filter(|call| is_redirection && call.may_be_redirected()) else {
+            return false;
+        };
+        let (user, trunk) = (call.peer().to_bare(), call.trunk());
+        let planned = |contact: &String| {
+            let callee = callee(&self.config, trunk, contact)?;
+            plan::to_sip(&self.config, &user, &callee).ok()
+        };
+        let attempts = failure.contacts.iter().take(MAX_CONTACTS).filter_map(planned).flat_map(|plan| plan.attempts);
+        let alike: Vec<_> =
+            attempts.filter(|attempt| media_is_alike(&self.config, trunk, attempt.trunk.as_deref())).collect();
+        let invites: Vec<_> = alike.into_iter().take(MAX_CONTACTS).map(|attempt| self.invite(attempt)).collect();
+        let is_followed = !invites.is_empty();
+        if let Some(call) = self.calls.get_mut(&id).filter(|_| is_followed) {
+            call.redirect(invites);
+        }
+        is_followed
     }
 
     /// A call from SIP takes the place of another (RFC 3891). Only the trunk that has the other one may do so.

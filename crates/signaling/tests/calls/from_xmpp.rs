@@ -138,7 +138,7 @@ fn an_answer_in_a_reliable_provisional_response_is_kept() {
     world.jingle("session-initiate", &browser());
     let progress =
         FromAgent::Provisional { dialog: OURS, status: 183, to_tag: "t".into(), reliable: true, sdp: Some(phone()) };
-    assert_eq!(world.sip(progress), ["-> session-info Ringing"]);
+    assert_eq!(world.sip(progress), ["-> session-info Ringing", "relay take-answer sip"]);
     let answer = answered_with(None);
     assert_eq!(world.sip(answer), ["relay take-answer sip", "relay give-answer jingle", "-> session-accept"]);
 }

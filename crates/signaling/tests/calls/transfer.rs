@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::CommandError;
-use sip::message::{DialogId, FromAgent, InDialogId, IncomingInvite, PeerSupport, Replaced, ToAgent};
+use sip::message::{DialogId, Failure, FromAgent, InDialogId, IncomingInvite, PeerSupport, Replaced, ToAgent};
 use sip::transfer::ReferTo;
 
 use crate::world::*;
@@ -260,4 +260,37 @@ fn the_client_joins_two_phones_of_its_own() {
     let Some(ToAgent::Refer { replaces: Some(OURS), dialog: THEIRS, .. }) = world.sip_actions.last() else {
         panic!("the other call is to be replaced: {:?}", world.sip_actions.last());
     };
+}
+
+#[test]
+fn a_redirection_is_followed_to_where_the_caller_may_call() {
+    let redirected = |dialog, contacts: &[&str]| {
+        let contacts = contacts.iter().map(|contact| (*contact).to_owned()).collect();
+        FromAgent::Failed { dialog, failure: Failure { contacts, ..failure(302) } }
+    };
+    let calling = || {
+        let mut world = World::new();
+        world.sid = "session-1".into();
+        world.message("propose", AUDIO);
+        world
+    };
+    let mut world = calling();
+    let far = ["sip:x@elsewhere.example", "sip:200@127.0.0.1:5081", "sip:201@127.0.0.1:5081"];
+    assert_eq!(world.sip(redirected(OURS, &far)), ["=> INVITE sip:200@127.0.0.1:5081 sdp"]);
+    let busy = FromAgent::Failed { dialog: TARGET, failure: failure(503) };
+    assert_eq!(world.sip(busy), ["=> INVITE sip:201@127.0.0.1:5081 sdp"], "the next of those that were named");
+    // Round and round.
+    let again =
+        |world: &mut World, number: u64| world.sip(redirected(DialogId(1 << 63 | number), &["sip:200@127.0.0.1:5081"]));
+    assert_eq!(again(&mut world, 3), ["=> INVITE sip:200@127.0.0.1:5081 sdp"]);
+    assert_eq!(again(&mut world, 4), ["=> INVITE sip:200@127.0.0.1:5081 sdp"]);
+    assert_eq!(again(&mut world, 5), ["-> reject gone", "relay end"], "three times");
+    // Nowhere, and not at all.
+    for contacts in [&[][..], &["sip:x@elsewhere.example"][..], &["mailto:x@example.org"][..]] {
+        assert_eq!(calling().sip(redirected(OURS, contacts)), ["-> reject gone", "relay end"], "{contacts:?}");
+    }
+    let mut strict = World::with(signaling::Config { follow_redirects: false, ..config() });
+    strict.sid = "session-1".into();
+    strict.message("propose", AUDIO);
+    assert_eq!(strict.sip(redirected(OURS, &far)), ["-> reject gone", "relay end"]);
 }
