@@ -29,7 +29,9 @@ pub(crate) struct Phone {
     pub(crate) frequency: u32,
     /// Has a camera and a screen, and the codec VP8 for them.
     pub(crate) video: bool,
-    /// Where it registers; without, it is called where it listens, as `100`.
+    /// The number it is called by, where it does not register.
+    pub(crate) number: &'static str,
+    /// Where it registers; without, it is called where it listens.
     pub(crate) account: Option<Account>,
 }
 
@@ -44,7 +46,16 @@ pub(crate) struct Account {
 impl Default for Phone {
     fn default() -> Self {
         let (codec, rate) = ("PCMU/8000/1", 8_000);
-        Self { codec, rate, encryption: None, transport: "udp", frequency: 880, video: false, account: None }
+        Self {
+            codec,
+            rate,
+            encryption: None,
+            transport: "udp",
+            frequency: 880,
+            video: false,
+            number: "100",
+            account: None,
+        }
     }
 }
 
@@ -107,6 +118,11 @@ impl Baresip {
     /// Offers its media anew.
     pub(crate) fn reinvite(&mut self) {
         self.command("reinvite", "");
+    }
+
+    /// Has the other side of the call talk to somebody else.
+    pub(crate) fn transfer(&mut self, uri: &str) {
+        self.command("transfer", uri);
     }
 
     /// Presses a key.
@@ -188,7 +204,7 @@ fn account(port: u16, phone: Phone) -> String {
         Some(Account { user, password, registrar }) => {
             (user, registrar, format!("60;auth_user={user};auth_pass={password}"))
         }
-        None => ("100", port, "0".to_owned()),
+        None => (phone.number, port, "0".to_owned()),
     };
     format!(
         "<sip:{user}@127.0.0.1:{port};transport={}>;answermode=manual;regint={more};audio_codecs={}{encryption}{video}\n",

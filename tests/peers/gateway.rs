@@ -34,6 +34,7 @@ pub(crate) struct Gateway {
     process: Process,
     sip: u16,
     phones: u16,
+    desk: u16,
     _dir: TempDir,
 }
 
@@ -42,12 +43,12 @@ impl Gateway {
     pub(crate) fn start(prosody: &Prosody, trunk: Trunk) -> Self {
         let dir = TempDir::new("gateway");
         // baresip takes the port above its own as well.
-        let (sip, phones, relay) = (ports::free(1), ports::free(2), ports::free(100));
-        let config = dir.write("stox.toml", config(prosody, trunk, sip, phones, relay));
+        let (sip, phones, desk, relay) = (ports::free(1), ports::free(2), ports::free(2), ports::free(100));
+        let config = dir.write("stox.toml", config(prosody, trunk, sip, [phones, desk], relay));
         let process = Process::start("stox", env!("CARGO_BIN_EXE_stox"), |command| {
             command.arg("run").arg("--config").arg(config).env("RUST_LOG", "debug");
         });
-        let gateway = Self { process, sip, phones, _dir: dir };
+        let gateway = Self { process, sip, phones, desk, _dir: dir };
         gateway.wait_connected(prosody);
         gateway
     }
@@ -67,6 +68,11 @@ impl Gateway {
         self.phones
     }
 
+    /// Where the phone of another trunk is, which has the numbers that begin with 2.
+    pub(crate) fn desk_port(&self) -> u16 {
+        self.desk
+    }
+
     /// Where the gateway listens for SIP.
     pub(crate) fn sip_port(&self) -> u16 {
         self.sip
@@ -84,7 +90,7 @@ impl Gateway {
     }
 }
 
-fn config(prosody: &Prosody, trunk: Trunk, sip: u16, phones: u16, relay: u16) -> String {
+fn config(prosody: &Prosody, trunk: Trunk, sip: u16, [phones, desk]: [u16; 2], relay: u16) -> String {
     let component = prosody.component_port();
     let Trunk { media, transport, register, video, ring_timeout } = trunk;
     let ring_timeout = ring_timeout.map(|time| format!("ring_timeout = \"{time}\"")).unwrap_or_default();
@@ -103,12 +109,19 @@ media = "{media}"
 username = "gateway"
 password = "s3cret"
 register = {register}
+[sip.trunk.desk]
+uri = "sip:127.0.0.1:{desk};transport={transport}"
+media = "{media}"
 [relay]
 addresses = [{{ bind = "127.0.0.1" }}]
 ports = "{relay}-{relay_last}"
 [call]
 video = {video}
 {ring_timeout}
+[[route]]
+from = "xmpp"
+user = '(2[0-9]+)'
+to = "trunk:desk/{{1}}"
 [[route]]
 from = "xmpp"
 user = '(\+?[0-9]+)'

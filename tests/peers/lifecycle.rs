@@ -37,3 +37,18 @@ fn the_gateway_comes_back_after_a_restart_of_the_server() {
     alice.hears(crate::baresip::Phone::default().frequency);
     phone.hears(crate::calls::ALICE);
 }
+
+#[test]
+#[ignore = "needs Prosody, Chromium and baresip"]
+fn media_flows_on_while_the_server_is_away_and_the_call_ends_as_it_should() {
+    let mut peers = Peers::alice_is_in_a_call(Setup::Direct);
+    peers.prosody.stop();
+    peers.gateway.log().wait_for("component stream is down");
+    peers.alice.hears(crate::baresip::Phone::default().frequency);
+    peers.prosody.start_again();
+    peers.gateway.wait_connected(&peers.prosody);
+    peers.alice.hears(crate::baresip::Phone::default().frequency);
+    peers.phone.hang_up();
+    peers.phone.event("CALL_CLOSED");
+    peers.gateway.log().wait_for("ended by the SIP side");
+}

@@ -38,9 +38,19 @@ impl Prosody {
 
     /// Stops the server as an operator would, and starts it again on the same ports.
     pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Starts the server that was stopped.
+    pub(crate) fn start_again(&mut self) {
+        self.process = run(&self.dir);
+    }
+
+    /// Stops the server as an operator would.
+    pub(crate) fn stop(&mut self) {
         self.process.terminate();
         self.process.wait(crate::log::PATIENCE);
-        self.process = run(&self.dir);
     }
 
     pub(crate) fn websocket(&self) -> String {
