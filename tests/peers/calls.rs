@@ -199,9 +199,9 @@ fn a_phone_puts_the_call_on_hold_and_takes_it_up_again() {
 fn a_phone_transfers_the_browser_to_another() {
     const OTHER: u32 = 1320;
     let mut peers = Peers::alice_is_in_a_call(Setup::Direct);
-    let other = Phone { frequency: OTHER, number: "200", ..Phone::default() };
+    let other = Phone { frequency: OTHER, number: "300", ..Phone::default() };
     let mut other = Baresip::start(peers.gateway.desk_port(), other);
-    peers.phone.transfer(&format!("sip:200@127.0.0.1:{}", peers.gateway.desk_port()));
+    peers.phone.transfer(&format!("sip:300@127.0.0.1:{}", peers.gateway.desk_port()));
     other.event("CALL_INCOMING");
     other.answer();
     peers.phone.event("CALL_CLOSED");

@@ -17,6 +17,8 @@ pub(crate) struct Trunk {
     pub(crate) transport: &'static str,
     /// Whether the gateway registers with the trunk, as `gateway` with the password `s3cret`.
     pub(crate) register: bool,
+    /// A proxy that stands before the phones, on this port: a provider's, at which the gateway registers as `100`.
+    pub(crate) proxy: Option<u16>,
     /// Whether calls carry video.
     pub(crate) video: bool,
     /// How long a call may ring, where that is not the default.
@@ -25,7 +27,7 @@ pub(crate) struct Trunk {
 
 impl Default for Trunk {
     fn default() -> Self {
-        Self { media: "rtp", transport: "udp", register: false, video: false, ring_timeout: None }
+        Self { media: "rtp", transport: "udp", register: false, proxy: None, video: false, ring_timeout: None }
     }
 }
 
@@ -68,7 +70,7 @@ impl Gateway {
         self.phones
     }
 
-    /// Where the phone of another trunk is, which has the numbers that begin with 2.
+    /// Where the phone of another trunk is, which has the numbers that begin with 3.
     pub(crate) fn desk_port(&self) -> u16 {
         self.desk
     }
@@ -92,9 +94,17 @@ impl Gateway {
 
 fn config(prosody: &Prosody, trunk: Trunk, sip: u16, [phones, desk]: [u16; 2], relay: u16) -> String {
     let component = prosody.component_port();
-    let Trunk { media, transport, register, video, ring_timeout } = trunk;
+    let Trunk { media, transport, register, proxy, video, ring_timeout } = trunk;
     let ring_timeout = ring_timeout.map(|time| format!("ring_timeout = \"{time}\"")).unwrap_or_default();
     let relay_last = relay + 99;
+    let (provider, account) = match proxy {
+        Some(port) => (
+            port,
+            "username = \"100\"\npassword = \"change-me\"\nregister = true\ncaller = \"number\"\nnumber = \"100\""
+                .to_owned(),
+        ),
+        None => (phones, format!("username = \"gateway\"\npassword = \"s3cret\"\nregister = {register}")),
+    };
     format!(
         r#"
 [xmpp]
@@ -104,11 +114,9 @@ secret = "s3cret"
 [sip]
 listen = ["udp:127.0.0.1:{sip}", "tcp:127.0.0.1:{sip}"]
 [sip.trunk.phones]
-uri = "sip:127.0.0.1:{phones};transport={transport}"
+uri = "sip:127.0.0.1:{provider};transport={transport}"
 media = "{media}"
-username = "gateway"
-password = "s3cret"
-register = {register}
+{account}
 [sip.trunk.desk]
 uri = "sip:127.0.0.1:{desk};transport={transport}"
 media = "{media}"
@@ -120,12 +128,16 @@ video = {video}
 {ring_timeout}
 [[route]]
 from = "xmpp"
-user = '(2[0-9]+)'
+user = '(3[0-9]+)'
 to = "trunk:desk/{{1}}"
 [[route]]
 from = "xmpp"
 user = '(\+?[0-9]+)'
 to = "trunk:phones/{{1}}"
+[[route]]
+from = "trunk:phones"
+user = '100'
+to = "xmpp:alice@localhost"
 [[route]]
 from = "trunk:phones"
 user = '(.+)'

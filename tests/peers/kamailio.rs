@@ -7,9 +7,12 @@
 use std::process::Command;
 
 use crate::baresip::{Account, Baresip, Phone};
+use crate::browser::{Browser, Setup};
+use crate::gateway::{Gateway, Trunk};
 use crate::log::{Log, pause};
 use crate::ports;
 use crate::process::Process;
+use crate::prosody::Prosody;
 use crate::secure::certificates;
 use crate::sipp::Sipp;
 use crate::temp_dir::TempDir;
@@ -333,6 +336,42 @@ fn a_relay_that_is_to_stop_leaves_new_calls_to_another() {
     let mut scene = Scene { alice, bob, kamailio, relay: idle };
     scene.alice_calls_bob();
     busy.process().log().wait_for("Parallel session limit reached");
+}
+
+/// The gateway as one more phone of Kamailio's, for a browser: requests within calls go by the proxy, which asks for a
+/// password and has a relay of its own.
+#[test]
+#[ignore = "needs Prosody, Chromium, Kamailio and baresip"]
+fn a_browser_calls_a_phone_by_a_proxy_and_is_called() {
+    let relay = Relay::start();
+    let kamailio = Kamailio::start(&relay, Door::Udp);
+    let prosody = Prosody::start();
+    prosody.befriend("alice", "200@sip.localhost");
+    let gateway = Gateway::start(&prosody, Trunk { proxy: Some(kamailio.port), ..Trunk::default() });
+    gateway.log().wait_for("registered");
+    let mut bob = kamailio.phone("200", Phone { frequency: BOB, ..Phone::default() });
+    let alice = Browser::log_in(&prosody, "alice", Setup::Direct);
+    alice.dial("200", ALICE);
+    bob.event("CALL_INCOMING");
+    bob.answer();
+    alice.hears(BOB);
+    bob.hears(ALICE);
+    // What comes within the call finds its way in both directions.
+    bob.log().mark();
+    alice.hold();
+    bob.log().wait_for("a=sendonly");
+    alice.resume();
+    bob.log().wait_for("a=sendrecv");
+    bob.hang_up();
+    alice.call_ended("success");
+
+    alice.forget_past();
+    bob.dial(&format!("sip:100@127.0.0.1:{}", kamailio.port));
+    alice.event("incoming");
+    alice.accept(ALICE);
+    alice.hears(BOB);
+    alice.hang_up("success");
+    bob.event("CALL_CLOSED");
 }
 
 /// The gateway as one more phone of Kamailio's: it registers with its password, and OPTIONS find Kamailio there.

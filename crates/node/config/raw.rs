@@ -15,7 +15,6 @@ use model::{Learning, Reporting, SrtpSuite};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use signaling::number::is_global;
 use signaling::{JmiMode, RouteRow, RouteTable, TrunkMedia, UserRow};
 use sip::agent::{Listen, SessionTimers, Strangers, Transport};
 
@@ -474,8 +473,8 @@ impl Trunk {
             Some(caller) => Some(dial_plan::caller(problems, &key("caller"), Some(caller))?),
             None => None,
         };
-        if let Some(number) = self.number.as_ref().filter(|number| !is_global(number)) {
-            problems.0.push(format!("{} = {number:?}: expected {}", key("number"), dial_plan::GLOBAL));
+        if let Some(number) = self.number.as_ref().filter(|number| !dial_plan::is_number_or_account(number)) {
+            problems.0.push(format!("{} = {number:?}: expected {}", key("number"), dial_plan::NUMBER_OR_ACCOUNT));
         }
         let numbers = Numbers {
             country_code: self.country_code,

@@ -1,12 +1,20 @@
 //! Who is called, and who calls, as the file has it.
 
 use serde::Deserialize;
+use signaling::number::is_global;
 use signaling::{CallerForm, NumberFormat, NumberPlan, RouteRow, UserRow};
 
 use super::Problems;
 
-/// What a telephone number looks like.
-pub(super) const GLOBAL: &str = "\"+\", country code and number, 7 to 15 digits";
+/// What the callers of a trunk may share.
+pub(super) const NUMBER_OR_ACCOUNT: &str =
+    "\"+\", country code and number, 7 to 15 digits, or the user of an account there: letters, digits and -_.*";
+
+/// Says whether something is a telephone number, or the user of an account, such as an extension.
+pub(super) fn is_number_or_account(text: &str) -> bool {
+    let is_account = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.*".contains(&b));
+    is_global(text) || is_account
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,4 +129,19 @@ pub(super) fn caller(problems: &mut Problems, key: &str, text: Option<&str>) -> 
         },
         "\"escaped\", \"domain\" or \"number\"",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_share_a_number_or_an_account() {
+        for text in ["+4930123450", "100", "reception", "gw-1_a.b*2"] {
+            assert!(is_number_or_account(text), "{text}");
+        }
+        for text in ["", "+100", "+49 30 123450", "a b", "x@y", "sip:100", "\"100\"", "100;user=phone"] {
+            assert!(!is_number_or_account(text), "{text}");
+        }
+    }
 }
