@@ -62,7 +62,9 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 ///
 /// An address cannot be listened on, or a certificate cannot be read.
 pub(crate) async fn start(config: Config) -> anyhow::Result<Gateway> {
-    let translator = Translator::new(settings::translator(&config)?, Box::new(random));
+    let clock = Some((Instant::now(), SystemTime::now()));
+    let translator = signaling::Config { clock, ..settings::translator(&config)? };
+    let translator = Translator::new(translator, Box::new(random));
     // Unbounded, because a worker must not wait: the relay owes one reply to each command and a few events to each call.
     let (relay_news, from_relay) = mpsc::unbounded_channel();
     let relay = RelayThreads::start(settings::relay(&config.relay, config.call.max_calls)?, move |news| {

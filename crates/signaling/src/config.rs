@@ -1,7 +1,7 @@
 //! What the translator needs to know. Checked where it is made; nobody asks for a setting later.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use model::{Learning, Reporting, SrtpSuite};
 use sip::address::{AddressError, SipUri};
@@ -51,6 +51,8 @@ pub struct Config {
     pub max_attempts_per_user: usize,
     /// Calls not answered yet from one address that is no trunk's.
     pub max_half_open_per_source: usize,
+    /// A moment, and the time that it was, for those who ask (XEP-0202); without, they are not told.
+    pub clock: Option<(Instant, SystemTime)>,
     /// The version we tell who asks (XEP-0092).
     pub version: String,
 }
@@ -78,6 +80,7 @@ impl Config {
             max_calls_per_user: 2,
             max_attempts_per_user: 60,
             max_half_open_per_source: 10,
+            clock: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

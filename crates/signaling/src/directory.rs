@@ -14,12 +14,13 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 use jid::{BareJid, FullJid, Jid};
 use tracing::Level;
 use xmpp::disco::{Caps, DiscoInfo, info_query, no_items};
 use xmpp::presence;
-use xmpp::query::{Question as Query, gateway_address, gateway_prompt, version};
+use xmpp::query::{Question as Query, gateway_address, gateway_prompt, time, version};
 use xmpp::stanza::{Condition, Payload, PresenceKind, Stanza, StanzaError};
 
 use crate::Config;
@@ -197,14 +198,19 @@ impl Directory {
     }
 
     /// Answers an IQ that is not Jingle. Each gets one answer (RFC 6120 §8.2.3).
-    pub(crate) fn answer(&self, stanza: &Stanza, config: &Config) -> Stanza {
-        match self.find_answer(stanza, config) {
+    pub(crate) fn answer(&self, stanza: &Stanza, config: &Config, now: Instant) -> Stanza {
+        match self.find_answer(stanza, config, now) {
             Ok(child) => stanza.result(child),
             Err(condition) => stanza.error(StanzaError::new(condition)).unwrap_or_else(|| stanza.result(None)),
         }
     }
 
-    fn find_answer(&self, stanza: &Stanza, config: &Config) -> Result<Option<minidom::Element>, Condition> {
+    fn find_answer(
+        &self,
+        stanza: &Stanza,
+        config: &Config,
+        now: Instant,
+    ) -> Result<Option<minidom::Element>, Condition> {
         let to_gateway = stanza.to.node().is_none();
         Ok(match Query::parse(&stanza.payload).ok_or(Condition::ServiceUnavailable)? {
             Query::Info(node) => {
@@ -222,8 +228,11 @@ impl Directory {
                 let jid = caller::jid_of_prompt(config, &prompt).ok_or(Condition::JidMalformed)?;
                 Some(gateway_address(jid.as_str()))
             }
-            // There is no clock here.
-            Query::Time | Query::GatewayPrompt | Query::GatewayAddress(_) => return Err(Condition::ServiceUnavailable),
+            Query::Time => {
+                let (moment, then) = config.clock.ok_or(Condition::ServiceUnavailable)?;
+                Some(time(then + now.saturating_duration_since(moment)))
+            }
+            Query::GatewayPrompt | Query::GatewayAddress(_) => return Err(Condition::ServiceUnavailable),
         })
     }
 }

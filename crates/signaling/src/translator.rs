@@ -120,7 +120,7 @@ impl Translator {
             Payload::Error { of: StanzaKind::Message, error } => self.handle_undelivered(&stanza, error, now),
             Payload::Error { of: StanzaKind::Presence, .. } => (), // of a subscription that came to nothing
             Payload::Query { .. } => {
-                let answer = self.directory.answer(&stanza, &self.config);
+                let answer = self.directory.answer(&stanza, &self.config, now);
                 self.out.stanza(answer);
             }
             Payload::Presence { kind, .. } => {

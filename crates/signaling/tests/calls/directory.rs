@@ -1,5 +1,7 @@
 //! Presence, service discovery and the small questions.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use crate::world::*;
 
 fn query(to: &str, kind: &str, inside: &str) -> String {
@@ -125,4 +127,15 @@ fn a_device_that_rings_for_a_proposal_is_not_passed_over() {
     let answer = world.iqs.remove(0).result(Some(info.to_element()));
     world.translator.handle_stanza(answer, world.now);
     assert_eq!(world.finish(), [""; 0]);
+}
+
+#[test]
+fn who_asks_for_the_time_is_told_it_where_it_is_known() {
+    let begun = World::new().now;
+    let clock = Some((begun, UNIX_EPOCH + Duration::from_secs(1_166_549_915)));
+    let mut world = World::with(signaling::Config { clock, ..config() });
+    world.now = begun + Duration::from_secs(60);
+    assert_eq!(world.stanza(&query(PHONE, "get", "<time xmlns='urn:xmpp:time'/>")), ["-> result time"]);
+    let told = String::from(world.last.as_ref().expect("a stanza"));
+    assert!(told.contains("2006-12-19T17:39:35Z"), "{told}");
 }
