@@ -615,7 +615,7 @@ to = "xmpp:{1}@localhost"
             (trunk("international_prefix = \"+\""), "sip.trunk.phones.international_prefix = \"+\": expected digits"),
             (trunk("national_prefix = \"x\""), "sip.trunk.phones.national_prefix"),
             (trunk("number_format = \"e164\""), "\"national\""),
-            (trunk("number = \"030\""), "sip.trunk.phones.number = \"030\": expected \"+\""),
+            (trunk("number = \"030 12\""), "sip.trunk.phones.number = \"030 12\": expected \"+\""),
             (
                 trunk("caller = \"me\""),
                 "sip.trunk.phones.caller = \"me\": expected \"escaped\", \"domain\" or \"number\"",
