@@ -62,7 +62,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 ///
 /// An address cannot be listened on, or a certificate cannot be read.
 pub(crate) async fn start(config: Config) -> anyhow::Result<Gateway> {
-    let clock = Some((Instant::now(), SystemTime::now()));
+    let clock = Some((now(), SystemTime::UNIX_EPOCH + since_1970()));
     let translator = signaling::Config { clock, ..settings::translator(&config)? };
     let translator = Translator::new(translator, Box::new(random));
     // Unbounded, because a worker must not wait: the relay owes one reply to each command and a few events to each call.
