@@ -555,7 +555,7 @@ impl Call {
 
     fn handle_relay_error(&mut self, cx: &mut Context<'_>, purpose: Purpose, error: &CommandError) {
         let of_transfer = [Purpose::Renew, Purpose::TakeOffer(SIP), Purpose::GiveAnswer(SIP), Purpose::GiveOffer(SIP)];
-        if of_transfer.contains(&purpose) && self.transfer_unserved(cx) {
+        if of_transfer.contains(&purpose) && self.transfer_failed(cx, transfer::SERVER_ERROR) {
             return;
         }
         let of_change = [Purpose::TakeOffer(SIP), Purpose::GiveAnswer(SIP), Purpose::GiveOffer(SIP)];

@@ -23,7 +23,7 @@ use model::{Command, Description, MediaStream};
 use sdp::Session;
 use sip::message::{DialogId, Failure, FromAgent, InDialogId, OutgoingInvite, Response, ToAgent};
 use tracing::Level;
-use xmpp::jingle::Info;
+use xmpp::jingle::{Info, ReasonCondition};
 
 use super::change::Change;
 use super::contents::Addition;
@@ -42,7 +42,7 @@ const ACCEPTED: u16 = 202;
 /// Nothing that the offer and the call have in common.
 const NOT_ACCEPTABLE: u16 = 488;
 /// The relay cannot.
-const SERVER_ERROR: u16 = 500;
+pub(super) const SERVER_ERROR: u16 = 500;
 /// The target did not answer in time.
 const TIMED_OUT: u16 = 408;
 
@@ -240,11 +240,6 @@ impl Call {
         true
     }
 
-    /// The relay did not do what a transfer needs. False where there is none.
-    pub(super) fn transfer_unserved(&mut self, cx: &mut Context<'_>) -> bool {
-        self.transfer_failed(cx, SERVER_ERROR)
-    }
-
     fn give_up_transfer(&mut self, cx: &mut Context<'_>, transfer: Transfer, failure: &Failure) {
         cx.out.relay(Command::Rollback { call: self.id, leg: SIP }, Purpose::Aside, cx.now);
         self.log(cx, Level::INFO, format!("the transfer came to nothing: {} {}", failure.status, failure.phrase));
@@ -261,8 +256,13 @@ impl Call {
             }
         }
         self.tell_progress(cx, transfer.told, failure.status, Some(&failure.phrase), true);
+        self.go_on_without(cx, Ending::from_failure(failure, true));
+    }
+
+    /// Goes on with whom the call had before a transfer; if that one has gone meanwhile, there is nobody.
+    fn go_on_without(&mut self, cx: &mut Context<'_>, ending: Ending) {
         if self.sip.phase == sip_leg::Phase::Ended {
-            self.end(cx, Side::Neither, Ending::from_failure(failure, true));
+            self.end(cx, Side::Neither, ending);
         } else {
             self.adjust_sip(cx);
         }
@@ -324,7 +324,7 @@ impl Call {
             FromAgent::Cancelled { .. } | FromAgent::Ended { .. } => {
                 if self.transfer.take().is_some() {
                     cx.out.relay(Command::Rollback { call: self.id, leg: SIP }, Purpose::Aside, cx.now);
-                    self.adjust_sip(cx);
+                    self.go_on_without(cx, Ending::new(ReasonCondition::Success));
                 }
             }
             FromAgent::Invite(_)

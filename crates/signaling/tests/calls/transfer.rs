@@ -169,8 +169,16 @@ fn another_phone_takes_the_call_over() {
     world.mode = RelayMode::Late;
     world.sip(take_over(Some("phones"), Some(phone())));
     let given_up = FromAgent::Cancelled { dialog: TAKER, reason: Vec::new() };
-    assert_eq!(world.sip(given_up), ["relay rollback sip"]);
+    assert_eq!(world.sip(given_up.clone()), ["relay rollback sip"]);
     assert!(!world.translator.is_idle());
+    // Or not, and the one before has gone as well.
+    let mut world = World::new();
+    world.call_from_sip();
+    world.mode = RelayMode::Late;
+    world.sip(take_over(Some("phones"), Some(phone())));
+    assert_eq!(world.sip(ended(THEIRS)), [""; 0], "the other one is on its way");
+    let lines = ["relay rollback sip", "-> session-terminate success", "-> finish success", "relay end"];
+    assert_eq!(world.sip(given_up), lines);
 }
 
 /// A call from a phone that can be asked to call somebody else.
