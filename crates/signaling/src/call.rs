@@ -618,6 +618,8 @@ impl Call {
                 self.lost = None;
                 return self.log(cx, Level::INFO, format!("the {} side is back", word(leg)));
             }
+            // Whoever transfers the call has fallen silent, or left, before the other one is there.
+            News::MediaTimeout { leg: SIP } if self.transfer.is_some() => return self.log(cx, Level::DEBUG, "silence"),
             News::MediaTimeout { leg } => {
                 Ending::with_text(ReasonCondition::Timeout, format!("no media from the {} side", word(leg)))
             }

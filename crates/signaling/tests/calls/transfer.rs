@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::CommandError;
+use model::{CommandError, News};
 use sip::message::{DialogId, Failure, FromAgent, InDialogId, IncomingInvite, PeerSupport, Replaced, ToAgent};
 use sip::transfer::ReferTo;
 
@@ -108,6 +108,7 @@ fn who_left_early_may_be_followed_by_the_target() {
     let mut world = being_transferred();
     world.sip(ended(OURS));
     assert_eq!(world.sip(provisional(180)), [""; 0], "nobody to tell");
+    assert_eq!(world.news(News::MediaTimeout { leg: SIP }), [""; 0], "nobody to be heard");
     assert_eq!(world.sip(answered_by_target(phone())), ["relay take-answer sip"]);
     assert_eq!(world.sip(ended(TARGET)).last().map(String::as_str), Some("relay end"));
 }
